@@ -1,0 +1,167 @@
+// Each CPU kernel beside ATen's, in one process and in turns: ./dev bench kernels [threads] [rounds]
+//
+// Columns: the median time of ours, its rate, ATen's rate, the median and range of the ratio of the two times
+// in the same round (above 1: ours is faster), and our share of the multipliers' peak measured in that round.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "nn/kernels/attention_avx512.h"
+#include "nn/kernels/group_norm_avx512.h"
+#include "nn/kernels/linear_avx512.h"
+#include "nn/kernels/peak.h"
+#include "nn/kernels/processor.h"
+#include "nn/kernels/tokens_avx512.h"
+
+namespace {
+
+namespace avx512 = diffused::nn::avx512;
+
+struct Contest {
+  std::string name;
+  at::ScalarType dtype;
+  double work;  // floating-point operations, or bytes that must move
+  bool compute_bound;
+  std::function<at::Tensor()> ours, aten;
+};
+
+double seconds_of(const std::function<at::Tensor()>& function) {
+  const auto begin = std::chrono::steady_clock::now();
+  function();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
+// False when the two do not compute the same.
+bool run(const Contest& contest, int rounds) {
+  const at::Tensor y = contest.ours().to(at::kDouble), expected = contest.aten().to(at::kDouble);
+  const double difference = ((y - expected).norm() / expected.norm()).item<double>();
+  std::vector<double> ours, aten, ratios, shares;
+  for (int round = 0; round < rounds; ++round) {
+    const double peak = diffused::nn::measure_peak_flops(contest.dtype, 0.02);
+    ours.push_back(seconds_of(contest.ours));
+    aten.push_back(seconds_of(contest.aten));
+    ratios.push_back(aten.back() / ours.back());
+    shares.push_back(contest.work / ours.back() / peak);
+  }
+  const auto [slowest, fastest] = std::ranges::minmax(ratios);
+  std::printf("%-36s %8.2f ms %8.1f %8.1f  %5.2f (%.2f to %.2f)", contest.name.c_str(), 1e3 * median(ours),
+              1e-9 * contest.work / median(ours), 1e-9 * contest.work / median(aten), median(ratios), slowest,
+              fastest);
+  if (contest.compute_bound) std::printf("  %3.0f %%", 100 * median(shares));
+  std::printf("\n");
+  if (difference < 0.02) return true;
+  std::printf("  the results differ by %.3f\n", difference);
+  return false;
+}
+
+Contest attention(std::int64_t tokens, std::int64_t head_dim, at::ScalarType dtype) {
+  const std::int64_t batch = 2, heads = 1536 / head_dim;
+  const at::Tensor qkv = at::randn({batch, tokens, 3, heads, head_dim}, dtype);
+  const auto part = [qkv](int i) { return qkv.select(2, i).transpose(1, 2); };  // [B, H, L, D]
+  const double scale = 1 / std::sqrt(static_cast<double>(head_dim));
+  return {"attention L " + std::to_string(tokens) + " D " + std::to_string(head_dim),
+          dtype,
+          4.0 * batch * heads * tokens * tokens * head_dim,
+          true,
+          [=] { return avx512::attention(part(0), part(1), part(2), scale, {}); },
+          [=] { return at::scaled_dot_product_attention(part(0), part(1), part(2)); }};
+}
+
+Contest linear(std::int64_t rows, std::int64_t in, std::int64_t out, bool gelu, at::ScalarType dtype) {
+  const at::Tensor x = at::randn({rows, in}, dtype), bias = at::randn({out}, dtype);
+  const at::Tensor weight = (at::randn({out, in}) / std::sqrt(static_cast<double>(in))).to(dtype);
+  const avx512::PackedLinear packed(weight, bias);
+  const auto function = gelu ? std::optional(diffused::nn::Activation::gelu_tanh) : std::nullopt;
+  return {"linear " + std::to_string(rows) + " x " + std::to_string(in) + " x " + std::to_string(out) +
+              (gelu ? " gelu" : ""),
+          dtype,
+          2.0 * rows * in * out,
+          true,
+          [=] { return packed(x, function); },
+          [=] {
+            const at::Tensor y = at::linear(x, weight, bias);
+            return gelu ? at::gelu(y, "tanh") : y;
+          }};
+}
+
+std::vector<Contest> token_contests(at::ScalarType dtype) {
+  const at::Tensor x = at::randn({2, 1357, 1536}, dtype), y = at::randn({2, 1357, 1536}, dtype);
+  const at::Tensor shift = at::randn({2, 1536}, dtype), scale = at::randn({2, 1536}, dtype);
+  const at::Tensor q = at::randn({2, 1357, 3, 24, 64}, dtype).select(2, 0).transpose(1, 2);
+  const at::Tensor weight = at::randn({64}, dtype);
+  const double bytes = static_cast<double>(x.nbytes());
+  return {{"layer norm, modulated", dtype, 2 * bytes, false,
+           [=] { return avx512::modulated_layer_norm(x, shift, scale, 1e-6); },
+           [=] {
+             return at::layer_norm(x, {1536}, {}, {}, 1e-6) * (1 + scale).unsqueeze(1) + shift.unsqueeze(1);
+           }},
+          {"gated addition", dtype, 3 * bytes, false, [=] { return avx512::add_gated(x, shift, y); },
+           [=] { return x + shift.unsqueeze(1) * y; }},
+          {"RMS norm of heads", dtype, 2 * bytes, false, [=] { return avx512::rms_norm(q, weight, 1e-6); },
+           [=] {
+             const at::Tensor factor = at::rsqrt(q.to(at::kFloat).square().mean(-1, true) + 1e-6);
+             return (q * factor).to(q.scalar_type()) * weight;
+           }}};
+}
+
+Contest group_norm(std::int64_t channels, std::int64_t side, at::ScalarType dtype) {
+  const at::Tensor x = at::randn({1, channels, side, side}, dtype).contiguous(at::MemoryFormat::ChannelsLast);
+  const at::Tensor weight = at::randn({channels}, dtype), bias = at::randn({channels}, dtype);
+  return {"group norm + SiLU " + std::to_string(channels) + " @ " + std::to_string(side),
+          dtype,
+          3.0 * x.nbytes(),
+          false,
+          [=] { return avx512::group_norm(x, weight, bias, {.groups = 32, .eps = 1e-6, .silu = true}); },
+          [=] { return at::silu(at::group_norm(x, 32, weight, bias, 1e-6)); }};
+}
+
+std::vector<Contest> contests(at::ScalarType dtype) {
+  std::vector<Contest> all;
+  for (const std::int64_t tokens : {333, 589, 1357, 4429}) all.push_back(attention(tokens, 64, dtype));
+  all.push_back(attention(1357, 128, dtype));
+  all.push_back(linear(2714, 1536, 4608, false, dtype));
+  all.push_back(linear(2714, 1536, 6144, true, dtype));
+  all.push_back(linear(2714, 6144, 1536, false, dtype));
+  all.push_back(linear(1178, 1536, 4608, false, dtype));
+  all.push_back(linear(512, 1536, 1536, false, dtype));
+  all.push_back(linear(156, 1536, 4608, false, dtype));
+  all.push_back(linear(28, 1536, 9216, false, dtype));
+  std::ranges::copy(token_contests(dtype), std::back_inserter(all));
+  all.push_back(group_norm(512, 64, dtype));
+  all.push_back(group_norm(256, 512, dtype));
+  all.push_back(group_norm(128, 512, dtype));
+  return all;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count > 1) at::set_num_threads(std::atoi(arguments[1]));
+  const int rounds = count > 2 ? std::atoi(arguments[2]) : 7;
+  bool agree = true;
+  for (const at::ScalarType dtype : {at::kBFloat16, at::kFloat}) {
+    if (!diffused::nn::has_avx512_for(dtype)) {
+      std::printf("%s: this processor lacks the instructions\n", at::toString(dtype));
+      continue;
+    }
+    std::printf("%s, %d threads, peak %.0f GF/s; rates in GF/s, or GB/s for what memory limits\n",
+                at::toString(dtype), at::get_num_threads(),
+                1e-9 * diffused::nn::measure_peak_flops(dtype, 0.2));
+    std::printf("%-36s %11s %8s %8s  %s\n", "", "ours", "ours", "ATen", "ratio (range), share of peak");
+    for (const Contest& contest : contests(dtype)) agree &= run(contest, rounds);
+  }
+  return agree ? 0 : 1;
+}

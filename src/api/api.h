@@ -1,0 +1,104 @@
+// START HERE for the room `api`: what clients may ask for and how they are answered. JSON and HTTP statuses
+// stop here; behind it are validated native types (job/job.h). One file per endpoint; routes.cpp is the list
+// of them, errors.cpp the table of errors, openai/image_fields.cpp the table of request fields.
+#pragma once
+
+#include <boost/asio/thread_pool.hpp>
+#include <boost/json/object.hpp>
+#include <chrono>
+#include <functional>
+#include <string>
+
+#include "api/keys.h"
+#include "api/sdapi/board.h"
+#include "base/clock.h"
+#include "image/codec.h"
+#include "job/dispatcher.h"
+#include "storage/blob_store.h"
+
+namespace diffused::api {
+
+namespace asio = boost::asio;
+namespace json = boost::json;
+
+// How pictures travel when a request does not say.
+enum class DefaultResponseFormat {
+  automatic,  // b64_json for the prefixes in ApiOptions, else url
+  url,
+  b64_json,
+};
+
+// What becomes of a model name that nothing is served under.
+enum class UnknownModel {
+  automatic,      // the served model when there is one only, else not_found
+  serve_default,  // the first served model
+  reject,         // not_found
+};
+
+// The largest request that is accepted. Each is told to clients in /openapi.json and in the error that names
+// it.
+struct RequestLimits {
+  int n_max = 12;  // OpenAI's are 10; Nextcloud asks for up to 12
+  int steps_max = 200;
+  int side_max = 4096;  // pixels; the model's own limit may be lower
+  std::size_t prompt_characters_max = 32'000;
+  double guidance_scale_max = 100;
+  double pixel_steps_max = 4e9;  // n × width × height × steps
+  std::size_t json_bytes_max = 1 << 20;
+  std::size_t upload_bytes_max = 64 << 20;  // a body with images
+  std::chrono::seconds timeout_max = std::chrono::hours(24);
+  DecodeLimits upload;
+  // Whether what would be ignored is refused: fields of no known name, words of no known meaning, a
+  // transparent background.
+  bool strict = false;
+};
+
+struct ApiOptions {
+  std::string version;     // the program's, for people
+  std::string public_url;  // "https://host:port", no slash at the end; empty: from the Host header
+  DefaultResponseFormat default_response_format = DefaultResponseFormat::automatic;
+  // Models asked for by names that begin like this answer with bytes when a request does not say.
+  std::vector<std::string> b64_model_prefixes = {"gpt-image", "chatgpt-image"};
+  UnknownModel unknown_model = UnknownModel::automatic;
+  bool probes_only = false;  // whether clients are served nothing but the signs of life and the figures
+  std::shared_ptr<const Keys> keys;  // null: whoever reaches the server may use it
+  RequestLimits limits;
+  std::chrono::seconds image_lifetime = std::chrono::hours(1);
+  // A request that takes longer fails; a client may ask for another time with X-Request-Timeout (seconds).
+  std::chrono::seconds request_timeout = std::chrono::minutes(15);
+  // How often a silent event stream says that it is alive.
+  std::chrono::milliseconds keep_alive = std::chrono::seconds(15);
+  // When an answer that is no stream has its head sent, so that the client goes on waiting: Node's gives up
+  // after five minutes without one. What fails later is told in a body of status 200. Zero: never.
+  std::chrono::seconds early_head = std::chrono::minutes(4);
+  std::size_t queue_jobs_max = 0;  // how many jobs may wait, for x-ratelimit-…
+};
+
+// Whether requests can be served now, for GET /health.
+struct Health {
+  bool ready = false;
+  json::object checks;  // each check's name and what it found, for people
+};
+
+class Background;
+
+// What becomes of a finished picture before it is answered.
+enum class PictureStage { encode_image, store };
+
+// What the endpoints work with. Everything referred to outlives the server; all of it may be used from any
+// thread.
+struct Api {
+  ApiOptions options;
+  Dispatcher& dispatcher;
+  storage::BlobStore& images;
+  asio::thread_pool& workers;  // decodes, encodes and stores pictures: an io thread never does
+  const Clock& clock;
+  std::function<Health()> health;        // must not block
+  std::function<std::string()> metrics;  // Prometheus text format; must not block; null: no such endpoint
+  std::shared_ptr<SdBoard> sd_board = std::make_shared<SdBoard>();
+  Background* background = nullptr;  // null: no job outlives its request
+  // Told how long a stage of a picture of that model took; must not block; null: nobody counts.
+  std::function<void(std::string_view model, PictureStage, double seconds)> stage_finished = {};
+};
+
+}  // namespace diffused::api

@@ -1,0 +1,132 @@
+// Jobs that go on when their client has gone, and when the process has: claimed from the job store, run on
+// the dispatcher, their pictures kept, their outcome written down.
+#pragma once
+
+#include <boost/asio/strand.hpp>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "api/api.h"
+#include "api/job_feed.h"
+#include "api/job_run.h"
+#include "jobstore/job_store.h"
+
+namespace diffused::api {
+
+struct BackgroundOptions {
+  int jobs_running_max = 8;  // taken from the store at a time; the rest waits there
+  std::int64_t jobs_queued_max = 10'000;
+  std::chrono::milliseconds poll = std::chrono::seconds(2);   // how often to look without being told
+  std::chrono::milliseconds renew = std::chrono::seconds(5);  // well below the store's lease
+  // A picture can be fetched as long as its job is remembered (StoreOptions::lifetime).
+  std::chrono::seconds picture_lifetime = std::chrono::hours(24);
+  // Whether the device gets on with its work: while it does not, no lease is renewed. Must not block.
+  std::function<bool()> device_moves = [] { return true; };
+  // On a store that other servers claim from too: how long to wait before each claim for every job that runs
+  // here already, so that whoever has least to do comes first. Zero: the store is ours alone.
+  std::chrono::milliseconds claim_delay = std::chrono::milliseconds(0);
+};
+
+// What the background part of this server has counted since its start, and what it knows of the store.
+struct BackgroundFigures {
+  jobstore::Counts counts;  // of all servers on the store
+  bool store_up = true;
+  std::uint64_t completed = 0;   // jobs that ended here
+  std::uint64_t failed = 0;      //
+  std::uint64_t given_back = 0;  // runs that did not end their job, which was queued again
+  std::uint64_t fenced_off = 0;  // runs whose outcome came after their lease had gone
+  std::uint64_t reaped = 0;      // leases of any server that ran out and were found here
+};
+
+class Background {
+ public:
+  // Everything must outlive this. `inputs` keeps the pictures that jobs start from.
+  Background(const Api& api, jobstore::JobStore& store, storage::BlobStore& inputs, BackgroundOptions options,
+             asio::any_io_executor executor);
+  Background(const Background&) = delete;
+  Background& operator=(const Background&) = delete;
+  ~Background();
+
+  // Begins to claim. Once.
+  void start();
+  // Any thread. Claims nothing more; what runs goes on to its end, and what the dispatcher cuts short goes
+  // back to the queue. The coroutines end when nothing is left.
+  void stop();
+  bool stopping() const { return stopping_; }
+
+  jobstore::JobStore& store() const { return store_; }
+  storage::BlobStore& inputs() const { return inputs_; }
+
+  // The rest: any thread.
+  // Whether another job may be queued. Errors: overloaded, unavailable (storage full, stopping).
+  Result<void> check_room() const;
+  // There may be something to claim.
+  void wake() { work_bell_.ring(); }
+  // A job was queued.
+  void job_added();
+  // The job is cancelled in the store: ends its run, here or on another server, and tells its watchers.
+  void stop_job(const std::string& id);
+  // Somebody here watches a job that another server runs: asks that one for the events after `last`, and for
+  // those of the next seconds as they come.
+  void ask_for_events(const std::string& id, const EventId& last);
+  // The feed of a job that runs here, may come to, or is watched here.
+  std::shared_ptr<JobFeed> feed(const std::string& id);
+  int progress(const std::string& id) const;
+  jobstore::Counts counts() const { return {queued_, running_, queued_cost_}; }
+  BackgroundFigures figures() const;
+
+ private:
+  asio::awaitable<void> claim_jobs();
+  asio::awaitable<void> keep_leases();
+  asio::awaitable<void> renew_all();
+  asio::awaitable<void> run(jobstore::Job job);
+  asio::awaitable<Result<std::string>> make(const jobstore::Job& job, JobFeed& feed);
+  // Whether that was its end.
+  void count(bool held, bool goes_on, bool good);
+  asio::awaitable<bool> record(const jobstore::Job& job, Result<std::string> outcome);
+  asio::awaitable<Result<void>> keep_picture(std::string_view model, const std::string& id,
+                                             storage::Blob blob);
+  asio::awaitable<void> pause(std::chrono::milliseconds time);
+  bool runs_here(const std::string& id) const;
+  void store_was_away();
+  std::optional<std::string> key_to_prefer();
+
+  // What servers tell each other (background_relay.cpp). On the strand, but `tell` from any thread.
+  void tell(json::object message);
+  asio::awaitable<void> hear(std::string message);
+  void end_run(const std::string& id);
+  std::shared_ptr<JobFeed> known_feed(const std::string& id) const;
+  void add_event(const std::string& id, JobFeed& feed, std::string name, json::object payload);
+  void send_event(const std::string& id, const JobFeed::Entry& entry);
+  asio::awaitable<void> take_event(const json::object& message);
+  std::vector<std::string> pools() const;
+
+  const Api& api_;
+  jobstore::JobStore& store_;
+  storage::BlobStore& inputs_;
+  const BackgroundOptions options_;
+  const asio::strand<asio::any_io_executor> strand_;
+  Bell work_bell_, renew_bell_;
+  std::atomic<bool> stopping_ = false;
+  std::atomic<bool> pictures_full_ = false;
+  std::atomic<std::int64_t> queued_ = 0, running_ = 0;  // in the store, as far as is known here
+  std::atomic<double> queued_cost_ = 0;
+  std::atomic<std::uint64_t> completed_ = 0, failed_ = 0, given_back_ = 0, fenced_off_ = 0, reaped_ = 0;
+
+  // On the strand:
+  // By id and lease number: a job whose lease ran out may be claimed again before its old run has stopped.
+  // The run is null until it is submitted and after it has ended.
+  std::map<std::pair<std::string, std::int64_t>, JobRun*> runs_;
+  std::map<std::string, SteadyTime> watched_elsewhere_;  // until when their events are told
+  std::string last_batch_key_;                           // of what was claimed last
+  int preferred_in_a_row_ = 0;
+  SteadyTime not_before_;       // the dispatcher wants no more until then
+  SteadyTime reap_not_before_;  // the store was away: whoever lives shall renew first
+
+  mutable std::mutex feeds_mutex_;
+  std::map<std::string, std::weak_ptr<JobFeed>> feeds_;  // guarded by feeds_mutex_
+};
+
+}  // namespace diffused::api

@@ -1,0 +1,121 @@
+// What the servers on one job store tell each other: that there is something to claim, that a job was
+// cancelled, and what happens to a job that runs on one server and is watched on another. All of it may be
+// lost: the rows say the same a little later.
+#include <boost/json/parse.hpp>
+
+#include "api/background.h"
+#include "api/offload.h"
+#include "base/ids.h"
+#include "base/json_text.h"
+#include "base/log.h"
+#include "image/base64.h"
+#include "image/codec.h"
+
+// GCC 12 takes the coroutine frames that Asio recycles for memory of another allocator.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+
+namespace diffused::api {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Watchers ask again well within that time.
+constexpr auto kToldAfterAsking = 10s;
+// A message is to fit into what a store takes; of events only previews are larger, and travel as blobs.
+constexpr std::size_t kDataBytesMax = 6000;
+constexpr std::int64_t kPreviewSeconds = 600;
+
+std::string text_of(const json::object& message, const char* name) {
+  const json::value* const value = message.if_contains(name);
+  return value != nullptr && value->is_string() ? std::string(value->get_string()) : std::string();
+}
+
+}  // namespace
+
+void Background::tell(json::object message) {
+  if (options_.claim_delay.count() > 0) store_.tell(json_text(message));
+}
+
+void Background::ask_for_events(const std::string& id, const EventId& last) {
+  tell({{"do", "watch"}, {"job", id}, {"after", last.text()}});
+}
+
+asio::awaitable<void> Background::hear(std::string text) {
+  boost::system::error_code error;
+  const json::value value = json::parse(text, error);
+  if (error || !value.is_object()) co_return;  // of a later version, or not ours
+  const json::object& message = value.get_object();
+  const std::string what = text_of(message, "do"), id = text_of(message, "job");
+  if (what == "claim") {
+    wake();
+  } else if (what == "stop") {
+    end_run(id);
+    if (const auto watched = known_feed(id)) watched->row_changed();
+  } else if (what == "look") {
+    if (const auto watched = known_feed(id)) watched->row_changed();
+  } else if (what == "event") {
+    co_await take_event(message);
+  } else if (what == "watch" && runs_here(id)) {
+    watched_elsewhere_[id] = api_.clock.now() + kToldAfterAsking;
+    const EventId last = EventId::parse(text_of(message, "after")).value_or(EventId{});
+    for (const JobFeed::Entry& entry : feed(id)->after(last)) send_event(id, entry);
+  }
+}
+
+void Background::end_run(const std::string& id) {
+  for (const auto& [lease, run] : runs_)
+    if (lease.first == id && run != nullptr) run->cancel();
+}
+
+std::shared_ptr<JobFeed> Background::known_feed(const std::string& id) const {
+  const std::lock_guard lock(feeds_mutex_);
+  const auto found = feeds_.find(id);
+  return found == feeds_.end() ? nullptr : found->second.lock();
+}
+
+void Background::add_event(const std::string& id, JobFeed& feed, std::string name, json::object payload) {
+  payload["type"] = name;
+  const JobFeed::Entry entry = feed.add(std::move(name), json_text(payload));
+  const auto watched = watched_elsewhere_.find(id);
+  if (watched != watched_elsewhere_.end() && watched->second >= api_.clock.now()) send_event(id, entry);
+}
+
+void Background::send_event(const std::string& id, const JobFeed::Entry& entry) {
+  json::object message{{"do", "event"}, {"job", id}, {"id", entry.id.text()}, {"name", entry.name}};
+  if (entry.data.size() <= kDataBytesMax) {
+    message["data"] = entry.data;
+    return tell(std::move(message));
+  }
+  // Where pictures are kept, all servers find it.
+  asio::post(api_.workers, [this, message = std::move(message), data = entry.data]() mutable {
+    json::object payload = json::parse(data).as_object();
+    const auto bytes = from_base64(payload.at("b64_json").as_string());
+    const std::string blob = random_id("pre_");
+    const auto kept = bytes ? api_.images.put(blob, {std::make_shared<const std::string>(*bytes), "image/png",
+                                                     api_.clock.unix_seconds() + kPreviewSeconds})
+                            : Result<void>(fail(ErrorCode::internal, {}));
+    if (!kept) return;
+    payload.erase("b64_json");
+    message["data"] = json_text(payload);
+    message["picture"] = blob;
+    tell(std::move(message));
+  });
+}
+
+asio::awaitable<void> Background::take_event(const json::object& message) {
+  const auto watched = known_feed(text_of(message, "job"));
+  const auto id = EventId::parse(text_of(message, "id"));
+  if (!watched || !id || runs_here(text_of(message, "job"))) co_return;
+  std::string data = text_of(message, "data");
+  if (const std::string picture = text_of(message, "picture"); !picture.empty()) {
+    const auto blob = co_await offload(api_.workers, [&] { return api_.images.get(picture); });
+    boost::system::error_code error;
+    json::value payload = json::parse(data, error);
+    if (!blob || error || !payload.is_object()) co_return;
+    payload.get_object()["b64_json"] = to_base64(*blob->bytes);
+    data = json_text(payload);
+  }
+  watched->take({*id, text_of(message, "name"), std::move(data)});
+}
+
+}  // namespace diffused::api

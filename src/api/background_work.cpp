@@ -1,0 +1,180 @@
+// One claimed job: from its row to its outcome.
+#include "api/ask.h"
+#include "api/background.h"
+#include "api/errors.h"
+#include "api/offload.h"
+#include "api/openai/images_response.h"
+#include "api/openai/job_object.h"
+#include "api/openai/job_spec.h"
+#include "base/ids.h"
+#include "base/json_text.h"
+#include "base/log.h"
+#include "image/base64.h"
+
+// GCC 12 takes the coroutine frames that Asio recycles for memory of another allocator.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+
+namespace diffused::api {
+
+using jobstore::Job;
+using jobstore::Lease;
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// How often, and how many times, a store without room, or one that does not work, is tried again: five
+// minutes in all.
+constexpr auto kStoreRetry = 1s;
+constexpr int kStoreRetries = 300;
+
+// What the process could do to the job, so that it is not its fault: it goes back as if it had not been
+// claimed.
+bool is_ours(const Error& error) {
+  return error.code == ErrorCode::overloaded || error.code == ErrorCode::cancelled ||
+         (error.code == ErrorCode::unavailable && error.reason != "storage_full");
+}
+
+// Another attempt may end otherwise.
+bool may_pass(const Error& error) {
+  return error.code == ErrorCode::internal || error.code == ErrorCode::out_of_memory;
+}
+
+Result<std::shared_ptr<const Image>> read_input(storage::BlobStore& inputs, const std::string& id) {
+  if (id.empty()) return std::shared_ptr<const Image>();
+  const auto blob = inputs.get(id);
+  if (!blob && blob.error().code == ErrorCode::unavailable) return tl::unexpected(blob.error());
+  if (!blob)
+    return fail(ErrorCode::data_loss, "a picture that the job starts from is gone", {}, "input_lost");
+  TRY(Image image, decode_image(*blob->bytes, DecodeLimits{}));
+  return std::make_shared<const Image>(std::move(image));
+}
+
+json::object preview_payload(const PreviewReady& preview, const Picture& picture) {
+  return {
+      {"image_index", preview.image_index}, {"step", preview.step}, {"b64_json", to_base64(*picture.bytes)}};
+}
+
+}  // namespace
+
+asio::awaitable<void> Background::run(Job job) {
+  const std::shared_ptr<JobFeed> kept = feed(job.id);
+  Result<std::string> outcome = fail(ErrorCode::internal, "the job ended in a fault of the server");
+  try {
+    outcome = co_await make(job, *kept);
+  } catch (const std::exception& error) {
+    log(LogLevel::error, "background_fault", {{"job", job.id}, {"error", error.what()}});
+  }
+  runs_[{job.id, job.lease}] = nullptr;
+  const bool ended = co_await record(job, std::move(outcome));
+  if (ended) co_await drop_inputs(api_, job.spec);
+  runs_.erase({job.id, job.lease});
+  kept->stop();
+  kept->row_changed();
+  if (watched_elsewhere_.erase(job.id) > 0) tell({{"do", "look"}, {"job", job.id}});
+  work_bell_.ring();
+  if (stopping_) renew_bell_.ring();
+}
+
+void Background::count(bool held, bool goes_on, bool good) {
+  ++(!held ? fenced_off_ : goes_on ? given_back_ : good ? completed_ : failed_);
+}
+
+asio::awaitable<bool> Background::record(const Job& job, Result<std::string> outcome) {
+  const Lease lease{job.id, job.lease};
+  const auto write = [&](jobstore::Reply<bool> reply) {
+    if (outcome) return store_.succeed(lease, *outcome, std::move(reply));
+    const Error& error = outcome.error();
+    const std::string text = json_text(error_object(error, status_of(error)));
+    if (is_ours(error)) return store_.give_back(lease, false, text, std::move(reply));
+    if (may_pass(error)) return store_.give_back(lease, true, text, std::move(reply));
+    store_.fail(lease, text, std::move(reply));
+  };
+  if (!outcome && is_ours(outcome.error()) && outcome.error().code != ErrorCode::cancelled)
+    not_before_ = api_.clock.now() + outcome.error().retry_after.value_or(1s);
+  // While the store is away the outcome is kept here; at shutdown the next server makes it again.
+  const bool goes_on = !outcome && (is_ours(outcome.error()) || may_pass(outcome.error()));
+  while (true) {
+    const auto held = co_await ask<bool>(write);
+    if (held) count(*held, goes_on, outcome.has_value());
+    if (held || stopping_) co_return held&&* held && !goes_on;
+    co_await pause(kStoreRetry);
+  }
+}
+
+asio::awaitable<Result<void>> Background::keep_picture(std::string_view model, const std::string& id,
+                                                       storage::Blob blob) {
+  for (int tries = 1;; ++tries) {
+    const auto kept = co_await offload(api_.workers, [&] { return store_picture(api_, model, id, blob); });
+    pictures_full_ = !kept && kept.error().reason == "storage_full";
+    const bool may_come = !kept && kept.error().code == ErrorCode::unavailable;
+    if (!may_come || stopping_ || tries == kStoreRetries) co_return kept;
+    co_await pause(kStoreRetry);
+  }
+}
+
+asio::awaitable<Result<std::string>> Background::make(const Job& job, JobFeed& feed) {
+  auto spec = read_spec(job.spec);
+  if (!spec) co_return tl::unexpected(spec.error());
+  ImageRequest& request = spec->request;
+  GenerateRequest& generate = request.generate;
+  const auto loaded = co_await offload(api_.workers, [&]() -> Result<void> {
+    TRY(generate.init_image, read_input(inputs_, spec->init_image));
+    TRY(generate.mask, read_input(inputs_, spec->mask));
+    return {};
+  });
+  if (!loaded) co_return tl::unexpected(loaded.error());
+  const auto model = choose_model(api_, job.pool);
+  if (!model) co_return tl::unexpected(model.error());
+  const Recipe recipe{generate, model->info, api_.options.version};
+
+  SubmitOptions options;
+  options.user = job.owner;
+  options.previews = request.partial_images;
+  options.step_events = true;
+  auto submitted = JobRun::submit(api_.dispatcher, generate, options, strand_);
+  if (!submitted) co_return tl::unexpected(submitted.error());
+  JobRun& run = **submitted;
+  runs_[{job.id, job.lease}] = &run;
+  last_batch_key_ = batch_key(generate);
+  const int steps = generate.num_inference_steps.value_or(model->info.default_steps);
+  feed.begin(job.attempt, steps * static_cast<int>(generate.n()));
+  std::vector<Picture> pictures(generate.n());  // by image index, though they are finished in any order
+  json::array items(generate.n());
+  const auto encode = [&](const Image& image, std::uint64_t seed) {
+    return offload(api_.workers, [&, seed] { return encode_picture(api_, request, recipe, seed, image); });
+  };
+  while (true) {
+    const std::optional<Event> event = co_await run.next();
+    if (const auto* step = std::get_if<StepDone>(&*event)) {
+      feed.step_done();
+      json::object payload{{"image_index", step->image_index},
+                           {"step", step->step},
+                           {"steps", step->steps},
+                           {"progress", feed.progress()}};
+      add_event(job.id, feed, "image.job.step", std::move(payload));
+    } else if (const auto* preview = std::get_if<PreviewReady>(&*event)) {
+      const auto picture = co_await encode(preview->image, generate.seeds[preview->image_index]);
+      if (picture) add_event(job.id, feed, "image.job.preview", preview_payload(*preview, *picture));
+    } else if (const auto* ready = std::get_if<ImageReady>(&*event)) {
+      auto picture = co_await encode(ready->image, ready->seed);
+      if (!picture) co_return tl::unexpected(picture.error());
+      const std::string id = random_id("img_");
+      const std::int64_t expires = api_.clock.unix_seconds() + options_.picture_lifetime.count();
+      const storage::Blob blob{picture->bytes, std::string(request.codec->media_type), expires};
+      const auto kept = co_await keep_picture(job.pool, id, blob);
+      if (!kept) co_return tl::unexpected(kept.error());
+      items[ready->image_index] = json::object{{"seed", ready->seed}, {"picture", id}};
+      picture->bytes.reset();
+      pictures[ready->image_index] = *std::move(picture);
+    } else if (const auto* failed = std::get_if<JobFailed>(&*event)) {
+      co_return tl::unexpected(failed->error);
+    } else if (const auto* done = std::get_if<JobDone>(&*event)) {
+      json::object result = images_object(api_.clock.unix_seconds(), request, pictures, done->timings);
+      result["data"] = std::move(items);
+      co_return json_text(result);
+    }
+  }
+}
+
+}  // namespace diffused::api

@@ -1,0 +1,74 @@
+// The endpoints: each answers one exchange. They are told of nothing but the Api; routes.cpp says where they
+// live.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+
+#include "api/api.h"
+#include "http/exchange.h"
+
+namespace diffused::api {
+
+// POST /v1/images/generations: pictures from a prompt (openai/generations.cpp).
+asio::awaitable<void> generate_images(const Api& api, http::Exchange& exchange);
+
+// POST /v1/images/edits: a picture from a picture, a prompt and perhaps a mask. POST /v1/images/variations:
+// the same without a prompt (openai/edits.cpp).
+asio::awaitable<void> edit_image(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> vary_image(const Api& api, http::Exchange& exchange);
+
+// GET /v1/images/jobs, /v1/images/jobs/{id}, POST …/cancel, DELETE: jobs that go on by themselves
+// (openai/jobs.cpp). GET …/events: what happens to one (openai/job_events.cpp). Precondition:
+// Api::background.
+asio::awaitable<void> list_jobs(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> show_job(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> cancel_job(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> delete_job(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> watch_job(const Api& api, http::Exchange& exchange);
+
+// GET /v1/models and /v1/models/{id*} (openai/models.cpp).
+asio::awaitable<void> list_models(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> show_model(const Api& api, http::Exchange& exchange);
+
+// AUTOMATIC1111's dialect, /sdapi/v1/…: POST txt2img and img2img (sdapi/generate.cpp), GET and POST options,
+// GET sd-models, samplers, schedulers, loras, and what this server has none of (sdapi/lists.cpp), GET
+// progress, POST interrupt and skip (sdapi/progress.cpp), POST png-info (sdapi/png_info.cpp).
+asio::awaitable<void> sd_text_to_image(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> sd_image_to_image(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> sd_options(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> sd_set_options(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> sd_models(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> sd_samplers(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> sd_schedulers(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> sd_loras(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> sd_constant(const Api& api, http::Exchange& exchange);
+std::vector<std::pair<std::string, std::string>> sd_constants();  // methods and paths that it answers
+asio::awaitable<void> sd_progress(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> sd_interrupt(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> sd_png_info(const Api& api, http::Exchange& exchange);
+
+// GET /images/{file}: a stored picture (picture_file.cpp). Its name cannot be guessed, so it needs no key.
+asio::awaitable<void> send_picture(const Api& api, http::Exchange& exchange);
+
+// GET /livez: the process answers. GET /health, /readyz: requests can be served; 503 when not (health.cpp).
+asio::awaitable<void> show_live(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> show_health(const Api& api, http::Exchange& exchange);
+// GET /metrics in Prometheus' text format.
+asio::awaitable<void> show_metrics(const Api& api, http::Exchange& exchange);
+
+// GET /: a page that says what this is, with a form to try it (index_page.cpp).
+asio::awaitable<void> show_index(const Api& api, http::Exchange& exchange);
+
+// GET /openapi.json: what all of these take and give, made from the route and field tables (openapi.cpp). GET
+// /docs: the same as a page (docs_page.cpp).
+asio::awaitable<void> show_openapi(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> show_docs(const Api& api, http::Exchange& exchange);
+json::object describe_api(const Api& api);
+
+// Sends a page that is complete in itself: the browser is told to load nothing from anywhere.
+asio::awaitable<void> send_page(http::Exchange& exchange, std::string_view html);
+
+// Sends a JSON value.
+asio::awaitable<void> send_json(http::Exchange& exchange, const json::value& body, int status = 200);
+
+}  // namespace diffused::api

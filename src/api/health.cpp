@@ -1,0 +1,34 @@
+#include "api/endpoints.h"
+#include "base/json_text.h"
+
+namespace diffused::api {
+
+// GCC 12 cannot hold an initializer list across a co_await: objects are built before they are sent.
+asio::awaitable<void> send_json(http::Exchange& exchange, const json::value& body, int status) {
+  http::Response response;
+  response.status = status;
+  response.body = std::make_shared<const std::string>(json_text(body));
+  co_await exchange.send(std::move(response));
+}
+
+asio::awaitable<void> show_live(const Api&, http::Exchange& exchange) {
+  const json::object body{{"status", "alive"}};
+  co_await send_json(exchange, body);
+}
+
+asio::awaitable<void> show_health(const Api& api, http::Exchange& exchange) {
+  const Health health = api.health();
+  const json::object body{{"status", health.ready ? "ready" : "unavailable"},
+                          {"version", api.options.version},
+                          {"checks", health.checks}};
+  co_await send_json(exchange, body, health.ready ? 200 : 503);
+}
+
+asio::awaitable<void> show_metrics(const Api& api, http::Exchange& exchange) {
+  http::Response response;
+  response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  response.body = std::make_shared<const std::string>(api.metrics());
+  co_await exchange.send(std::move(response));
+}
+
+}  // namespace diffused::api

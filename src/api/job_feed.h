@@ -1,0 +1,75 @@
+// What happens to a job while it runs, in this process or as far as another tells of it, kept for those who
+// watch it.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "api/bell.h"
+
+namespace diffused::api {
+
+// Names an event of a job: the attempt it belongs to, and its number there. On the wire "2.17".
+struct EventId {
+  int attempt = 0;
+  int number = 0;
+  auto operator<=>(const EventId&) const = default;
+  std::string text() const;
+  static std::optional<EventId> parse(std::string_view text);
+};
+
+// Any thread.
+class JobFeed {
+ public:
+  struct Entry {
+    EventId id;
+    std::string name;
+    std::string data;  // one line of JSON
+  };
+
+  // A new attempt begins, of `steps` denoising steps in all.
+  void begin(int attempt, int steps);
+  // Returns what it has become.
+  Entry add(std::string name, std::string data);
+  // An event that another server told of; older ones than the last are known already.
+  void take(Entry entry);
+  void step_done();
+  // The attempt runs here no more.
+  void stop();
+  // Between begin and stop.
+  bool runs_here() const;
+  // The kept events after `last`, oldest first. Old ones are dropped when they are many or large.
+  std::vector<Entry> after(const EventId& last) const;
+  // Steps done of this attempt, in percent; 0 before it begins.
+  int progress() const;
+
+  // `bell` rings at each change from now on, as long as it is there.
+  void watch(std::weak_ptr<Bell> bell);
+  // The job's row has changed: rings the bells, and counts.
+  void row_changed();
+  std::uint64_t row_changes() const;
+
+ private:
+  // With mutex_ held:
+  void keep(Entry entry);
+  void ring();
+
+  mutable std::mutex mutex_;
+  // Guarded by mutex_:
+  std::deque<Entry> entries_;
+  std::size_t bytes_ = 0;
+  EventId last_;
+  int steps_ = 0;
+  int steps_done_ = 0;
+  std::uint64_t row_changes_ = 0;
+  std::vector<std::weak_ptr<Bell>> bells_;
+};
+
+}  // namespace diffused::api

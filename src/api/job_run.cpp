@@ -1,0 +1,53 @@
+#include "api/job_run.h"
+
+#include <boost/asio/error.hpp>
+#include <boost/asio/experimental/as_tuple.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/system/system_error.hpp>
+#include <limits>
+
+namespace diffused::api {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+
+JobRun::JobRun(asio::any_io_executor executor)
+    : channel_(std::make_shared<Channel>(executor, std::numeric_limits<std::size_t>::max())),
+      timer_(executor) {}
+
+JobRun::~JobRun() { channel_->close(); }
+
+Result<std::unique_ptr<JobRun>> JobRun::submit(Dispatcher& dispatcher, GenerateRequest request,
+                                               SubmitOptions options, asio::any_io_executor executor) {
+  std::unique_ptr<JobRun> run(new JobRun(std::move(executor)));
+  // The sink may outlive the run: the device thread learns of a cancel only between two units.
+  EventSink sink = [channel = run->channel_](Event event) {
+    channel->try_send(error_code(), std::optional<Event>(std::move(event)));
+  };
+  TRY(run->ticket_, dispatcher.submit(std::move(request), std::move(options), std::move(sink)));
+  return run;
+}
+
+void JobRun::keep_alive(std::chrono::milliseconds interval) {
+  interval_ = interval;
+  tick();
+}
+
+void JobRun::tick() {
+  timer_.expires_after(interval_);
+  // The timer is a member: destroying it, before the channel closes, is what keeps `this` valid in here.
+  timer_.async_wait([this, channel = channel_](error_code error) {
+    if (error || !channel->is_open()) return;
+    channel->try_send(error_code(), std::nullopt);
+    tick();
+  });
+}
+
+asio::awaitable<std::optional<Event>> JobRun::next() {
+  auto [error, event] = co_await channel_->async_receive(asio::experimental::as_tuple(asio::use_awaitable));
+  // A channel has its own word for a cancelled wait; the shell knows the common one.
+  if (error) throw boost::system::system_error(asio::error::operation_aborted);
+  co_return std::move(event);
+}
+
+}  // namespace diffused::api

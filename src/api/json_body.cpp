@@ -1,0 +1,133 @@
+#include "api/json_body.h"
+
+#include <fmt/format.h>
+
+#include <boost/beast/core/string.hpp>
+#include <boost/json/basic_parser_impl.hpp>
+#include <boost/json/value_stack.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace diffused::api {
+namespace {
+
+namespace json = boost::json;
+using boost::system::error_code;
+
+// Builds the value as Boost's own handler does, and watches the keys.
+struct Builder {
+  static constexpr std::size_t max_object_size = std::size_t(-1);
+  static constexpr std::size_t max_array_size = std::size_t(-1);
+  static constexpr std::size_t max_key_size = std::size_t(-1);
+  static constexpr std::size_t max_string_size = std::size_t(-1);
+
+  json::value_stack stack;
+  std::vector<std::set<std::string, std::less<>>> keys;  // of the objects that are open
+  std::string key;
+  std::string duplicate;
+
+  bool on_document_begin(error_code&) { return true; }
+  bool on_document_end(error_code&) { return true; }
+  bool on_object_begin(error_code&) {
+    keys.emplace_back();
+    return true;
+  }
+  bool on_object_end(std::size_t size, error_code&) {
+    keys.pop_back();
+    stack.push_object(size);
+    return true;
+  }
+  bool on_array_begin(error_code&) { return true; }
+  bool on_array_end(std::size_t size, error_code&) {
+    stack.push_array(size);
+    return true;
+  }
+  bool on_key_part(json::string_view part, std::size_t, error_code&) {
+    key.append(part.data(), part.size());
+    stack.push_chars(part);
+    return true;
+  }
+  bool on_key(json::string_view part, std::size_t, error_code& error) {
+    key.append(part.data(), part.size());
+    stack.push_key(part);
+    if (!keys.back().insert(key).second) {
+      duplicate = key;
+      error = json::make_error_code(json::error::syntax);
+      return false;
+    }
+    key.clear();
+    return true;
+  }
+  bool on_string_part(json::string_view part, std::size_t, error_code&) {
+    stack.push_chars(part);
+    return true;
+  }
+  bool on_string(json::string_view part, std::size_t, error_code&) {
+    stack.push_string(part);
+    return true;
+  }
+  bool on_number_part(json::string_view, error_code&) { return true; }
+  bool on_int64(std::int64_t number, json::string_view, error_code&) {
+    stack.push_int64(number);
+    return true;
+  }
+  bool on_uint64(std::uint64_t number, json::string_view, error_code&) {
+    stack.push_uint64(number);
+    return true;
+  }
+  bool on_double(double number, json::string_view, error_code&) {
+    stack.push_double(number);
+    return true;
+  }
+  bool on_bool(bool truth, error_code&) {
+    stack.push_bool(truth);
+    return true;
+  }
+  bool on_null(error_code&) {
+    stack.push_null();
+    return true;
+  }
+  bool on_comment_part(json::string_view, error_code&) { return true; }
+  bool on_comment(json::string_view, error_code&) { return true; }
+};
+
+tl::unexpected<Error> invalid(std::string message) {
+  return fail(ErrorCode::invalid_argument, std::move(message), {}, "invalid_json");
+}
+
+}  // namespace
+
+bool is_content_type(std::string_view header, std::string_view media_type) {
+  std::string_view type = header.substr(0, header.find(';'));
+  while (!type.empty() && type.back() == ' ') type.remove_suffix(1);
+  return boost::beast::iequals({type.data(), type.size()}, {media_type.data(), media_type.size()});
+}
+
+Result<json::object> json_body(const http::Request& request) {
+  if (!is_content_type(request.header("content-type"), "application/json")) {
+    return fail(ErrorCode::invalid_argument, "send the body as Content-Type: application/json", {},
+                "unsupported_content_type");
+  }
+  return parse_object(request.body);
+}
+
+Result<json::object> parse_object(std::string_view text) {
+  json::basic_parser<Builder> parser(json::parse_options{});
+  parser.handler().stack.reset();
+  error_code error;
+  const std::size_t read = parser.write_some(false, text.data(), text.size(), error);
+  const std::string& duplicate = parser.handler().duplicate;
+  if (!duplicate.empty()) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("the key \"{}\" stands twice in one object", duplicate), duplicate,
+                "duplicate_key");
+  }
+  if (error || read < text.size())
+    return invalid(fmt::format("the body is not valid JSON (near byte {})", read));
+  const json::value value = parser.handler().stack.release();
+  if (!value.is_object()) return invalid("the body must be a JSON object");
+  return value.get_object();
+}
+
+}  // namespace diffused::api

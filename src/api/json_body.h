@@ -1,0 +1,27 @@
+// From a request's bytes to a JSON object that is safe to read.
+#pragma once
+
+#include <boost/json/object.hpp>
+#include <string_view>
+
+#include "base/result.h"
+#include "http/exchange.h"
+
+namespace diffused::api {
+
+// Whether a Content-Type header says `media_type`, whatever its parameters and case.
+bool is_content_type(std::string_view header, std::string_view media_type);
+
+// The object in a JSON body. Any thread. Errors: invalid_argument, with reason
+//   "unsupported_content_type"  not application/json. A missing type is refused too: a page of another site
+//   can make a
+//                               browser send such a request without asking first, but not one of
+//                               application/json
+//   "invalid_json"              malformed, nested deeper than 32, invalid UTF-8, lone surrogates, no object
+//   "duplicate_key"             an object names a key twice, which two readers would understand differently
+Result<boost::json::object> json_body(const http::Request& request);
+
+// The same for a text that is known to be meant as JSON.
+Result<boost::json::object> parse_object(std::string_view text);
+
+}  // namespace diffused::api

@@ -1,0 +1,156 @@
+#include "api/keys.h"
+
+#include <fmt/format.h>
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+
+#include <algorithm>
+#include <boost/beast/core/string.hpp>
+#include <optional>
+#include <span>
+
+#include "api/errors.h"
+#include "image/base64.h"
+
+namespace diffused::api {
+namespace {
+
+constexpr std::string_view kSpaces = " \t\r";
+constexpr std::string_view kAlgorithm = "sha256:";
+
+std::string_view trimmed(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(kSpaces);
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(kSpaces) - begin + 1);
+}
+
+bool is_name(std::string_view text) {
+  const auto good = [](unsigned char c) { return std::isalnum(c) || c == '.' || c == '_' || c == '-'; };
+  return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), good);
+}
+
+// The value of a hexadecimal digit, or -1.
+int digit_of(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  const char lower = static_cast<char>(c | 0x20);
+  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+bool read_hex(std::string_view text, std::span<unsigned char> bytes) {
+  if (text.size() != 2 * bytes.size()) return false;
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    const int high = digit_of(text[2 * i]);
+    const int low = digit_of(text[2 * i + 1]);
+    if (high < 0 || low < 0) return false;
+    bytes[i] = static_cast<unsigned char>(high << 4 | low);
+  }
+  return true;
+}
+
+// What follows the scheme's name in an Authorization header, or nothing.
+std::optional<std::string_view> after_scheme(std::string_view header, std::string_view scheme) {
+  const std::string_view start = header.substr(0, scheme.size());
+  if (!boost::beast::iequals({start.data(), start.size()}, {scheme.data(), scheme.size()})) return {};
+  if (header.size() <= scheme.size() || header[scheme.size()] != ' ') return {};
+  return trimmed(header.substr(scheme.size() + 1));
+}
+
+std::optional<std::string> shown_key(const http::Request& request, KeyScheme scheme) {
+  const std::string_view authorization = request.header("authorization");
+  if (const auto key = after_scheme(authorization, "Bearer")) return std::string(*key);
+  if (const auto key = request.header("api-key"); !key.empty()) return std::string(key);
+  if (scheme != KeyScheme::basic) return {};
+  const auto coded = after_scheme(authorization, "Basic");
+  if (!coded) return {};
+  const auto pair = from_base64(*coded);
+  if (!pair) return {};
+  const std::size_t colon = pair->find(':');
+  return colon == std::string::npos ? *pair : pair->substr(colon + 1);
+}
+
+}  // namespace
+
+Result<KeyRing> KeyRing::parse(std::string_view text) {
+  KeyRing ring;
+  for (int number = 1; !text.empty(); ++number) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    line = trimmed(line.substr(0, line.find('#')));
+    if (line.empty()) continue;
+    const std::string_view name = line.substr(0, line.find_first_of(kSpaces));
+    const std::string_view hash = trimmed(line.substr(name.size()));
+    Entry entry{std::string(name), {}};
+    if (!is_name(name) || hash.substr(0, kAlgorithm.size()) != kAlgorithm ||
+        !read_hex(hash.substr(kAlgorithm.size()), entry.digest))
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("line {} is not of the form NAME {}64 hexadecimal digits", number, kAlgorithm));
+    ring.entries_.push_back(std::move(entry));
+  }
+  if (ring.entries_.empty()) return fail(ErrorCode::invalid_argument, "there is no key in it");
+  return ring;
+}
+
+KeyRing::Digest KeyRing::digest_of(std::string_view key) {
+  Digest digest;
+  SHA256(reinterpret_cast<const unsigned char*>(key.data()), key.size(), digest.data());
+  return digest;
+}
+
+const std::string* KeyRing::holder_of(std::string_view key) const {
+  const Digest digest = digest_of(key);
+  const std::string* holder = nullptr;
+  for (const Entry& entry : entries_)
+    if (CRYPTO_memcmp(entry.digest.data(), digest.data(), digest.size()) == 0) holder = &entry.name;
+  return holder;
+}
+
+Result<std::string> key_line(std::string_view name, std::string_view key) {
+  if (!is_name(name))
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("'{}' cannot name a key: use letters, digits, '.', '_' and '-', at most 64", name));
+  return fmt::format("{} {}{:02x}", name, kAlgorithm, fmt::join(KeyRing::digest_of(key), ""));
+}
+
+void Keys::replace(KeyRing ring) {
+  auto fresh = std::make_shared<const KeyRing>(std::move(ring));
+  const std::lock_guard lock(mutex_);
+  ring_.swap(fresh);
+}
+
+std::optional<std::string> Keys::holder_of(std::string_view key) const {
+  std::shared_ptr<const KeyRing> ring;
+  {
+    const std::lock_guard lock(mutex_);
+    ring = ring_;
+  }
+  const std::string* holder = ring->holder_of(key);
+  return holder != nullptr ? std::optional(*holder) : std::nullopt;
+}
+
+http::Gate key_gate(std::shared_ptr<const Keys> keys, KeyScheme scheme) {
+  if (!keys) return nullptr;
+  return [keys, scheme](http::Request& request) -> std::optional<http::Response> {
+    const auto key = shown_key(request, scheme);
+    if (auto holder = key ? keys->holder_of(*key) : std::nullopt) {
+      request.user = *std::move(holder);
+      return std::nullopt;
+    }
+    // OpenAI's words, by which litellm tells a wrong key from other mistakes.
+    const Error error{
+        ErrorCode::unauthorized,
+        key ? "Incorrect API key provided" : "an API key is needed: send it as Authorization: Bearer KEY",
+        {}};
+    http::Response response = respond_to_error(error, status_of(error), request.path);
+    response.headers.emplace_back("WWW-Authenticate",
+                                  scheme == KeyScheme::basic ? "Basic realm=\"diffused\"" : "Bearer");
+    return response;
+  };
+}
+
+const std::string& user_of(const http::Request& request) {
+  return request.user.empty() ? request.peer : request.user;
+}
+
+}  // namespace diffused::api

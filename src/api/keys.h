@@ -1,0 +1,74 @@
+// API keys: who may use the server, and under which name their work is counted.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "http/exchange.h"
+
+namespace diffused::api {
+
+// The keys of a key file: a line for each, "NAME sha256:HEX", where HEX is the SHA-256 of the key; "#" begins
+// a comment. The keys themselves stand nowhere. A name may have several keys, so that one can replace another
+// without a pause. A fast hash will do, because keys are drawn and not thought up: nobody guesses 128 bits.
+// Immutable; any thread.
+class KeyRing {
+ public:
+  // Errors: invalid_argument with the line's number: malformed, or no key at all, which would lock everybody
+  // out.
+  static Result<KeyRing> parse(std::string_view text);
+
+  // The name of the key's holder, or null. Every digest is compared, in constant time each: how long it takes
+  // tells nothing of how near a wrong key is.
+  const std::string* holder_of(std::string_view key) const;
+
+ private:
+  using Digest = std::array<unsigned char, 32>;
+  struct Entry {
+    std::string name;
+    Digest digest;
+  };
+  static Digest digest_of(std::string_view key);
+  friend Result<std::string> key_line(std::string_view name, std::string_view key);
+
+  std::vector<Entry> entries_;
+};
+
+// The ring that counts now; a running server may be given another one. Any thread.
+class Keys {
+ public:
+  explicit Keys(KeyRing ring) : ring_(std::make_shared<const KeyRing>(std::move(ring))) {}
+
+  // Requests that were let in go on; the next ones are held against the new ring.
+  void replace(KeyRing ring);
+  // The name of the key's holder, if it has one.
+  std::optional<std::string> holder_of(std::string_view key) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::shared_ptr<const KeyRing> ring_;  // guarded by mutex_
+};
+
+// The key file's line for a key. Errors: invalid_argument when the name is not 1 to 64 of A-Z, a-z, 0-9, '.',
+// '_' and '-'.
+Result<std::string> key_line(std::string_view name, std::string_view key);
+
+// How a key is shown: "Authorization: Bearer KEY" or "api-key: KEY"; with `basic` also as the password of
+// "Authorization: Basic …", whatever the user name.
+enum class KeyScheme { bearer, basic };
+
+// Lets requests with one of the keys pass, as its holder's (Request::user), and answers the others with 401.
+// No keys (null) let everybody pass.
+http::Gate key_gate(std::shared_ptr<const Keys> keys, KeyScheme scheme);
+
+// Whose work a request is: its key's holder's, or its address's where there are no keys.
+const std::string& user_of(const http::Request& request);
+
+}  // namespace diffused::api

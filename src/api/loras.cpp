@@ -1,0 +1,164 @@
+#include "api/loras.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json/value_to.hpp>
+#include <cmath>
+
+namespace diffused::api {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::string_view kSchema =
+    R"({"anyOf": [
+          {"type": "null"},
+          {"type": "array", "maxItems": 16, "items": {"type": "object", "required": ["name"], "properties": {
+            "name": {"type": "string", "minLength": 1, "maxLength": 255, "description": "Of those that GET /v1/models tells. Also: path."},
+            "weight": {"type": "number", "minimum": -10, "maximum": 10, "default": 1, "description": "Also: scale, multiplier, strength."}}}},
+          {"type": "object", "maxProperties": 16, "description": "One of them, or weights by name."}]})";
+
+constexpr std::size_t kNamesShown = 8;
+
+// `place` is where in the field's value: "[1].weight".
+tl::unexpected<Error> wrong(std::string place, std::string message, std::string reason = "invalid_value") {
+  return fail(ErrorCode::invalid_argument, std::move(message), std::move(place), std::move(reason));
+}
+
+Result<void> check_count(std::size_t count) {
+  if (count <= kLorasMax) return {};
+  return wrong({}, fmt::format("has {} entries; at most {} are accepted", count, kLorasMax));
+}
+
+Result<std::string> name_of(const json::value& value, const std::string& place) {
+  if (!value.is_string()) return wrong(place, "must be a string", "invalid_type");
+  std::string name(value.get_string());
+  if (name.empty()) return wrong(place, "must not be empty");
+  if (name.size() > kLoraNameBytesMax)
+    return wrong(place, fmt::format("has {} bytes; at most {} are accepted", name.size(), kLoraNameBytesMax));
+  return name;
+}
+
+Result<double> weight_of(const json::value& value, const std::string& place) {
+  if (!value.is_number()) return wrong(place, "must be a number", "invalid_type");
+  const double weight = value.to_number<double>();
+  // Written so that NaN fails.
+  if (!(std::abs(weight) <= kLoraWeightMax))
+    return wrong(place, fmt::format("must be a number from {} to {}", -kLoraWeightMax, kLoraWeightMax));
+  return weight;
+}
+
+// The first of these members that is there, or null.
+const json::key_value_pair* first_of(const json::object& object, std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    const auto member = object.find(name);
+    if (member != object.end() && !member->value().is_null()) return &*member;
+  }
+  return nullptr;
+}
+
+const json::key_value_pair* name_member(const json::object& object) {
+  return first_of(object, {"name", "path"});
+}
+
+std::string inside(const std::string& place, json::string_view key) {
+  return fmt::format("{}.{}", place, std::string_view(key.data(), key.size()));
+}
+
+// A name alone has weight 1.
+Result<LoraChoice> read_one(const json::value& value, const std::string& place) {
+  LoraChoice lora;
+  if (value.is_string()) {
+    TRY(lora.name, name_of(value, place));
+    return lora;
+  }
+  if (!value.is_object()) return wrong(place, "must be an object with name and weight", "invalid_type");
+  const json::object& object = value.get_object();
+  const auto* name = name_member(object);
+  if (name == nullptr) return wrong(place + ".name", "is required", "missing_required_parameter");
+  TRY(lora.name, name_of(name->value(), inside(place, name->key())));
+  if (const auto* weight = first_of(object, {"weight", "scale", "multiplier", "strength"})) {
+    TRY(lora.weight, weight_of(weight->value(), inside(place, weight->key())));
+  }
+  return lora;
+}
+
+Result<std::vector<LoraChoice>> read_list(const json::array& items) {
+  TRY_VOID(check_count(items.size()));
+  std::vector<LoraChoice> loras;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    TRY(LoraChoice lora, read_one(items[i], fmt::format("[{}]", i)));
+    loras.push_back(std::move(lora));
+  }
+  return loras;
+}
+
+Result<std::vector<LoraChoice>> read_weights(const json::object& weights) {
+  TRY_VOID(check_count(weights.size()));
+  std::vector<LoraChoice> loras;
+  for (const auto& [key, value] : weights) {
+    LoraChoice lora;
+    TRY(lora.name, name_of(json::value(key), {}));
+    TRY(lora.weight, weight_of(value, "." + lora.name));
+    loras.push_back(std::move(lora));
+  }
+  return loras;
+}
+
+Result<std::vector<LoraChoice>> read_any(const json::value& value) {
+  if (value.is_array()) return read_list(value.get_array());
+  if (!value.is_object() && !value.is_string())
+    return wrong({}, "must be a list of objects with name and weight", "invalid_type");
+  // A LoRA may itself be called "name": then what stands there is its weight.
+  const auto* name = value.is_object() ? name_member(value.get_object()) : nullptr;
+  if (value.is_object() && (name == nullptr || name->value().is_number()))
+    return read_weights(value.get_object());
+  TRY(LoraChoice lora, read_one(value, {}));
+  return std::vector<LoraChoice>{std::move(lora)};
+}
+
+std::string shortened(const std::vector<std::string>& names) {
+  const std::span<const std::string> shown(names.data(), std::min(names.size(), kNamesShown));
+  const std::size_t more = names.size() - shown.size();
+  return fmt::format("{}{}", fmt::join(shown, ", "), more > 0 ? fmt::format(" and {} more", more) : "");
+}
+
+}  // namespace
+
+Field loras_field(std::vector<LoraChoice>& to) {
+  return also_named({"lora", "lora_alphas"}, any("loras", kSchema, "LoRAs of the model to use, all at once.",
+                                                 [&to](const json::value& value) -> Result<void> {
+                                                   TRY(to, read_any(value));
+                                                   return {};
+                                                 }));
+}
+
+Result<void> check_loras(const PipelineInfo& model, std::span<const LoraChoice> loras) {
+  if (loras.size() > kLorasMax)
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{} LoRAs are named; at most {} are accepted", loras.size(), kLorasMax), "loras");
+  for (const LoraChoice& lora : loras) {
+    if (std::ranges::count(model.loras, lora.name) > 0) continue;
+    const std::string there = model.loras.empty() ? "none" : shortened(model.loras);
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("there is no LoRA \"{}\"; this model has {}", lora.name, there), "loras");
+  }
+  return {};
+}
+
+json::array write_loras(std::span<const LoraChoice> loras) {
+  json::array list;
+  for (const LoraChoice& lora : loras)
+    list.push_back(json::object{{"name", lora.name}, {"weight", lora.weight}});
+  return list;
+}
+
+std::vector<LoraChoice> read_loras(const json::value& list) {
+  std::vector<LoraChoice> loras;
+  for (const json::value& item : list.as_array())
+    loras.push_back({json::value_to<std::string>(item.at("name")), item.at("weight").to_number<double>()});
+  return loras;
+}
+
+}  // namespace diffused::api

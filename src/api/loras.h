@@ -1,0 +1,30 @@
+// LoRAs as clients choose them: their JSON, their limits, and whether a model has them.
+#pragma once
+
+#include <boost/json/array.hpp>
+#include <span>
+#include <vector>
+
+#include "api/fields.h"
+#include "job/job.h"
+
+namespace diffused::api {
+
+// The limits of one request. A name is looked up among the model's and is never a path.
+constexpr std::size_t kLorasMax = 16;
+constexpr std::size_t kLoraNameBytesMax = 255;
+constexpr double kLoraWeightMax = 10;  // and as much below zero
+
+// The field `loras` in all its spellings: a list of objects with name and weight, one such object, or an
+// object of weights by name. What it stores in must outlive the table.
+Field loras_field(std::vector<LoraChoice>& to);
+
+// Whether the model has them all, and they are not too many. Errors: invalid_argument about `loras`, with the
+// names that there are.
+Result<void> check_loras(const PipelineInfo& model, std::span<const LoraChoice> loras);
+
+// [{"name", "weight"}], and back. Reading throws where it is no such list.
+boost::json::array write_loras(std::span<const LoraChoice> loras);
+std::vector<LoraChoice> read_loras(const boost::json::value& list);
+
+}  // namespace diffused::api

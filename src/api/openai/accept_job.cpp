@@ -1,0 +1,148 @@
+#include "api/openai/accept_job.h"
+
+#include <algorithm>
+
+#include "api/ask.h"
+#include "api/background.h"
+#include "api/errors.h"
+#include "api/keys.h"
+#include "api/offload.h"
+#include "api/openai/answer.h"
+#include "api/openai/job_object.h"
+#include "api/openai/job_spec.h"
+#include "base/ids.h"
+#include "base/json_text.h"
+#include "http/header_parameters.h"
+#include "http/multipart.h"
+#include "storage/sha256.h"
+
+// GCC 12 takes the coroutine frames that Asio recycles for memory of another allocator.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+
+namespace diffused::api {
+namespace {
+
+constexpr std::size_t kKeyCharactersMax = 255;
+// A job that waits longer than this has lost the pictures it starts from.
+constexpr std::int64_t kInputSeconds = 7 * 24 * 3600;
+
+bool prefers_async(const http::Request& request) {
+  const std::string_view header = request.header("prefer");
+  const std::string_view word = "respond-async";
+  const std::size_t at = header.find(word);
+  if (at == std::string_view::npos) return false;
+  const auto ends = [&](std::size_t i) {
+    return i >= header.size() || std::string_view(" ,;\t").find(header[i]) != std::string_view::npos;
+  };
+  return (at == 0 || ends(at - 1)) && ends(at + word.size());
+}
+
+Result<std::optional<std::string>> idempotency_key(const http::Request& request) {
+  const std::string_view key = request.header("idempotency-key");
+  if (key.empty()) return std::nullopt;
+  const bool visible = std::all_of(key.begin(), key.end(), [](char c) { return c > ' ' && c < 127; });
+  if (!visible || key.size() > kKeyCharactersMax)
+    return fail(ErrorCode::invalid_argument, "Idempotency-Key must be 1 to 255 visible ASCII characters",
+                "Idempotency-Key");
+  return std::string(key);
+}
+
+// Equal for equal requests. The boundary of a form is another one each time, so it is left out.
+std::string request_hash(const http::Request& request) {
+  std::string text = request.path + '\n' + request.body;
+  const std::string_view type = request.header("content-type");
+  const std::size_t at = type.find("boundary=");
+  if (http::is_multipart(type) && at != std::string_view::npos) {
+    std::string boundary(type.substr(at + 9));
+    boundary = boundary.substr(0, boundary.find(';'));
+    std::erase(boundary, '"');
+    for (std::size_t i = text.find(boundary); !boundary.empty() && i != std::string::npos;
+         i = text.find(boundary, i))
+      text.erase(i, boundary.size());
+  }
+  return storage::sha256_hex(text);
+}
+
+// The picture as a PNG, which loses nothing, under a new id; no id for no picture.
+Result<std::string> keep_input(const Api& api, const std::shared_ptr<const Image>& image) {
+  if (!image) return std::string();
+  TRY(std::string bytes, find_codec("png")->encode(*image, {}));
+  const std::string id = random_id("in_");
+  TRY_VOID(api.background->inputs().put(id, {std::make_shared<const std::string>(std::move(bytes)),
+                                             "image/png", api.clock.unix_seconds() + kInputSeconds}));
+  return id;
+}
+
+Result<void> check_possible(const Api& api, const ImageRequest& request) {
+  if (api.background == nullptr)
+    return fail(ErrorCode::unsupported, "this server keeps no jobs", "background_job");
+  if (request.stream)
+    return fail(ErrorCode::invalid_argument, "a job is not streamed: its events are at GET …/events",
+                "stream");
+  return {};
+}
+
+double cost_of(const GenerateRequest& request) {
+  return 1e-6 * request.width.value_or(1) * request.height.value_or(1) *
+         request.num_inference_steps.value_or(1) * static_cast<double>(request.n());
+}
+
+// What there is to enqueue; the pictures it starts from are kept already. Off the io threads.
+Result<jobstore::NewJob> write_down(const Api& api, const http::Request& http_request, ImageRequest request) {
+  jobstore::NewJob job;
+  TRY(job.idempotency_key, idempotency_key(http_request));
+  TRY_VOID(api.background->check_room());
+  TRY_VOID(api.images.check_room());
+  auto resolved = api.dispatcher.resolve(std::move(request.generate));
+  if (!resolved) return tl::unexpected(as_spelled(std::move(resolved).error(), request.spelling));
+  request.generate = *std::move(resolved);
+  if (request.codec == nullptr) request.codec = find_codec("png");
+  job.id = random_id("job_");
+  job.owner = user_of(http_request);
+  job.pool = request.generate.model;
+  job.batch_key = batch_key(request.generate);
+  job.cost = cost_of(request.generate);
+  job.request_hash = request_hash(http_request);
+  JobSpec spec;
+  TRY(spec.init_image, keep_input(api, request.generate.init_image));
+  TRY(spec.mask, keep_input(api, request.generate.mask));
+  spec.request = std::move(request);
+  job.spec = write_spec(spec);
+  return job;
+}
+
+}  // namespace
+
+bool wants_background(const http::Request& http_request, const ImageRequest& request) {
+  return request.background_job || (!request.stream && prefers_async(http_request));
+}
+
+asio::awaitable<Result<jobstore::Enqueued>> keep_job(const Api& api, const http::Request& http_request,
+                                                     ImageRequest request) {
+  auto written =
+      co_await offload(api.workers, [&] { return write_down(api, http_request, std::move(request)); });
+  if (!written) co_return tl::unexpected(written.error());
+  const std::string spec = written->spec;
+  auto added = co_await ask<jobstore::Enqueued>(
+      [&](auto reply) { api.background->store().enqueue(*std::move(written), std::move(reply)); });
+  if (!added || added->replayed) co_await drop_inputs(api, spec);
+  if (added && !added->replayed) api.background->job_added();
+  co_return added;
+}
+
+asio::awaitable<void> accept_job(const Api& api, http::Exchange& exchange, ImageJob job) {
+  if (auto possible = check_possible(api, job.request); !possible)
+    co_return co_await send_error(exchange, std::move(possible).error());
+  const auto added = co_await keep_job(api, exchange.request(), std::move(job.request));
+  if (!added) co_return co_await send_error(exchange, added.error());
+  http::Response response;
+  response.status = added->replayed ? 200 : 202;
+  const json::object object = co_await describe_job(api, exchange.request(), added->job, Pictures::included);
+  response.body = std::make_shared<const std::string>(json_text(object));
+  response.headers.emplace_back("Location", "/v1/images/jobs/" + added->job.id);
+  if (prefers_async(exchange.request())) response.headers.emplace_back("Preference-Applied", "respond-async");
+  if (added->replayed) response.headers.emplace_back("Idempotent-Replayed", "true");
+  co_await exchange.send(std::move(response));
+}
+
+}  // namespace diffused::api

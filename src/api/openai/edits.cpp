@@ -1,0 +1,95 @@
+#include "api/endpoints.h"
+#include "api/errors.h"
+#include "api/offload.h"
+#include "api/openai/answer.h"
+#include "api/openai/uploads.h"
+#include "image/channels.h"
+#include "image/resize.h"
+
+namespace diffused::api {
+namespace {
+
+// OpenAI takes sixteen; more than one is refused by what the models here can do.
+constexpr std::size_t kImagesMax = 16;
+
+tl::unexpected<Error> wrong(std::string message, std::string_view field, std::string reason = {}) {
+  return fail(ErrorCode::invalid_argument, std::move(message), std::string(field), std::move(reason));
+}
+
+// The files of one request, decoded.
+struct Pictures {
+  Image image;
+  std::optional<Image> mask;
+};
+
+Result<Image> read_mask(const Upload& upload, const Image& image, MaskMode mode, const DecodeLimits& limits) {
+  TRY(Image decoded, decode_upload(upload, limits));
+  if (decoded.width != image.width || decoded.height != image.height)
+    return wrong("the mask must have the size of the image", upload.field);
+  auto mask = to_mask(std::move(decoded), mode);
+  if (!mask) return about(mask.error(), upload.field);
+  return mask;
+}
+
+// Decodes what the model can take.
+Result<Pictures> read_pictures(const UploadForm& form, const PipelineInfo& model, MaskMode mode,
+                               const DecodeLimits& limits) {
+  if (form.images.empty()) return wrong("image is required", "image", "missing_required_parameter");
+  if (form.images.size() > 1)
+    return fail(ErrorCode::unsupported, "this model takes one image", form.images[1].field);
+  if (!model.image_to_image)
+    return fail(ErrorCode::unsupported, "this model does not edit images", form.images[0].field);
+  if (form.masks.size() > 1) return wrong("one mask is accepted", form.masks[1].field);
+  if (!form.masks.empty() && !model.inpaint)
+    return fail(ErrorCode::unsupported, "this model does not take a mask", form.masks[0].field);
+  Pictures pictures;
+  TRY(pictures.image, decode_upload(form.images[0], limits));
+  if (!form.masks.empty()) {
+    TRY(pictures.mask, read_mask(form.masks[0], pictures.image, mode, limits));
+  }
+  return pictures;
+}
+
+// The picture in the size that is made, as Diffusers resizes it.
+std::shared_ptr<const Image> fitted(const Image& image, const GenerateRequest& request) {
+  return std::make_shared<const Image>(resize_lanczos(image, *request.width, *request.height));
+}
+
+Result<ImageJob> parse(const Api& api, const http::Request& http_request, bool variation) {
+  const RequestLimits& limits = api.options.limits;
+  TRY(const UploadForm form, read_upload_form(http_request, kImagesMax));
+  ImageRequest request;
+  request.prompt_required = !variation;
+  const auto fields = edit_fields(limits, request);
+  if (limits.strict) TRY_VOID(refuse_unknown(fields, form.fields, {"image", "images", "mask"}));
+  TRY(request.spelling, read_fields(fields, form.fields, form.source));
+  TRY(const ServedModel model, choose_model(api, request.model));
+  TRY(Pictures pictures, read_pictures(form, model.info, request.mask_mode, limits.upload));
+  const Size own = size_for_upload(pictures.image, model.info);
+  request.generate.width = request.generate.width.value_or(own.width);
+  request.generate.height = request.generate.height.value_or(own.height);
+  // Resizing comes last: only now is the size known to be one that is allowed.
+  TRY(ImageJob job, complete(api, std::move(request), model));
+  GenerateRequest& generate = job.request.generate;
+  generate.init_image = fitted(to_rgb(std::move(pictures.image)), generate);
+  if (pictures.mask) generate.mask = fitted(*pictures.mask, generate);
+  return job;
+}
+
+asio::awaitable<void> edit(const Api& api, http::Exchange& exchange, bool variation) {
+  // Base64, decoding and resizing take up to a second for a large photograph.
+  auto job = co_await offload(api.workers, [&] { return parse(api, exchange.request(), variation); });
+  if (!job) co_return co_await send_error(exchange, job.error());
+  co_await answer_images(api, exchange, *std::move(job), "image_edit");
+}
+
+}  // namespace
+
+asio::awaitable<void> edit_image(const Api& api, http::Exchange& exchange) {
+  return edit(api, exchange, false);
+}
+asio::awaitable<void> vary_image(const Api& api, http::Exchange& exchange) {
+  return edit(api, exchange, true);
+}
+
+}  // namespace diffused::api

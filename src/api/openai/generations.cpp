@@ -1,0 +1,26 @@
+#include "api/endpoints.h"
+#include "api/json_body.h"
+#include "api/openai/answer.h"
+
+namespace diffused::api {
+namespace {
+
+Result<ImageJob> parse(const Api& api, const http::Request& http_request) {
+  TRY(const json::object body, json_body(http_request));
+  ImageRequest request;
+  const auto fields = generation_fields(api.options.limits, request);
+  if (api.options.limits.strict) TRY_VOID(refuse_unknown(fields, body));
+  TRY(request.spelling, read_fields(fields, body, Source::json));
+  TRY(const ServedModel model, choose_model(api, request.model));
+  return complete(api, std::move(request), model);
+}
+
+}  // namespace
+
+asio::awaitable<void> generate_images(const Api& api, http::Exchange& exchange) {
+  auto job = parse(api, exchange.request());
+  if (!job) co_return co_await send_error(exchange, job.error());
+  co_await answer_images(api, exchange, *std::move(job), "image_generation");
+}
+
+}  // namespace diffused::api

@@ -1,0 +1,135 @@
+#include "api/openai/image_request.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "api/loras.h"
+#include "api/sampler_names.h"
+#include "base/ids.h"
+
+namespace diffused::api {
+namespace {
+
+std::string names_of(const std::vector<ServedModel>& models) {
+  std::vector<std::string> names;
+  for (const ServedModel& model : models) names.push_back(model.name);
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+ResponseFormat default_format(const ApiOptions& options, std::string_view model) {
+  switch (options.default_response_format) {
+    case DefaultResponseFormat::url:
+      return ResponseFormat::url;
+    case DefaultResponseFormat::b64_json:
+      return ResponseFormat::b64_json;
+    case DefaultResponseFormat::automatic:
+      break;
+  }
+  // OpenAI's newer models answer with bytes and its older ones with URLs; clients expect that of the names
+  // they send.
+  const auto begins = [&](const std::string& prefix) { return model.starts_with(prefix); };
+  return std::ranges::any_of(options.b64_model_prefixes, begins) ? ResponseFormat::b64_json
+                                                                 : ResponseFormat::url;
+}
+
+Result<void> draw_seeds(ImageRequest& request, int n) {
+  std::vector<std::uint64_t>& seeds = request.generate.seeds;
+  if (request.seeds.size() > 1) {
+    if (request.seeds.size() != static_cast<std::size_t>(n)) {
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("seed lists {} seeds for {} pictures", request.seeds.size(), n), "seed");
+    }
+    for (const auto& seed : request.seeds) seeds.push_back(seed ? *seed : random_seed());
+    return {};
+  }
+  const std::uint64_t first = request.seeds.empty() || !request.seeds[0] ? random_seed() : *request.seeds[0];
+  for (int i = 0; i < n; ++i) seeds.push_back(first + i);
+  return {};
+}
+
+// Nothing for the quality that is the model's own.
+std::optional<int> steps_for(std::string_view quality, const PipelineInfo& model,
+                             const RequestLimits& limits) {
+  const double factor = quality_of(quality).steps;
+  if (factor == 1) return std::nullopt;
+  return std::clamp(static_cast<int>(std::lround(model.default_steps * factor)), 1, limits.steps_max);
+}
+
+Result<void> check_cost(const RequestLimits& limits, const GenerateRequest& request,
+                        const PipelineInfo& info) {
+  const double width = request.width.value_or(info.default_width);
+  const double height = request.height.value_or(info.default_height);
+  const double steps = request.num_inference_steps.value_or(info.default_steps);
+  const double cost = width * height * steps * static_cast<double>(request.n());
+  if (cost <= limits.pixel_steps_max) return {};
+  return fail(
+      ErrorCode::invalid_argument,
+      fmt::format(
+          "the request is too large: n x width x height x steps is {:.3g}, at most {:.3g} is accepted", cost,
+          limits.pixel_steps_max),
+      "n", "request_too_costly");
+}
+
+}  // namespace
+
+const Quality& quality_of(std::string_view word) {
+  static constexpr std::array<Quality, 5> kQualities{
+      {{"low", 0.5}, {"medium", 1}, {"high", 1.5}, {"xhigh", 2}, {"max", 3}}};
+  if (word == "hd") word = "high";
+  const auto* known = std::ranges::find(kQualities, word, &Quality::name);
+  return known == kQualities.end() ? kQualities[1] : *known;
+}
+
+Result<ServedModel> choose_model(const Api& api, const std::string& name) {
+  const std::vector<ServedModel> models = api.dispatcher.models();
+  if (models.empty()) return fail(ErrorCode::unavailable, "no model is loaded yet", {}, "model_loading");
+  for (const ServedModel& model : models)
+    if (model.name == name ||
+        std::find(model.aliases.begin(), model.aliases.end(), name) != model.aliases.end())
+      return model;
+  const bool take_default = name.empty() || api.options.unknown_model == UnknownModel::serve_default ||
+                            (api.options.unknown_model == UnknownModel::automatic && models.size() == 1);
+  if (take_default) return models.front();
+  return fail(ErrorCode::not_found,
+              fmt::format("the model \"{}\" is not served; served are: {}", name, names_of(models)), "model",
+              "model_not_found");
+}
+
+Result<ImageJob> complete(const Api& api, ImageRequest request, const ServedModel& model) {
+  const RequestLimits& limits = api.options.limits;
+  if (request.prompt_required && request.generate.prompt.empty())
+    return fail(ErrorCode::invalid_argument, "prompt is required", "prompt", "missing_required_parameter");
+  request.generate.model = model.name;
+  if (!request.generate.num_inference_steps)
+    request.generate.num_inference_steps = steps_for(request.quality_preset, model.info, limits);
+  if (const std::string own = find_sampler(model.info, request.generate.scheduler); !own.empty())
+    request.generate.scheduler = own;
+  if (request.generate.flow_shift && !model.info.flow_shift)
+    return tl::unexpected(
+        as_spelled(Error{ErrorCode::unsupported, "this model's noise levels have no shift", "flow_shift", {}},
+                   request.spelling));
+  if (auto known = check_loras(model.info, request.generate.loras); !known)
+    return tl::unexpected(as_spelled(std::move(known).error(), request.spelling));
+  const int n = request.n.value_or(1);
+  if (n > limits.n_max)
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("at most {} pictures are made at once", limits.n_max), "seed");
+  TRY_VOID(draw_seeds(request, n));
+  if (!request.response_format) request.response_format = default_format(api.options, request.model);
+  if (auto cost = check_cost(limits, request.generate, model.info); !cost)
+    return tl::unexpected(as_spelled(std::move(cost).error(), request.spelling));
+  return ImageJob{std::move(request), model};
+}
+
+Error as_spelled(Error error, const Spelling& spelling) {
+  auto spelled = spelling.find(error.field);
+  const bool side = error.field == "width" || error.field == "height";
+  if (spelled == spelling.end() && side) spelled = spelling.find("size");
+  if (spelled != spelling.end()) error.field = spelled->second;
+  return error;
+}
+
+}  // namespace diffused::api

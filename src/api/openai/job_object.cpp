@@ -1,0 +1,143 @@
+#include "api/openai/job_object.h"
+
+#include <fmt/format.h>
+
+#include <boost/json/parse.hpp>
+
+#include "api/ask.h"
+#include "api/background.h"
+#include "api/errors.h"
+#include "api/offload.h"
+#include "api/openai/images_response.h"
+#include "api/openai/job_spec.h"
+#include "image/base64.h"
+
+// GCC 12 takes the coroutine frames that Asio recycles for memory of another allocator.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+
+namespace diffused::api {
+namespace {
+
+using jobstore::Job;
+using jobstore::JobState;
+
+std::string_view status_word(JobState state) {
+  switch (state) {
+    case JobState::queued:
+      return "queued";
+    case JobState::running:
+      return "in_progress";
+    case JobState::succeeded:
+      return "completed";
+    case JobState::failed:
+      return "failed";
+    case JobState::cancelled:
+      return "cancelled";
+  }
+  return {};
+}
+
+json::value time_or_null(const std::optional<std::int64_t>& time) {
+  return time ? json::value(*time) : json::value(nullptr);
+}
+
+// What went wrong: a failure without a word is a job whose server died under it each time.
+json::value error_of(const Job& job) {
+  if (job.state != JobState::failed) return nullptr;
+  if (job.outcome) return json::parse(*job.outcome);
+  const Error lost{
+      ErrorCode::internal, "the server ended at each attempt to make this job", {}, "worker_lost"};
+  return error_object(lost, status_of(lost));
+}
+
+// The stored outcome with each picture's id turned into what the client asked for. Off the io threads.
+json::value result_of(const Api& api, const http::Request& request, const Job& job, const JobSpec& spec,
+                      Pictures pictures) {
+  if (job.state != JobState::succeeded) return nullptr;
+  json::value result = json::parse(*job.outcome);
+  const bool bytes =
+      pictures == Pictures::included && spec.request.response_format == ResponseFormat::b64_json;
+  for (json::value& value : result.at("data").as_array()) {
+    json::object& item = value.as_object();
+    const std::string id(item.at("picture").as_string());
+    item.erase("picture");
+    const auto blob = bytes ? api.images.get(id) : fail(ErrorCode::not_found, {});
+    if (blob) {
+      item["b64_json"] = to_base64(*blob->bytes);
+    } else if (bytes) {
+      item["b64_json"] = nullptr;  // it has made room for newer ones, or its store does not work at present
+    }
+    if (!bytes || (!blob && blob.error().code == ErrorCode::unavailable))
+      item["url"] =
+          picture_url(api.options, request, fmt::format("{}.{}", id, spec.request.codec->extension));
+  }
+  return result;
+}
+
+json::object describe(const Api& api, const http::Request& request, const Job& job, Pictures pictures) {
+  const auto read = read_spec(job.spec);
+  const JobSpec spec = read ? *read : JobSpec{};
+  const GenerateRequest& generate = spec.request.generate;
+  const int progress = job.state == JobState::succeeded ? 100
+                       : job.state == JobState::running
+                           ? std::max(job.progress, api.background->progress(job.id))
+                           : 0;
+  return {{"id", job.id},
+          {"object", "image.job"},
+          {"model", job.pool},
+          {"status", status_word(job.state)},
+          {"progress", progress},
+          {"queue_position", nullptr},
+          {"attempts", job.attempt},
+          {"created_at", job.created},
+          {"started_at", time_or_null(job.started)},
+          {"completed_at", time_or_null(job.finished)},
+          {"expires_at", time_or_null(job.expires)},
+          {"prompt", generate.prompt},
+          {"n", generate.n()},
+          {"size", fmt::format("{}x{}", generate.width.value_or(0), generate.height.value_or(0))},
+          {"seeds", json::array(generate.seeds.begin(), generate.seeds.end())},
+          {"result", read ? result_of(api, request, job, spec, pictures) : json::value(nullptr)},
+          {"error", error_of(job)}};
+}
+
+asio::awaitable<void> drop(const Api& api, storage::BlobStore& store, std::vector<std::string> ids) {
+  if (ids.empty()) co_return;
+  co_await offload(api.workers, [&] {
+    for (const std::string& id : ids) static_cast<void>(store.remove(id));
+    return true;
+  });
+}
+
+}  // namespace
+
+asio::awaitable<json::object> describe_job(const Api& api, const http::Request& request, const Job& job,
+                                           Pictures pictures) {
+  json::object object = co_await offload(api.workers, [&] { return describe(api, request, job, pictures); });
+  if (job.state == JobState::queued) {
+    const auto position = co_await ask<std::int64_t>(
+        [&](auto reply) { api.background->store().position(job.id, std::move(reply)); });
+    if (position) object["queue_position"] = *position;
+  }
+  co_return object;
+}
+
+asio::awaitable<void> drop_inputs(const Api& api, const std::string& text) {
+  const auto spec = read_spec(text);
+  if (!spec) co_return;
+  std::vector<std::string> ids;
+  for (const std::string& id : {spec->init_image, spec->mask})
+    if (!id.empty()) ids.push_back(id);
+  co_await drop(api, api.background->inputs(), std::move(ids));
+}
+
+asio::awaitable<void> drop_pictures(const Api& api, const Job& job) {
+  if (job.state != JobState::succeeded) co_return;
+  std::vector<std::string> ids;
+  const json::value outcome = json::parse(*job.outcome);
+  for (const json::value& item : outcome.at("data").as_array())
+    ids.emplace_back(item.at("picture").as_string());
+  co_await drop(api, api.images, std::move(ids));
+}
+
+}  // namespace diffused::api

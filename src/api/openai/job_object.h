@@ -1,0 +1,26 @@
+// A job as clients see it.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/json/object.hpp>
+#include <string>
+
+#include "api/api.h"
+#include "http/exchange.h"
+#include "jobstore/job_store.h"
+
+namespace diffused::api {
+
+// Whether a result brings its pictures when the request asked for b64_json; in a list it has URLs.
+enum class Pictures { included, linked };
+
+// The job object, always with the same members: status is queued, in_progress, completed, failed or
+// cancelled; progress 0 to 100; result is what the synchronous answer would have been.
+asio::awaitable<json::object> describe_job(const Api& api, const http::Request& request,
+                                           const jobstore::Job& job, Pictures pictures);
+
+// Removes the pictures a job started from, or those it made; without an error when they are gone.
+asio::awaitable<void> drop_inputs(const Api& api, const std::string& spec);
+asio::awaitable<void> drop_pictures(const Api& api, const jobstore::Job& job);
+
+}  // namespace diffused::api

@@ -1,0 +1,25 @@
+// An image request as the job store keeps it: all that is needed to make its pictures, the same ones each
+// time.
+#pragma once
+
+#include <string>
+
+#include "api/openai/image_request.h"
+
+namespace diffused::api {
+
+struct JobSpec {
+  ImageRequest request;    // resolved, its seeds drawn; without the pictures it starts from
+  std::string init_image;  // blobs of Background::inputs(); empty: none
+  std::string mask;
+};
+
+// One line of JSON.
+std::string write_spec(const JobSpec& spec);
+// Errors: data_loss when it is not one that write_spec made.
+Result<JobSpec> read_spec(const std::string& text);
+
+// The name of a job's kind: jobs of equal names share forward passes.
+std::string batch_key(const GenerateRequest& request);
+
+}  // namespace diffused::api

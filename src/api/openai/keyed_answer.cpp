@@ -1,0 +1,120 @@
+#include "api/openai/keyed_answer.h"
+
+#include <boost/json/parse.hpp>
+
+#include "api/ask.h"
+#include "api/background.h"
+#include "api/errors.h"
+#include "api/offload.h"
+#include "api/openai/accept_job.h"
+#include "api/openai/answer.h"
+#include "api/openai/job_object.h"
+#include "api/slow_answer.h"
+#include "base/json_text.h"
+
+// GCC 12 takes the coroutine frames that Asio recycles for memory of another allocator.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+
+namespace diffused::api {
+namespace {
+
+using jobstore::Job;
+using jobstore::JobState;
+using namespace std::chrono_literals;
+
+// How often the row of a job that another server runs is looked at.
+constexpr auto kLook = 2s;
+
+// The job when it has ended. Errors: deadline, unavailable (draining: the job goes on after the next start,
+// or elsewhere). `slow` tells the client of life; null: it wants nothing before the answer.
+asio::awaitable<Result<Job>> wait_for_end(const Api& api, http::Exchange& exchange, std::string id,
+                                          SteadyTime deadline, SlowAnswer* slow) {
+  const std::shared_ptr<JobFeed> feed = api.background->feed(id);
+  const auto bell = std::make_shared<Bell>(exchange.executor());
+  feed->watch(bell);
+  std::uint64_t changes = ~std::uint64_t{0};
+  auto looked = api.clock.now();
+  while (true) {
+    if (changes != feed->row_changes() || api.clock.now() - looked >= kLook) {
+      changes = feed->row_changes();
+      looked = api.clock.now();
+      auto job =
+          co_await ask<Job>([&](auto reply) { api.background->store().find(id, {}, std::move(reply)); });
+      if (!job || job->ended()) co_return job;
+    }
+    if (api.background->stopping()) {
+      Error error{ErrorCode::unavailable, "the server is shutting down", {}, "draining"};
+      error.retry_after = 5s;
+      co_return tl::unexpected(std::move(error));
+    }
+    if (api.clock.now() >= deadline)
+      co_return fail(ErrorCode::deadline, "the request took longer than it may; its job goes on");
+    if (slow != nullptr) co_await slow->still_working();
+    co_await bell->wait(std::min<std::chrono::milliseconds>(kLook, api.options.keep_alive));
+  }
+}
+
+http::Response failure_of(const json::object& error) {
+  const std::string_view type = error.at("type").as_string();
+  http::Response response;
+  response.status = type == "invalid_request_error" ? 400 : type == "rate_limit_error" ? 429 : 500;
+  const json::object body{{"error", error}};
+  response.body = std::make_shared<const std::string>(json_text(body));
+  // The key stands for this job, and so for this failure.
+  response.headers.emplace_back("x-should-retry", "false");
+  return response;
+}
+
+// The first picture itself. Off the io threads.
+http::Response raw_of(const Api& api, const Job& job) {
+  const json::value outcome = json::parse(*job.outcome);
+  const json::object& item = outcome.at("data").at(0).as_object();
+  const auto blob = api.images.get(std::string(item.at("picture").as_string()));
+  if (!blob) return error_response(blob.error());
+  http::Response response;
+  response.content_type = blob->content_type;
+  response.body = blob->bytes;
+  response.headers.emplace_back("x-diffused-seed", json_text(item.at("seed")));
+  return response;
+}
+
+asio::awaitable<http::Response> answer_of(const Api& api, const http::Request& request, const Job& job,
+                                          bool raw) {
+  if (raw && job.state == JobState::succeeded)
+    co_return co_await offload(api.workers, [&] { return raw_of(api, job); });
+  json::object object = co_await describe_job(api, request, job, Pictures::included);
+  if (job.state == JobState::cancelled)
+    co_return error_response(Error{ErrorCode::cancelled, "the job was cancelled", {}, {}});
+  if (job.state == JobState::failed) co_return failure_of(object.at("error").as_object());
+  json::object& result = object.at("result").as_object();
+  result["id"] = request.request_id;
+  http::Response response;
+  response.body = std::make_shared<const std::string>(json_text(result));
+  co_return response;
+}
+
+}  // namespace
+
+bool is_keyed(const Api& api, const http::Request& request) {
+  return api.background != nullptr && !request.header("idempotency-key").empty();
+}
+
+asio::awaitable<void> answer_keyed(const Api& api, http::Exchange& exchange, ImageJob job, bool raw) {
+  const auto options = submit_options(api, exchange.request());
+  if (!options) co_return co_await send_error(exchange, options.error());
+  SlowAnswer slow(exchange, api.clock, api.options.early_head);
+  const auto added = co_await keep_job(api, exchange.request(), std::move(job.request));
+  if (!added) co_return co_await send_error(exchange, added.error());
+  const auto ended =
+      co_await wait_for_end(api, exchange, added->job.id, options->deadline, raw ? nullptr : &slow);
+  http::Response response;
+  if (ended) {
+    response = co_await answer_of(api, exchange.request(), *ended, raw);
+  } else {
+    response = error_response(ended.error());
+  }
+  if (added->replayed) response.headers.emplace_back("Idempotent-Replayed", "true");
+  co_await slow.send(std::move(response));
+}
+
+}  // namespace diffused::api

@@ -1,0 +1,149 @@
+#include "api/openai/uploads.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "api/errors.h"
+#include "api/json_body.h"
+#include "http/multipart.h"
+#include "http/target.h"
+#include "image/base64.h"
+#include "image/channels.h"
+
+namespace diffused::api {
+namespace {
+
+bool starts_with(std::string_view text, std::string_view start) {
+  return text.substr(0, start.size()) == start;
+}
+
+// image, image[], image[0]
+bool is_image_name(std::string_view name) {
+  return name == "image" || (starts_with(name, "image[") && name.back() == ']');
+}
+
+tl::unexpected<Error> wrong(std::string message, std::string_view field) {
+  return fail(ErrorCode::invalid_argument, std::move(message), std::string(field));
+}
+
+Result<void> check_count(std::size_t count, std::size_t images_max, std::string_view field) {
+  if (count <= images_max) return {};
+  return wrong(fmt::format("at most {} images are accepted", images_max), field);
+}
+
+// Forms spell lists and objects with brackets: xs[]=1 and xs[]=2, lora[name]=a.
+void add_field(json::object& fields, std::string_view name, std::string_view text) {
+  const json::string_view value(text.data(), text.size());
+  const std::size_t open = name.find('[');
+  if (open == 0 || open == std::string_view::npos || name.back() != ']') {
+    fields[{name.data(), name.size()}] = value;
+    return;
+  }
+  json::value& field = fields[{name.data(), open}];
+  const std::string_view key = name.substr(open + 1, name.size() - open - 2);
+  if (key.empty()) {
+    if (!field.is_array()) field.emplace_array();
+    field.get_array().emplace_back(value);
+  } else {
+    if (!field.is_object()) field.emplace_object();
+    field.get_object()[{key.data(), key.size()}] = value;
+  }
+}
+
+Result<UploadForm> read_multipart(const http::Request& request, std::size_t images_max) {
+  TRY(const auto parts, http::parse_multipart(request.header("content-type"), request.body));
+  UploadForm form;
+  form.source = Source::form;
+  for (const http::Part& part : parts) {
+    if (is_image_name(part.name)) {
+      form.images.push_back({part.name, std::string(part.data)});
+      TRY_VOID(check_count(form.images.size(), images_max, part.name));
+    } else if (part.name == "mask") {
+      form.masks.push_back({part.name, std::string(part.data)});
+    } else if (part.name == "markup") {
+      return fail(ErrorCode::unsupported, "markup is not supported: draw it into the image", part.name);
+    } else if (http::is_utf8(part.data)) {
+      add_field(form.fields, part.name, part.data);
+    } else if (part.filename.empty()) {
+      return wrong(fmt::format("{} is not UTF-8 text", part.name), part.name);
+    }  // else a file that nothing here is known to want
+  }
+  return form;
+}
+
+// One image of a JSON body, whichever of the spellings in use it has.
+Result<std::string> item_bytes(const json::value& item) {
+  if (const auto* object = item.if_object()) {
+    for (const char* name : {"image_url", "url", "b64_json", "base64"})
+      if (const auto* inner = object->if_contains(name); inner != nullptr && !inner->is_null())
+        return item_bytes(*inner);
+    if (object->contains("file_id"))
+      return fail(ErrorCode::unsupported, "file_id is not supported: send the image itself");
+  }
+  if (!item.is_string())
+    return fail(ErrorCode::invalid_argument,
+                "an image must be a data URL, base64, or an object with image_url");
+  const std::string_view text(item.get_string().data(), item.get_string().size());
+  constexpr std::size_t kSchemeMax = 32;  // https://, file:///
+  if (!starts_with(text, "data:") && text.substr(0, kSchemeMax).find("://") != std::string_view::npos)
+    return fail(ErrorCode::invalid_argument, "image URLs are not fetched: send a data URL");
+  return from_data_url(text);
+}
+
+}  // namespace
+
+Result<void> take_images(const json::object& body, std::string_view name, std::size_t images_max,
+                         std::vector<Upload>& uploads) {
+  const auto* member = body.if_contains({name.data(), name.size()});
+  if (member == nullptr || member->is_null()) return {};
+  const json::array one{*member};
+  const json::array& items = member->is_array() ? member->get_array() : one;
+  for (const json::value& item : items) {
+    auto bytes = item_bytes(item);
+    if (!bytes) return about(bytes.error(), name);
+    uploads.push_back({std::string(name), *std::move(bytes)});
+    TRY_VOID(check_count(uploads.size(), images_max, name));
+  }
+  return {};
+}
+
+Result<UploadForm> read_upload_form(const http::Request& request, std::size_t images_max) {
+  if (http::is_multipart(request.header("content-type"))) return read_multipart(request, images_max);
+  if (!is_content_type(request.header("content-type"), "application/json")) {
+    return fail(ErrorCode::invalid_argument, "send the body as multipart/form-data or application/json", {},
+                "unsupported_content_type");
+  }
+  UploadForm form;
+  TRY(form.fields, json_body(request));
+  TRY_VOID(take_images(form.fields, "images", images_max, form.images));
+  TRY_VOID(take_images(form.fields, "image", images_max, form.images));
+  TRY_VOID(take_images(form.fields, "mask", 1, form.masks));
+  return form;
+}
+
+Result<Image> decode_upload(const Upload& upload, const DecodeLimits& limits) {
+  auto image = decode_image(upload.bytes, limits);
+  if (!image) return about(image.error(), upload.field);
+  return image;
+}
+
+Result<Image> to_mask(Image image, MaskMode mode) {
+  if (mode == MaskMode::alpha && image.channels != 4)
+    return fail(ErrorCode::invalid_argument, "the mask has no alpha channel, which mask_mode asks for");
+  const bool alpha = mode == MaskMode::alpha || (mode == MaskMode::automatic && has_transparency(image));
+  return alpha ? mask_from_alpha(image) : to_grey(std::move(image));
+}
+
+Size size_for_upload(const Image& image, const PipelineInfo& model) {
+  const int longest = std::max(image.width, image.height);
+  const double scale = longest > model.max_side ? static_cast<double>(model.max_side) / longest : 1.0;
+  const auto fit = [&](int side) {
+    const int scaled = static_cast<int>(side * scale);
+    return std::max(scaled / model.size_multiple * model.size_multiple, model.size_multiple);
+  };
+  return {fit(image.width), fit(image.height)};
+}
+
+}  // namespace diffused::api

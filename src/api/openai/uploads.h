@@ -1,0 +1,49 @@
+// Pictures that clients send: found in a form or in JSON, decoded, and made to fit the job.
+#pragma once
+
+#include <boost/json/object.hpp>
+#include <string>
+#include <vector>
+
+#include "api/api.h"
+#include "api/openai/image_request.h"
+#include "http/exchange.h"
+
+namespace diffused::api {
+
+// A file as sent, not yet looked into.
+struct Upload {
+  std::string field;  // as the client spelled it
+  std::string bytes;
+};
+
+// What a body holds: its fields, to be read with the table, and its files.
+struct UploadForm {
+  json::object fields;
+  Source source = Source::json;
+  std::vector<Upload> images;  // in order
+  std::vector<Upload> masks;
+};
+
+// Takes a multipart/form-data or JSON body apart. In a form, files named image, image[] and image[0] are
+// images, in any order among the other parts; in JSON, `image` and `images` hold one item or a list, each a
+// data URL, bare base64 or an object with image_url, b64_json or base64. No URL is ever fetched. Not on an io
+// thread: megabytes are decoded. Errors: unsupported_content_type, invalid_argument (malformed, not base64, a
+// URL, more than `images_max` images), unsupported (file_id), payload_too_large (too many parts).
+Result<UploadForm> read_upload_form(const http::Request& request, std::size_t images_max);
+
+// Adds the images that a member of a JSON body holds, one or a list of them, in the spellings above.
+Result<void> take_images(const json::object& body, std::string_view name, std::size_t images_max,
+                         std::vector<Upload>& uploads);
+
+// Decodes an upload whatever it calls itself. Errors: as decode_image, with the field.
+Result<Image> decode_upload(const Upload& upload, const DecodeLimits& limits);
+
+// The mask in grey, 255 repainted. Errors: invalid_argument when `mode` is alpha and there is none.
+Result<Image> to_mask(Image image, MaskMode mode);
+
+// The size of picture that an uploaded one asks for when the request names none: its own, shrunk in
+// proportion to the model's largest side and rounded down to the model's multiple.
+Size size_for_upload(const Image& image, const PipelineInfo& model);
+
+}  // namespace diffused::api

@@ -1,0 +1,253 @@
+#include "api/openapi_schemas.h"
+
+#include <boost/json/parse.hpp>
+#include <string_view>
+
+namespace diffused::api {
+namespace {
+
+constexpr std::string_view kOpenAi = R"json({
+  "Error": {
+    "type": "object", "required": ["error"],
+    "properties": {"error": {
+      "type": "object", "required": ["message", "type", "param", "code"],
+      "properties": {
+        "message": {"type": "string", "description": "A sentence for a person."},
+        "type": {"type": "string", "enum": ["invalid_request_error", "rate_limit_error", "server_error"]},
+        "param": {"type": ["string", "null"], "description": "The field, as the request spelled it."},
+        "code": {"type": ["string", "null"], "description": "A stable word for programs."}}}}
+  },
+  "Usage": {
+    "type": "object", "required": ["input_tokens", "output_tokens", "total_tokens", "input_tokens_details"],
+    "description": "Estimates: a token for four bytes of text, and for sixteen by sixteen pixels.",
+    "properties": {
+      "input_tokens": {"type": "integer", "minimum": 0},
+      "output_tokens": {"type": "integer", "minimum": 0},
+      "total_tokens": {"type": "integer", "minimum": 0},
+      "input_tokens_details": {"$ref": "#/components/schemas/UsageDetails"},
+      "output_tokens_details": {"$ref": "#/components/schemas/UsageDetails"}}
+  },
+  "UsageDetails": {
+    "type": "object", "required": ["text_tokens", "image_tokens"],
+    "properties": {"text_tokens": {"type": "integer", "minimum": 0}, "image_tokens": {"type": "integer", "minimum": 0}}
+  },
+  "ImagesResponse": {
+    "type": "object",
+    "required": ["created", "id", "model", "data", "size", "quality", "background", "output_format", "usage", "timings"],
+    "properties": {
+      "created": {"type": "integer", "description": "Unix seconds."},
+      "id": {"type": "string", "description": "The request's id, also in x-request-id."},
+      "model": {"type": "string", "description": "The model that was used."},
+      "data": {"type": "array", "minItems": 1, "items": {
+        "type": "object", "required": ["seed"],
+        "properties": {
+          "seed": {"type": "integer", "minimum": 0},
+          "url": {"type": "string", "format": "uri", "description": "Works without a key until the picture expires."},
+          "b64_json": {"type": "string", "contentEncoding": "base64"}},
+        "oneOf": [{"required": ["url"]}, {"required": ["b64_json"]}]}},
+      "size": {"$ref": "#/components/schemas/Size"},
+      "quality": {"$ref": "#/components/schemas/Quality"},
+      "background": {"const": "opaque"},
+      "output_format": {"$ref": "#/components/schemas/OutputFormat"},
+      "usage": {"$ref": "#/components/schemas/Usage"},
+      "timings": {"type": "object", "description": "Seconds in each stage.", "additionalProperties": {"type": "number", "minimum": 0}},
+      "safety_identifier": {"type": "string"}}
+  },
+  "Size": {"type": "string", "pattern": "^[0-9]+x[0-9]+$"},
+  "Quality": {"type": "string", "enum": ["low", "medium", "high", "xhigh", "max"]},
+  "OutputFormat": {"type": "string", "enum": ["png", "jpeg", "webp"]},
+  "PartialImageEvent": {
+    "type": "object",
+    "required": ["type", "b64_json", "created_at", "size", "quality", "background", "output_format", "partial_image_index", "image_index"],
+    "properties": {
+      "type": {"type": "string", "enum": ["image_generation.partial_image", "image_edit.partial_image"]},
+      "b64_json": {"type": "string", "contentEncoding": "base64"},
+      "created_at": {"type": "integer"},
+      "size": {"$ref": "#/components/schemas/Size"},
+      "quality": {"$ref": "#/components/schemas/Quality"},
+      "background": {"const": "opaque"},
+      "output_format": {"$ref": "#/components/schemas/OutputFormat"},
+      "partial_image_index": {"type": "integer", "minimum": 0, "maximum": 2},
+      "image_index": {"type": "integer", "minimum": 0, "description": "Which of the n pictures."}}
+  },
+  "CompletedEvent": {
+    "type": "object",
+    "required": ["type", "b64_json", "created_at", "size", "quality", "background", "output_format", "usage", "seed", "image_index"],
+    "properties": {
+      "type": {"type": "string", "enum": ["image_generation.completed", "image_edit.completed"]},
+      "b64_json": {"type": "string", "contentEncoding": "base64"},
+      "created_at": {"type": "integer"},
+      "size": {"$ref": "#/components/schemas/Size"},
+      "quality": {"$ref": "#/components/schemas/Quality"},
+      "background": {"const": "opaque"},
+      "output_format": {"$ref": "#/components/schemas/OutputFormat"},
+      "usage": {"$ref": "#/components/schemas/Usage"},
+      "seed": {"type": "integer", "minimum": 0},
+      "image_index": {"type": "integer", "minimum": 0},
+      "safety_identifier": {"type": "string"}}
+  },
+  "ProgressEvent": {
+    "type": "object", "required": ["type", "image_index", "step", "steps"],
+    "properties": {
+      "type": {"type": "string", "enum": ["image_generation.progress", "image_edit.progress"]},
+      "image_index": {"type": "integer", "minimum": 0},
+      "step": {"type": "integer", "minimum": 1},
+      "steps": {"type": "integer", "minimum": 1}}
+  },
+  "ErrorEvent": {
+    "type": "object", "required": ["type", "error"],
+    "properties": {"type": {"const": "error"}, "error": {"$ref": "#/components/schemas/Error/properties/error"}}
+  },
+  "StreamEvent": {
+    "description": "One server-sent event. Partial images come first, then one completed event for each picture, in their order, then the stream ends. Lines that begin with a colon are signs of life.",
+    "type": "object", "required": ["event", "data"],
+    "properties": {
+      "event": {"type": "string", "description": "The type in the data."},
+      "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": {"$ref": "#/components/schemas/StreamPayload"}}}
+  },
+  "StreamPayload": {
+    "oneOf": [
+      {"$ref": "#/components/schemas/PartialImageEvent"},
+      {"$ref": "#/components/schemas/CompletedEvent"},
+      {"$ref": "#/components/schemas/ProgressEvent"},
+      {"$ref": "#/components/schemas/ErrorEvent"}]
+  },
+  "Model": {
+    "type": "object", "required": ["id", "object", "created", "owned_by", "capabilities"],
+    "properties": {
+      "id": {"type": "string"},
+      "object": {"const": "model"},
+      "created": {"type": "integer"},
+      "owned_by": {"type": "string"},
+      "capabilities": {"type": "array", "items": {"type": "string", "enum": ["image_generation", "image_edit"]}},
+      "pipeline": {"type": "string"},
+      "dtype": {"type": "string"},
+      "device": {"type": "string"},
+      "parameters": {"type": "integer"},
+      "default_size": {"$ref": "#/components/schemas/Size"},
+      "size_multiple": {"type": "integer", "description": "Width and height must be multiples of it."},
+      "side_max": {"type": "integer"},
+      "default_steps": {"type": "integer"},
+      "default_guidance_scale": {"type": "number"},
+      "schedulers": {"type": "array", "items": {"type": "string"}, "description": "The default first."},
+      "loras": {"type": "array", "items": {"type": "string"}, "description": "Names for the field loras."}}
+  },
+  "ModelList": {
+    "type": "object", "required": ["object", "data"],
+    "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": {"$ref": "#/components/schemas/Model"}}}
+  },
+  "ImageJob": {
+    "type": "object", "required": ["id", "object", "model", "status", "progress", "queue_position", "attempts", "created_at", "started_at",
+      "completed_at", "expires_at", "prompt", "n", "size", "seeds", "result", "error"],
+    "properties": {
+      "id": {"type": "string"}, "object": {"const": "image.job"}, "model": {"type": "string"},
+      "status": {"type": "string", "enum": ["queued", "in_progress", "completed", "failed", "cancelled"]},
+      "progress": {"type": "integer", "minimum": 0, "maximum": 100},
+      "queue_position": {"type": ["integer", "null"], "description": "Jobs ahead, counted up to 1000."},
+      "attempts": {"type": "integer"}, "created_at": {"type": "integer"}, "started_at": {"type": ["integer", "null"]},
+      "completed_at": {"type": ["integer", "null"]}, "expires_at": {"type": ["integer", "null"]},
+      "prompt": {"type": "string"}, "n": {"type": "integer"}, "size": {"type": "string"},
+      "seeds": {"type": "array", "items": {"type": "integer"}},
+      "result": {"type": ["object", "null"], "description": "What the synchronous answer would have been."},
+      "error": {"anyOf": [{"type": "null"}, {"$ref": "#/components/schemas/Error/properties/error"}]}}
+  },
+  "JobEvent": {
+    "description": "One server-sent event. Lines that begin with a colon are signs of life.",
+    "type": "object", "required": ["event", "data"],
+    "properties": {
+      "event": {"type": "string", "description": "The type in the data."},
+      "id": {"type": "string", "description": "For Last-Event-ID; the queue's position has none."},
+      "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": {"$ref": "#/components/schemas/JobPayload"}}}
+  },
+  "JobPayload": {
+    "oneOf": [
+      {"type": "object", "required": ["type", "id", "queue_position"],
+       "properties": {"type": {"const": "image.job.queued"}, "id": {"type": "string"}, "queue_position": {"type": "integer", "minimum": 0}}},
+      {"type": "object", "required": ["type", "image_index", "step", "steps", "progress"],
+       "properties": {"type": {"const": "image.job.step"}, "image_index": {"type": "integer", "minimum": 0},
+                      "step": {"type": "integer", "minimum": 1}, "steps": {"type": "integer", "minimum": 1},
+                      "progress": {"type": "integer", "minimum": 0, "maximum": 100}}},
+      {"type": "object", "required": ["type", "image_index", "step", "b64_json"],
+       "properties": {"type": {"const": "image.job.preview"}, "image_index": {"type": "integer", "minimum": 0},
+                      "step": {"type": "integer", "minimum": 1}, "b64_json": {"type": "string", "contentEncoding": "base64"}}},
+      {"type": "object", "required": ["type", "job"],
+       "properties": {"type": {"const": "image.job.done"}, "job": {"$ref": "#/components/schemas/ImageJob"}}}]
+  },
+  "ImageJobList": {
+    "type": "object", "required": ["object", "data", "has_more"],
+    "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": {"$ref": "#/components/schemas/ImageJob"}},
+                   "first_id": {"type": ["string", "null"]}, "last_id": {"type": ["string", "null"]}, "has_more": {"type": "boolean"}}
+  },
+  "ImageJobDeleted": {
+    "type": "object", "required": ["id", "object", "deleted"],
+    "properties": {"id": {"type": "string"}, "object": {"const": "image.job.deleted"}, "deleted": {"const": true}}
+  },
+  "Health": {
+    "type": "object", "required": ["status"],
+    "properties": {"status": {"type": "string", "enum": ["alive", "ready", "unavailable"]}, "version": {"type": "string"}, "checks": {"type": "object"}}
+  }
+})json";
+
+constexpr std::string_view kSdapi = R"json({
+  "SdError": {
+    "type": "object", "required": ["error", "detail", "body", "errors"],
+    "properties": {"error": {"type": "string"}, "detail": {"type": "string"}, "body": {"type": "string"}, "errors": {"type": "string"}}
+  },
+  "SdPictures": {
+    "type": "object", "required": ["images", "parameters", "info"],
+    "properties": {
+      "images": {"type": "array", "items": {"type": "string", "contentEncoding": "base64"}},
+      "parameters": {"type": "object", "description": "The request without its pictures."},
+      "info": {"type": "string", "contentMediaType": "application/json", "description": "An object as text: prompt, seed, all_seeds, infotexts, …"}}
+  },
+  "SdOptions": {
+    "type": "object", "required": ["sd_model_checkpoint"],
+    "properties": {"sd_model_checkpoint": {"type": "string"}, "sd_vae": {"type": "string"}, "samples_format": {"type": "string"},
+                   "CLIP_stop_at_last_layers": {"type": "integer"}}
+  },
+  "SdProgress": {
+    "type": "object", "required": ["progress", "eta_relative", "state", "current_image", "textinfo"],
+    "properties": {
+      "progress": {"type": "number", "minimum": 0, "maximum": 1},
+      "eta_relative": {"type": "number"},
+      "state": {"type": "object", "required": ["job_count", "job_no", "sampling_step", "sampling_steps", "interrupted", "skipped"]},
+      "current_image": {"type": ["string", "null"], "contentEncoding": "base64"},
+      "textinfo": {"type": ["string", "null"]}}
+  },
+  "SdModels": {
+    "type": "array",
+    "items": {"type": "object", "required": ["title", "model_name", "filename"], "properties": {"title": {"type": "string"}, "model_name": {"type": "string"}}}
+  },
+  "SdSamplers": {
+    "type": "array",
+    "items": {"type": "object", "required": ["name", "aliases", "options"], "properties": {"name": {"type": "string"}}}
+  },
+  "SdSchedulers": {
+    "type": "array",
+    "items": {"type": "object", "required": ["name", "label"], "properties": {"name": {"type": "string"}, "label": {"type": "string"}}}
+  },
+  "SdLoras": {
+    "type": "array",
+    "items": {"type": "object", "required": ["name", "alias", "path", "metadata"], "properties": {
+      "name": {"type": "string"}, "alias": {"type": "string"}, "path": {"type": "string", "description": "The name again."}, "metadata": {"type": "object"}}}
+  },
+  "SdPngInfo": {
+    "type": "object", "required": ["info", "items", "parameters"],
+    "properties": {"info": {"type": "string"}, "items": {"type": "object"}, "parameters": {"type": "object"}}
+  },
+  "Null": {"type": "null"},
+  "Object": {"type": "object"},
+  "Anything": {}
+})json";
+
+}  // namespace
+
+boost::json::object answer_schemas() {
+  namespace json = boost::json;
+  json::object schemas = json::parse({kOpenAi.data(), kOpenAi.size()}).as_object();
+  const json::object more = json::parse({kSdapi.data(), kSdapi.size()}).as_object();
+  schemas.insert(more.begin(), more.end());
+  return schemas;
+}
+
+}  // namespace diffused::api

@@ -1,0 +1,111 @@
+#include "api/picture.h"
+
+#include <fmt/format.h>
+
+#include <boost/json/object.hpp>
+#include <boost/json/value_from.hpp>
+
+#include "api/loras.h"
+#include "api/sampler_names.h"
+#include "base/json_text.h"
+
+namespace diffused::api {
+namespace {
+
+namespace json = boost::json;
+
+// Runs one stage of a picture and tells how long it took.
+template <typename Work>
+auto timed(const Api& api, std::string_view model, PictureStage stage, Work work) {
+  const SteadyTime begin = api.clock.now();
+  auto result = work();
+  if (api.stage_finished)
+    api.stage_finished(model, stage, std::chrono::duration<double>(api.clock.now() - begin).count());
+  return result;
+}
+
+std::string recipe_text(const Recipe& recipe, std::uint64_t seed, const Image& image) {
+  const GenerateRequest& request = recipe.request;
+  json::object text{{"prompt", request.prompt},
+                    {"model", request.model},
+                    {"seed", seed},
+                    {"num_inference_steps", recipe.steps()},
+                    {"guidance_scale", recipe.guidance_scale()},
+                    {"scheduler", recipe.scheduler()},
+                    {"width", image.width},
+                    {"height", image.height}};
+  const auto add = [&](std::string_view name, const auto& value) {
+    if (value) text[{name.data(), name.size()}] = json::value_from(*value);
+  };
+  add("prompt_2", request.prompt_2);
+  add("prompt_3", request.prompt_3);
+  add("negative_prompt", request.negative_prompt);
+  add("negative_prompt_2", request.negative_prompt_2);
+  add("negative_prompt_3", request.negative_prompt_3);
+  add("guidance_rescale", request.guidance_rescale);
+  add("original_size", request.original_size);
+  add("crops_coords_top_left", request.crops_coords_top_left);
+  add("target_size", request.target_size);
+  add("negative_original_size", request.negative_original_size);
+  add("negative_crops_coords_top_left", request.negative_crops_coords_top_left);
+  add("negative_target_size", request.negative_target_size);
+  add("flow_shift", request.flow_shift);
+  add("true_cfg_scale", request.true_cfg_scale);
+  add("clip_skip", request.clip_skip);
+  add("max_sequence_length", request.max_sequence_length);
+  add("prompt_syntax", request.prompt_syntax);
+  add("strength", request.strength);
+  if (!request.loras.empty()) text["loras"] = write_loras(request.loras);
+  text["version"] = recipe.version;
+  return json_text(text);
+}
+
+}  // namespace
+
+int Recipe::steps() const { return request.num_inference_steps.value_or(model.default_steps); }
+
+double Recipe::guidance_scale() const {
+  return request.guidance_scale.value_or(model.default_guidance_scale);
+}
+
+std::string Recipe::scheduler() const {
+  if (!request.scheduler.empty()) return request.scheduler;
+  return model.schedulers.empty() ? std::string() : model.schedulers.front();
+}
+
+std::string infotext(const Recipe& recipe, std::uint64_t seed, const Image& image) {
+  const GenerateRequest& request = recipe.request;
+  std::string text = request.prompt;
+  for (const LoraChoice& lora : request.loras) text += fmt::format("<lora:{}:{}>", lora.name, lora.weight);
+  if (request.negative_prompt && !request.negative_prompt->empty())
+    text += "\nNegative prompt: " + *request.negative_prompt;
+  text += fmt::format(
+      "\nSteps: {}, Sampler: {}, Schedule type: {}, CFG scale: {}, Seed: {}, Size: {}x{}, Model: {}",
+      recipe.steps(), sampler_label(recipe.scheduler()), spacing_label(recipe.scheduler()),
+      recipe.guidance_scale(), seed, image.width, image.height, request.model);
+  if (request.strength) text += fmt::format(", Denoising strength: {}", *request.strength);
+  if (request.clip_skip) text += fmt::format(", Clip skip: {}", *request.clip_skip);
+  return text + ", Version: diffused " + recipe.version;
+}
+
+Result<Picture> encode_picture(const Codec& codec, int quality, const Recipe& recipe, std::uint64_t seed,
+                               const Image& image) {
+  const EncodeOptions options{
+      quality,
+      {{"parameters", infotext(recipe, seed, image)}, {"diffused", recipe_text(recipe, seed, image)}}};
+  TRY(std::string bytes, codec.encode(image, options));
+  return Picture{seed, image.width, image.height, std::make_shared<const std::string>(std::move(bytes))};
+}
+
+Result<Picture> encode_picture(const Api& api, const ImageRequest& request, const Recipe& recipe,
+                               std::uint64_t seed, const Image& image) {
+  return timed(api, recipe.request.model, PictureStage::encode_image,
+               [&] { return encode_picture(*request.codec, request.quality, recipe, seed, image); });
+}
+
+Result<void> store_picture(const Api& api, std::string_view model, const std::string& id,
+                           const storage::Blob& blob) {
+  return timed(api, model, PictureStage::store, [&] { return api.images.put(id, blob); });
+}
+
+}  // namespace diffused::api

@@ -1,0 +1,191 @@
+#include "api/routes.h"
+
+#include "api/endpoints.h"
+#include "api/keys.h"
+
+namespace diffused::api {
+namespace {
+
+using Answer = asio::awaitable<void> (*)(const Api&, http::Exchange&);
+
+http::Handler with(const Api& api, Answer endpoint) {
+  return [&api, endpoint](http::Exchange& exchange) { return endpoint(api, exchange); };
+}
+
+// The gate belongs to the route that will run, so that no spelling of a path gets past it. Some clients leave
+// out /v1 and some cannot, hence the second names.
+std::vector<Endpoint> openai_endpoints(const Api& api) {
+  const http::Gate key = key_gate(api.options.keys, KeyScheme::bearer);
+  const std::size_t json_max = api.options.limits.json_bytes_max;
+  const std::size_t upload_max = api.options.limits.upload_bytes_max;
+  return {
+      {{"POST", "/v1/images/generations", with(api, generate_images), json_max, key, {"/images/generations"}},
+       "Make pictures from a prompt",
+       BodyKind::generation,
+       "ImagesResponse"},
+      {{"POST", "/v1/images/edits", with(api, edit_image), upload_max, key, {"/images/edits"}},
+       "Make pictures from a picture and a prompt; with a mask, only a part of it",
+       BodyKind::edit,
+       "ImagesResponse"},
+      {{"POST", "/v1/images/variations", with(api, vary_image), upload_max, key, {"/images/variations"}},
+       "Make pictures from a picture",
+       BodyKind::variation,
+       "ImagesResponse"},
+      {{"GET", "/v1/models", with(api, list_models), 0, key, {"/models"}},
+       "The models and their aliases",
+       BodyKind::none,
+       "ModelList"},
+      {{"GET", "/v1/models/{id*}", with(api, show_model), 0, key, {"/models/{id*}"}},
+       "One model",
+       BodyKind::none,
+       "Model"},
+  };
+}
+
+std::vector<Endpoint> job_endpoints(const Api& api) {
+  if (api.background == nullptr) return {};
+  const http::Gate key = key_gate(api.options.keys, KeyScheme::bearer);
+  return {
+      {{"GET", "/v1/images/jobs", with(api, list_jobs), 0, key},
+       "The caller's background jobs, by ?limit, ?order and ?after",
+       BodyKind::none,
+       "ImageJobList"},
+      {{"GET", "/v1/images/jobs/{id}", with(api, show_job), 0, key},
+       "One background job, with its pictures when it is completed",
+       BodyKind::none,
+       "ImageJob"},
+      {{"GET", "/v1/images/jobs/{id}/events", with(api, watch_job), 0, key},
+       "What happens to a background job, up to its end",
+       BodyKind::none,
+       "JobEvent"},
+      {{"POST", "/v1/images/jobs/{id}/cancel", with(api, cancel_job), 1024, key},
+       "Cancel a background job",
+       BodyKind::ignored,
+       "ImageJob"},
+      {{"DELETE", "/v1/images/jobs/{id}", with(api, delete_job), 1024, key},
+       "Forget a background job that has ended, and its pictures",
+       BodyKind::none,
+       "ImageJobDeleted"},
+  };
+}
+
+// Open to all, as what comes next: whoever watches the machine has no key.
+std::vector<Endpoint> probe_endpoints(const Api& api) {
+  const http::Gate open = nullptr;
+  return {
+      {{"GET", "/livez", with(api, show_live), 0, open}, "The process answers", BodyKind::none, "Health"},
+      {{"GET", "/readyz", with(api, show_health), 0, open, {"/health"}},
+       "Requests can be served; 503 when not",
+       BodyKind::none,
+       "Health"},
+  };
+}
+
+// The pages, and pictures, whose names cannot be guessed and which clients fetch without their key.
+std::vector<Endpoint> open_endpoints(const Api& api) {
+  const http::Gate open = nullptr;
+  return {
+      {{"GET", "/images/{file}", with(api, send_picture), 0, open, {"/v1/images/files/{file}"}},
+       "A picture that an answer named by its URL",
+       BodyKind::none,
+       "image/*"},
+      {{"GET", "/", with(api, show_index), 0, open}, "A page to try it", BodyKind::none, "text/html"},
+      {{"GET", "/docs", with(api, show_docs), 0, open},
+       "This description as a page",
+       BodyKind::none,
+       "text/html"},
+      {{"GET", "/openapi.json", with(api, show_openapi), 0, open},
+       "This description",
+       BodyKind::none,
+       "Object"},
+  };
+}
+
+std::vector<Endpoint> sd_endpoints(const Api& api) {
+  const http::Gate key = key_gate(api.options.keys, KeyScheme::basic);
+  const std::size_t json_max = api.options.limits.json_bytes_max;
+  const std::size_t upload_max = api.options.limits.upload_bytes_max;
+  std::vector<Endpoint> endpoints{
+      {{"POST", "/sdapi/v1/txt2img", with(api, sd_text_to_image), json_max, key},
+       "Make pictures from a prompt",
+       BodyKind::sd_text,
+       "SdPictures"},
+      {{"POST", "/sdapi/v1/img2img", with(api, sd_image_to_image), upload_max, key},
+       "Make pictures from a picture and a prompt",
+       BodyKind::sd_image,
+       "SdPictures"},
+      {{"POST", "/sdapi/v1/png-info", with(api, sd_png_info), upload_max, key},
+       "What a PNG says of how it was made",
+       BodyKind::sd_picture,
+       "SdPngInfo"},
+      {{"GET", "/sdapi/v1/options", with(api, sd_options), 0, key},
+       "The chosen checkpoint",
+       BodyKind::none,
+       "SdOptions"},
+      {{"POST", "/sdapi/v1/options", with(api, sd_set_options), json_max, key},
+       "Choose a checkpoint for what follows",
+       BodyKind::sd_options,
+       "Null"},
+      {{"GET", "/sdapi/v1/sd-models", with(api, sd_models), 0, key},
+       "The models",
+       BodyKind::none,
+       "SdModels"},
+      {{"GET", "/sdapi/v1/samplers", with(api, sd_samplers), 0, key},
+       "The samplers",
+       BodyKind::none,
+       "SdSamplers"},
+      {{"GET", "/sdapi/v1/schedulers", with(api, sd_schedulers), 0, key},
+       "How a sampler's steps may be spaced",
+       BodyKind::none,
+       "SdSchedulers"},
+      {{"GET", "/sdapi/v1/loras", with(api, sd_loras), 0, key},
+       "The LoRAs, for <lora:NAME:WEIGHT> in a prompt",
+       BodyKind::none,
+       "SdLoras"},
+      {{"GET", "/sdapi/v1/progress", with(api, sd_progress), 0, key},
+       "How one's own oldest generation is getting on",
+       BodyKind::none,
+       "SdProgress"},
+      {{"POST", "/sdapi/v1/interrupt", with(api, sd_interrupt), json_max, key, {"/sdapi/v1/skip"}},
+       "End one's own generations; they are answered with the pictures they have",
+       BodyKind::ignored,
+       "Object"},
+  };
+  for (const auto& [method, path] : sd_constants())
+    endpoints.push_back({{method, path, with(api, sd_constant), json_max, key},
+                         "For clients that ask: always the same",
+                         method == "POST" ? BodyKind::ignored : BodyKind::none,
+                         "Anything"});
+  return endpoints;
+}
+
+}  // namespace
+
+std::vector<Endpoint> make_endpoints(const Api& api) {
+  std::vector<Endpoint> endpoints;
+  const auto add = [&endpoints](std::vector<Endpoint> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(endpoints));
+  };
+  if (!api.options.probes_only) {
+    add(openai_endpoints(api));
+    add(job_endpoints(api));
+    add(open_endpoints(api));
+    add(sd_endpoints(api));
+  }
+  add(probe_endpoints(api));
+  const http::Gate key = key_gate(api.options.keys, KeyScheme::bearer);
+  if (api.metrics)
+    endpoints.push_back({{"GET", "/metrics", with(api, show_metrics), 0, key},
+                         "Figures in Prometheus' text format",
+                         BodyKind::none,
+                         "text/plain"});
+  return endpoints;
+}
+
+std::vector<http::Route> make_routes(const Api& api) {
+  std::vector<http::Route> routes;
+  for (Endpoint& endpoint : make_endpoints(api)) routes.push_back(std::move(endpoint.route));
+  return routes;
+}
+
+}  // namespace diffused::api

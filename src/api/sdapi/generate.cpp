@@ -1,0 +1,136 @@
+#include <algorithm>
+
+#include "api/endpoints.h"
+#include "api/errors.h"
+#include "api/job_run.h"
+#include "api/offload.h"
+#include "api/openai/answer.h"
+#include "api/sdapi/board.h"
+#include "api/sdapi/sd_info.h"
+#include "api/sdapi/sd_job.h"
+#include "base/json_text.h"
+#include "image/base64.h"
+
+// GCC 12 takes the coroutine frames that Asio recycles for memory of another allocator.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+
+namespace diffused::api {
+namespace {
+
+constexpr int kPreviews = 10;  // for those who ask how it is getting on
+
+// One generation from the first job to the answer.
+class Generation {
+ public:
+  Generation(const Api& api, http::Exchange& exchange, SdJob job, SubmitOptions options)
+      : api_(api),
+        exchange_(exchange),
+        job_(std::move(job)),
+        options_(std::move(options)),
+        n_(job_.job.request.generate.n()),
+        board_(*api.sd_board, options_.user, job_.request.enable_hr ? 2 * n_ : n_, api.clock.unix_seconds()) {
+    options_.step_events = true;
+    options_.previews = kPreviews;
+  }
+
+  asio::awaitable<void> answer() {
+    auto images = co_await run(job_.job.request.generate, 0);
+    if (images && job_.request.enable_hr) images = co_await enlarge(*std::move(images));
+    if (images && job_.repaint) images = co_await offload(api_.workers, [&] { return completed(*images); });
+    if (!images)
+      co_return co_await send_error(exchange_, as_spelled(images.error(), job_.request.image.spelling));
+    auto body = co_await offload(api_.workers, [&] { return body_of(*images); });
+    if (!body) co_return co_await send_error(exchange_, body.error());
+    co_await send_json(exchange_, *body);
+  }
+
+ private:
+  using Images = Result<std::vector<ImageReady>>;
+
+  // The job's pictures, by index, though they are finished in any order; those that there are when it is
+  // interrupted. On the board its first picture is number `board_row`.
+  asio::awaitable<Images> run(GenerateRequest request, std::size_t board_row) {
+    std::vector<ImageReady> images;
+    auto submitted = JobRun::submit(api_.dispatcher, std::move(request), options_, exchange_.executor());
+    if (!submitted) co_return tl::unexpected(submitted.error());
+    const std::shared_ptr<JobRun> job = *std::move(submitted);
+    board_.set_cancel([executor = exchange_.executor(), job = std::weak_ptr(job)] {
+      asio::post(executor, [job] {
+        if (const auto running = job.lock()) running->cancel();
+      });
+    });
+    while (true) {
+      std::optional<Event> event = co_await job->next();
+      if (!event) continue;
+      board_.take(*event, board_row);
+      if (auto* ready = std::get_if<ImageReady>(&*event)) images.push_back(std::move(*ready));
+      const auto* failed = std::get_if<JobFailed>(&*event);
+      if (failed != nullptr && !board_.interrupted()) co_return tl::unexpected(failed->error);
+      if (failed == nullptr && !std::holds_alternative<JobDone>(*event)) continue;
+      std::ranges::sort(images, {}, &ImageReady::image_index);
+      co_return images;
+    }
+  }
+
+  // The second pass. A picture whose second pass was interrupted stays as it was.
+  asio::awaitable<Images> enlarge(std::vector<ImageReady> images) {
+    for (std::size_t i = 0; i < images.size() && !board_.interrupted(); ++i) {
+      ImageReady& image = images[i];
+      GenerateRequest second =
+          co_await offload(api_.workers, [&] { return second_pass(job_, image.image, image.seed); });
+      auto larger = co_await run(std::move(second), n_ + i);
+      if (!larger) co_return tl::unexpected(larger.error());
+      if (!larger->empty()) image = std::move(larger->front());
+    }
+    co_return images;
+  }
+
+  // The pictures of which a part was repainted.
+  Images completed(std::vector<ImageReady> images) const {
+    for (ImageReady& image : images) image.image = put_back(*job_.repaint, image.image);
+    return images;
+  }
+
+  Result<json::object> body_of(const std::vector<ImageReady>& images) const {
+    const Recipe recipe{job_.job.request.generate, job_.job.model.info, api_.options.version};
+    json::array encoded;
+    for (const ImageReady& image : images) {
+      if (!job_.request.send_images) break;
+      TRY(const Picture picture, encode_picture(api_, job_.job.request, recipe, image.seed, image.image));
+      encoded.emplace_back(to_base64(*picture.bytes));
+    }
+    const json::object info = sd_info(recipe, job_.request, images, api_.clock.unix_seconds());
+    return json::object{
+        {"images", std::move(encoded)}, {"parameters", job_.parameters}, {"info", json_text(info)}};
+  }
+
+  const Api& api_;
+  http::Exchange& exchange_;
+  SdJob job_;
+  SubmitOptions options_;
+  const std::size_t n_;
+  SdBoard::Run board_;
+};
+
+using Parse = Result<SdJob> (*)(const Api&, const http::Request&);
+
+asio::awaitable<void> generate(const Api& api, http::Exchange& exchange, Parse parse) {
+  // Off the io thread, for what the text of a picture costs.
+  auto job = co_await offload(api.workers, [&] { return parse(api, exchange.request()); });
+  if (!job) co_return co_await send_error(exchange, job.error());
+  auto options = submit_options(api, exchange.request());
+  if (!options) co_return co_await send_error(exchange, options.error());
+  Generation generation(api, exchange, *std::move(job), *std::move(options));
+  co_await generation.answer();
+}
+
+}  // namespace
+
+asio::awaitable<void> sd_text_to_image(const Api& api, http::Exchange& exchange) {
+  return generate(api, exchange, read_sd_text_job);
+}
+asio::awaitable<void> sd_image_to_image(const Api& api, http::Exchange& exchange) {
+  return generate(api, exchange, read_sd_image_job);
+}
+
+}  // namespace diffused::api

@@ -1,0 +1,159 @@
+#include <algorithm>
+#include <array>
+#include <boost/json/parse.hpp>
+#include <set>
+
+#include "api/endpoints.h"
+#include "api/errors.h"
+#include "api/json_body.h"
+#include "api/keys.h"
+#include "api/openai/answer.h"
+#include "api/openai/image_request.h"
+#include "api/sampler_names.h"
+#include "api/sdapi/board.h"
+
+namespace diffused::api {
+namespace {
+
+constexpr std::string_view kPrefix = "/sdapi/v1/";
+
+// What this server has one of, or none, in the words of A1111's clients.
+struct Constant {
+  std::string_view method;
+  std::string_view name;  // the path's last part
+  std::string_view body;
+};
+constexpr std::array kConstants{
+    Constant{"GET", "upscalers",
+             R"([{"name": "None", "model_name": null, "model_path": null, "model_url": null, "scale": 4},
+                 {"name": "Lanczos", "model_name": null, "model_path": null, "model_url": null, "scale": 4}])"},
+    Constant{"GET", "latent-upscale-modes", "[]"},
+    Constant{"GET", "sd-vae", "[]"},
+    Constant{"GET", "hypernetworks", "[]"},
+    Constant{"GET", "face-restorers", "[]"},
+    Constant{"GET", "realesrgan-models", "[]"},
+    Constant{"GET", "prompt-styles", "[]"},
+    Constant{"GET", "embeddings", R"({"loaded": {}, "skipped": {}})"},
+    Constant{"GET", "scripts", R"({"txt2img": [], "img2img": []})"},
+    Constant{"GET", "script-info", "[]"},
+    Constant{"GET", "extensions", "[]"},
+    Constant{"GET", "cmd-flags", "{}"},
+    Constant{"GET", "memory", R"({"ram": {}, "cuda": {}})"},
+    Constant{"POST", "unload-checkpoint", "{}"},
+    Constant{"POST", "reload-checkpoint", "{}"},
+    Constant{"POST", "refresh-checkpoints", "null"},
+    Constant{"POST", "refresh-loras", "null"},
+    Constant{"POST", "refresh-vae", "null"},
+};
+
+bool is_served(const Api& api, const std::string& name) {
+  return std::ranges::any_of(api.dispatcher.models(), [&](const ServedModel& model) {
+    return model.name == name || std::ranges::count(model.aliases, name) > 0;
+  });
+}
+
+}  // namespace
+
+asio::awaitable<void> sd_constant(const Api&, http::Exchange& exchange) {
+  const std::string name = exchange.request().path.substr(kPrefix.size());
+  const auto* constant = std::ranges::find(kConstants, name, &Constant::name);
+  const json::value body = json::parse(constant->body);
+  co_await send_json(exchange, body);
+}
+
+asio::awaitable<void> sd_models(const Api& api, http::Exchange& exchange) {
+  json::array models;
+  for (const ServedModel& model : api.dispatcher.models()) {
+    models.push_back(json::object{{"title", model.name},
+                                  {"model_name", model.name},
+                                  {"hash", nullptr},
+                                  {"sha256", nullptr},
+                                  {"filename", model.name},
+                                  {"config", nullptr}});
+  }
+  co_await send_json(exchange, models);
+}
+
+asio::awaitable<void> sd_samplers(const Api& api, http::Exchange& exchange) {
+  json::array samplers;
+  for (const SamplerName& sampler : sampler_names()) {
+    const auto has = [&](const ServedModel& model) {
+      return std::ranges::count(model.info.schedulers, sampler.class_name) > 0;
+    };
+    const auto models = api.dispatcher.models();
+    if (!std::ranges::any_of(models, has)) continue;
+    samplers.push_back(json::object{{"name", sampler.label},
+                                    {"aliases", json::array(sampler.aliases.begin(), sampler.aliases.end())},
+                                    {"options", json::object()}});
+  }
+  co_await send_json(exchange, samplers);
+}
+
+asio::awaitable<void> sd_schedulers(const Api& api, http::Exchange& exchange) {
+  json::array schedulers;
+  const auto add = [&](std::string_view name, std::string_view label) {
+    schedulers.push_back(json::object{{"name", name},
+                                      {"label", label},
+                                      {"aliases", nullptr},
+                                      {"default_rho", -1},
+                                      {"need_inner_model", false}});
+  };
+  add("automatic", "Automatic");
+  const auto models = api.dispatcher.models();
+  for (const SpacingName& spacing : spacing_names()) {
+    const auto has = [&](const ServedModel& model) {
+      return std::ranges::any_of(model.info.schedulers,
+                                 [&](const auto& name) { return spacing_label(name) == spacing.label; });
+    };
+    if (std::ranges::any_of(models, has)) add(spacing.word, spacing.label);
+  }
+  co_await send_json(exchange, schedulers);
+}
+
+asio::awaitable<void> sd_loras(const Api& api, http::Exchange& exchange) {
+  std::set<std::string> names;
+  for (const ServedModel& model : api.dispatcher.models())
+    names.insert(model.info.loras.begin(), model.info.loras.end());
+  json::array loras;
+  for (const std::string& name : names)
+    loras.push_back(
+        json::object{{"name", name}, {"alias", name}, {"path", name}, {"metadata", json::object()}});
+  co_await send_json(exchange, loras);
+}
+
+asio::awaitable<void> sd_options(const Api& api, http::Exchange& exchange) {
+  std::string chosen = api.sd_board->checkpoint(user_of(exchange.request()));
+  const auto models = api.dispatcher.models();
+  if (chosen.empty() && !models.empty()) chosen = models.front().name;
+  const json::object options{{"sd_model_checkpoint", chosen},
+                             {"sd_checkpoint_hash", ""},
+                             {"sd_vae", "Automatic"},
+                             {"CLIP_stop_at_last_layers", 1},
+                             {"samples_format", "png"}};
+  co_await send_json(exchange, options);
+}
+
+asio::awaitable<void> sd_set_options(const Api& api, http::Exchange& exchange) {
+  const auto options = json_body(exchange.request());
+  if (!options) co_return co_await send_error(exchange, options.error());
+  const auto* chosen = options->if_contains("sd_model_checkpoint");
+  if (chosen != nullptr && chosen->is_string()) {
+    const std::string name(chosen->get_string());
+    if (!is_served(api, name)) {
+      Error error{ErrorCode::not_found, "there is no checkpoint " + name, "sd_model_checkpoint", {}};
+      co_return co_await send_error(exchange, std::move(error));
+    }
+    api.sd_board->choose(user_of(exchange.request()), name);
+  }
+  const json::value done(nullptr);
+  co_await send_json(exchange, done);
+}
+
+std::vector<std::pair<std::string, std::string>> sd_constants() {
+  std::vector<std::pair<std::string, std::string>> routes;
+  for (const Constant& constant : kConstants)
+    routes.emplace_back(constant.method, std::string(kPrefix) + std::string(constant.name));
+  return routes;
+}
+
+}  // namespace diffused::api

@@ -1,0 +1,39 @@
+#include "api/endpoints.h"
+#include "api/json_body.h"
+#include "api/offload.h"
+#include "api/openai/answer.h"
+#include "api/openai/uploads.h"
+#include "api/sdapi/infotext.h"
+#include "image/png.h"
+
+namespace diffused::api {
+namespace {
+
+Result<json::object> read_info(const http::Request& request) {
+  TRY(const json::object body, json_body(request));
+  std::vector<Upload> images;
+  TRY_VOID(take_images(body, "image", 1, images));
+  if (images.empty())
+    return fail(ErrorCode::invalid_argument, "image is required", "image", "missing_required_parameter");
+  // A JPEG or WebP has no text of this kind, which is no mistake.
+  const auto chunks = read_png_text(images[0].bytes);
+  json::object items;
+  std::string info;
+  if (chunks) {
+    for (const TextChunk& chunk : *chunks) {
+      items[chunk.key] = chunk.text;
+      if (chunk.key == "parameters") info = chunk.text;
+    }
+  }
+  return json::object{{"info", info}, {"items", std::move(items)}, {"parameters", parse_infotext(info)}};
+}
+
+}  // namespace
+
+asio::awaitable<void> sd_png_info(const Api& api, http::Exchange& exchange) {
+  const auto info = co_await offload(api.workers, [&] { return read_info(exchange.request()); });
+  if (!info) co_return co_await send_error(exchange, info.error());
+  co_await send_json(exchange, *info);
+}
+
+}  // namespace diffused::api

@@ -1,0 +1,95 @@
+#include "app/access.h"
+
+#include <fmt/format.h>
+
+#include <boost/url/parse.hpp>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+
+#include "http/policy.h"
+
+namespace diffused::app {
+namespace {
+
+Result<api::KeyRing> read_keys(const std::string& file) {
+  std::ifstream stream(file, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  if (!stream.is_open() || stream.bad())
+    return fail(ErrorCode::invalid_argument, fmt::format("--api-keys: {} cannot be read", file));
+  auto keys = api::KeyRing::parse(text);
+  if (!keys)
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("--api-keys: {}: {}; `diffused key NAME >>{}` adds one", file,
+                            keys.error().message, file));
+  return keys;
+}
+
+Result<void> apply_keys(const std::string& file, ServerSettings& settings) {
+  TRY(api::KeyRing ring, read_keys(file));
+  const auto keys = std::make_shared<api::Keys>(std::move(ring));
+  settings.api.keys = keys;
+  settings.reload = [keys, file]() -> Result<void> {
+    TRY(api::KeyRing fresh, read_keys(file));
+    keys->replace(std::move(fresh));
+    return {};
+  };
+  return {};
+}
+
+// A server that has a public address is addressed by it, and its own pages come from there, also when a proxy
+// before it speaks TLS.
+Result<void> apply_public_url(ServerSettings& settings) {
+  std::string& url = settings.api.public_url;
+  if (const char* service_url = std::getenv("SERVICE_URL"); url.empty() && service_url != nullptr)
+    url = service_url;
+  while (url.ends_with('/')) url.pop_back();
+  if (url.empty()) return {};
+  const auto parsed = boost::urls::parse_uri(url);
+  const bool web = parsed && (parsed->scheme() == "http" || parsed->scheme() == "https");
+  if (!web || parsed->host().empty())
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("'{}' cannot be the public URL: it must be like https://host:port", url));
+  settings.http.policy.hosts.push_back(parsed->host());
+  settings.http.policy.origins.push_back(url.substr(0, url.find('/', url.find("//") + 2)));
+  return {};
+}
+
+}  // namespace
+
+void add_access_options(CLI::App& command, AccessOptions& options, ServerSettings& settings) {
+  http::ServerOptions& http = settings.http;
+  http.port = 8000;
+  command.add_option("--host", http.host, "the address to listen on; 0.0.0.0 and :: are all of them")
+      ->capture_default_str();
+  command.add_option("--port", http.port, "0: any free one, printed at start")->capture_default_str();
+  command.add_option("--api-keys", options.key_file,
+                     "a file of keys, made with `diffused key NAME >>FILE`; read again at SIGHUP");
+  command.add_flag("--allow-anonymous", options.allow_anonymous,
+                   "without keys, listen also where other machines can reach the server");
+  command.add_option("--tls-cert", options.tls_certificate, "a PEM file: the certificate and its chain");
+  command.add_option("--tls-key", options.tls_key, "a PEM file: the certificate's private key");
+  command.add_option("--public-url", settings.api.public_url,
+                     "what pictures' URLs begin with (default: $SERVICE_URL, else the request's Host)");
+  command.add_option("--allowed-host", http.policy.hosts,
+                     "a name this server may be addressed by, besides localhost and IP addresses; * is any");
+  command.add_option("--allowed-origin", http.policy.origins,
+                     "an origin whose pages may use the API; * is any");
+}
+
+Result<void> apply_access(const AccessOptions& options, ServerSettings& settings) {
+  if (!options.key_file.empty()) TRY_VOID(apply_keys(options.key_file, settings));
+  if (!settings.api.keys && !options.allow_anonymous && !http::is_loopback(settings.http.host))
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("on {} anybody who reaches this machine could use the server: give --api-keys FILE, "
+                    "or --allow-anonymous if that is meant",
+                    settings.http.host));
+  if (options.tls_certificate.empty() != options.tls_key.empty())
+    return fail(ErrorCode::invalid_argument, "--tls-cert and --tls-key go together");
+  if (!options.tls_certificate.empty())
+    settings.http.tls = http::TlsFiles{options.tls_certificate, options.tls_key};
+  return apply_public_url(settings);
+}
+
+}  // namespace diffused::app

@@ -1,0 +1,157 @@
+#include "app/fleet.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+namespace diffused::app {
+namespace {
+
+using engine::LocalModel;
+
+std::string gigabytes(std::uint64_t bytes) {
+  return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
+}
+
+class FleetLoader {
+ public:
+  FleetLoader(const FleetOptions& options, const ModelOptions& how) : options_(options), how_(how) {}
+
+  Result<void> add(const std::string& text);
+  Result<void> add_alias(const std::string& text);
+  Result<std::vector<LocalModel>> finish();
+
+ private:
+  bool bounded() const { return options_.memory_budget_bytes > 0; }
+  std::uint64_t held_bytes() const {
+    std::uint64_t bytes = 0;
+    for (const LocalModel& model : models_) bytes += model.pipeline ? model.info.weight_bytes : 0;
+    return bytes;
+  }
+  void make_room(std::uint64_t bytes);
+  Result<void> load(std::size_t index);
+
+  const FleetOptions& options_;
+  const ModelOptions& how_;
+  const SystemClock clock_;
+  std::vector<LocalModel> models_;
+  std::vector<ModelArgument> arguments_;  // of each model
+  std::set<std::string> names_;
+};
+
+// Lets go of models, the last first, until `bytes` more fit.
+void FleetLoader::make_room(std::uint64_t bytes) {
+  for (auto model = models_.rbegin();
+       model != models_.rend() && held_bytes() + bytes > options_.memory_budget_bytes; ++model)
+    if (!model->pinned) model->pipeline.reset();
+}
+
+Result<void> FleetLoader::add(const std::string& text) {
+  TRY(ModelArgument model, find_model(text));
+  if (!names_.insert(model.name).second)
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("two models are named '{}'; name them apart: one={} other=…", model.name, model.folder));
+  LocalModel served{.name = model.name, .created = clock_.unix_seconds()};
+  served.pinned = std::ranges::find(options_.pinned, model.name) != options_.pinned.end();
+  if (!model.id.empty() && names_.insert(model.id).second) served.aliases.push_back(model.id);
+  models_.push_back(std::move(served));
+  arguments_.push_back(std::move(model));
+  return {};
+}
+
+Result<void> FleetLoader::load(std::size_t index) {
+  const ModelArgument& argument = arguments_[index];
+  LocalModel& model = models_[index];
+  // Files hold 16 bits a weight or more; what the networks take is known once they are there.
+  if (bounded()) make_room(weights_on_disk(argument));
+  const auto started = clock_.now();
+  TRY(model.pipeline, load_model(argument, how_));
+  const std::chrono::duration<double> seconds = clock_.now() - started;
+  model.info = model.pipeline->info();
+  log(LogLevel::info, "model_loaded",
+      {{"model", model.name},
+       {"class", model.info.class_name},
+       {"dtype", model.info.dtype},
+       {"device", model.info.device},
+       {"parameters", model.info.parameters},
+       {"seconds", seconds.count()}});
+  if (bounded() || options_.keep_alive_seconds > 0)
+    model.load = [argument, how = how_]() -> Result<std::shared_ptr<Pipeline>> {
+      return load_model(argument, how);
+    };
+  if (bounded()) make_room(0);
+  return {};
+}
+
+Result<void> FleetLoader::add_alias(const std::string& text) {
+  // ALIAS is the first model's, which is also the default; ALIAS=NAME another one's.
+  const std::string alias = text.substr(0, text.find('='));
+  const std::string name = alias.size() < text.size() ? text.substr(alias.size() + 1) : models_.front().name;
+  const auto model = std::ranges::find(models_, name, &LocalModel::name);
+  if (model == models_.end())
+    return fail(ErrorCode::invalid_argument, fmt::format("--alias: no model is named '{}'", name));
+  if (names_.insert(alias).second) model->aliases.push_back(alias);
+  return {};
+}
+
+// The first last, so that it is there in the end. Every model must fit beside those that never go.
+Result<std::vector<LocalModel>> FleetLoader::finish() {
+  for (const std::string& name : options_.pinned)
+    if (std::ranges::find(models_, name, &LocalModel::name) == models_.end())
+      return fail(ErrorCode::invalid_argument, fmt::format("--pin: no model is named '{}'", name));
+  for (std::size_t left = models_.size(); left > 0; --left) {
+    TRY_VOID(load(left - 1));
+  }
+  std::uint64_t pinned = 0;
+  for (const LocalModel& model : models_) pinned += model.pinned ? model.info.weight_bytes : 0;
+  for (const LocalModel& model : models_) {
+    const std::uint64_t bytes = pinned + (model.pinned ? 0 : model.info.weight_bytes);
+    if (bounded() && bytes > options_.memory_budget_bytes)
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("--memory-budget: {} and the pinned models take {}, which is more than {}",
+                              model.name, gigabytes(bytes), gigabytes(options_.memory_budget_bytes)));
+  }
+  return std::move(models_);
+}
+
+}  // namespace
+
+void add_fleet_options(CLI::App& command, FleetOptions& options) {
+  command.add_option(
+      "--alias", options.aliases,
+      "another name for the first model, such as dall-e-3; ALIAS=NAME: for the model of that name");
+  command
+      .add_option(
+          "--memory-budget", options.memory_budget_bytes,
+          "such as 24GB: weights of at most this size are in memory, other models are loaded when asked for "
+          "(default: all, always)")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true));
+  command
+      .add_option("--keep-alive", options.keep_alive_seconds,
+                  "seconds after which a model that nobody uses is unloaded (default: when room is needed)")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--pin", options.pinned, "the name of a model that is never unloaded");
+}
+
+engine::PoolOptions pool_options(const FleetOptions& options) {
+  return {.memory_budget_bytes = options.memory_budget_bytes,
+          .keep_alive = std::chrono::seconds(options.keep_alive_seconds)};
+}
+
+Result<std::vector<LocalModel>> load_fleet(const FleetOptions& options, const ModelOptions& how) {
+  FleetLoader loader(options, how);
+  for (const std::string& text : options.models) {
+    TRY_VOID(loader.add(text));
+  }
+  for (const std::string& text : options.aliases) {
+    TRY_VOID(loader.add_alias(text));
+  }
+  return loader.finish();
+}
+
+}  // namespace diffused::app

@@ -1,0 +1,264 @@
+// `diffused generate MODEL PROMPT -o FILE`: one request through the same engine as the server's, so the same
+// seed gives the same bytes. A progress bar on stderr, the pictures in files.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <condition_variable>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+
+#include "api/openai/uploads.h"
+#include "api/picture.h"
+#include "app/commands.h"
+#include "app/models.h"
+#include "base/ids.h"
+#include "engine/local_dispatcher.h"
+
+namespace diffused::app {
+namespace {
+
+struct Options {
+  ModelOptions model;
+  std::string model_text;
+  GenerateRequest request;
+  std::string output = "out.png";
+  std::string size;
+  std::string image, mask;  // files; empty: none
+  std::optional<std::uint64_t> seed;
+  int n = 1;
+  int quality = 100;
+  bool quiet = false;
+};
+
+// Collects a job's events on the calling thread's side.
+class Outcome {
+ public:
+  Outcome(std::size_t images, bool draw_bar) : images_(images), draw_bar_(draw_bar) {}
+
+  void take(Event event) {
+    const std::lock_guard lock(mutex_);
+    if (const auto* step = std::get_if<StepDone>(&event)) {
+      draw(*step);
+    } else if (auto* image = std::get_if<ImageReady>(&event)) {
+      images_[image->image_index] = std::move(*image);
+    } else if (auto* failed = std::get_if<JobFailed>(&event)) {
+      end_ = tl::unexpected<Error>(std::move(failed->error));
+    } else if (const auto* done = std::get_if<JobDone>(&event)) {
+      end_ = done->timings;
+    }
+    if (end_) ended_.notify_one();
+  }
+
+  Result<Timings> wait() {
+    std::unique_lock lock(mutex_);
+    ended_.wait(lock, [this] { return end_.has_value(); });
+    if (draw_bar_) fmt::print(stderr, "\n");
+    return *end_;
+  }
+
+  const std::vector<ImageReady>& images() const { return images_; }
+
+ private:
+  void draw(const StepDone& step) {
+    if (!draw_bar_) return;
+    constexpr int kWidth = 40;
+    steps_done_ = std::max(steps_done_, step.step);
+    const int filled = kWidth * steps_done_ / std::max(1, step.steps);
+    fmt::print(stderr, "\r{:>3}% [{:-<{}}] step {}/{}", 100 * steps_done_ / std::max(1, step.steps),
+               std::string(filled, '#'), kWidth, steps_done_, step.steps);
+    std::fflush(stderr);
+  }
+
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  std::vector<ImageReady> images_;
+  std::optional<Result<Timings>> end_;
+  const bool draw_bar_;
+  int steps_done_ = 0;
+};
+
+// "512x768" into width and height.
+Result<void> parse_size(const std::string& text, GenerateRequest& request) {
+  if (text.empty()) return {};
+  int width = 0, height = 0;
+  char rest = 0;
+  if (std::sscanf(text.c_str(), "%6dx%6d%c", &width, &height, &rest) != 2 || width <= 0 || height <= 0)
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("--size is '{}', but WIDTHxHEIGHT is wanted, such as 512x512", text));
+  request.width = width;
+  request.height = height;
+  return {};
+}
+
+Result<Image> read_picture(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return fail(ErrorCode::not_found, fmt::format("{}: cannot be read", path));
+  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  auto image = decode_image(bytes, {});
+  if (!image) return fail(image.error().code, fmt::format("{}: {}", path, image.error().message));
+  return image;
+}
+
+// The pictures that the new one is made from.
+Result<void> read_source(const Options& options, GenerateRequest& request) {
+  if (!options.image.empty()) {
+    TRY(Image image, read_picture(options.image));
+    request.init_image = std::make_shared<const Image>(std::move(image));
+  }
+  if (!options.mask.empty()) {
+    TRY(Image mask, read_picture(options.mask));
+    TRY(mask, api::to_mask(std::move(mask), api::MaskMode::automatic));
+    request.mask = std::make_shared<const Image>(std::move(mask));
+  }
+  return {};
+}
+
+// out.png for one picture; out-0.png, out-1.png … for several.
+std::filesystem::path file_name(const std::filesystem::path& output, std::size_t index, std::size_t n) {
+  if (n == 1) return output;
+  return output.parent_path() /
+         fmt::format("{}-{}{}", output.stem().string(), index, output.extension().string());
+}
+
+Result<void> write_pictures(const Options& options, const PipelineInfo& info, const Codec& codec,
+                            const GenerateRequest& request, const std::vector<ImageReady>& images) {
+  const api::Recipe recipe{request, info, DIFFUSED_VERSION};
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    TRY(const api::Picture picture,
+        api::encode_picture(codec, options.quality, recipe, images[i].seed, images[i].image));
+    const auto path = file_name(options.output, i, images.size());
+    std::ofstream file(path, std::ios::binary);
+    file.write(picture.bytes->data(), static_cast<std::streamsize>(picture.bytes->size()));
+    file.close();
+    if (!file) return fail(ErrorCode::invalid_argument, fmt::format("{}: cannot be written", path.string()));
+    if (!options.quiet)
+      fmt::print(stderr, "{}  {}x{}  seed {}\n", path.string(), picture.width, picture.height, picture.seed);
+  }
+  return {};
+}
+
+Result<void> generate(Options options) {
+  TRY_VOID(parse_size(options.size, options.request));
+  const auto extension = std::filesystem::path(options.output).extension().string();
+  const Codec* codec = find_codec(extension.empty() ? "png" : extension.substr(1));
+  if (codec == nullptr)
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}: the file's name must end in .png, .jpg or .webp", options.output));
+
+  TRY_VOID(read_source(options, options.request));
+  TRY(const ModelArgument model, find_model(options.model_text));
+  TRY(std::shared_ptr<Pipeline> pipeline, load_model(model, options.model));
+  options.request.model = model.name;
+  if (options.request.init_image && !options.request.width) {
+    const api::Size size = api::size_for_upload(*options.request.init_image, pipeline->info());
+    options.request.width = size.width;
+    options.request.height = size.height;
+  }
+  const std::uint64_t seed = options.seed.value_or(random_seed());
+  for (int i = 0; i < options.n; ++i) options.request.seeds.push_back(seed + static_cast<std::uint64_t>(i));
+
+  const SystemClock clock;
+  engine::EngineObserver nobody;
+  engine::EngineOptions engine_options;
+  engine_options.prepare_device_thread = [&options] { prepare_device_thread(options.model); };
+  engine::LocalDispatcher dispatcher({{model.name, {}, clock.unix_seconds(), pipeline}}, engine_options,
+                                     clock, nobody);
+  Outcome outcome(options.request.n(), !options.quiet && isatty(STDERR_FILENO));
+  SubmitOptions submit;
+  submit.step_events = true;
+  TRY(const Ticket ticket, dispatcher.submit(options.request, std::move(submit),
+                                             [&outcome](Event event) { outcome.take(std::move(event)); }));
+  TRY(const Timings timings, outcome.wait());
+  TRY_VOID(write_pictures(options, pipeline->info(), *codec, options.request, outcome.images()));
+  if (!options.quiet)
+    fmt::print(stderr, "{:.2f} s: prompt {:.2f}, denoising {:.2f}, decoding {:.2f}\n", timings.total_seconds,
+               timings.encode_seconds, timings.denoise_seconds, timings.decode_seconds);
+  return {};
+}
+
+// Height and width, or top and left, as two numbers.
+void add_pixels(CLI::App& command, const std::string& name, std::optional<std::array<int, 2>>& to,
+                const std::string& about) {
+  command
+      .add_option_function<std::vector<int>>(
+          name,
+          [&to](const std::vector<int>& sides) {
+            to = std::array<int, 2>{sides.at(0), sides.at(1)};
+          },
+          about)
+      ->expected(2);
+}
+
+void add_size_options(CLI::App& command, GenerateRequest& request) {
+  add_pixels(command, "--original-size", request.original_size,
+             "SDXL: HEIGHT WIDTH the picture seems to come from");
+  add_pixels(command, "--crops-coords-top-left", request.crops_coords_top_left,
+             "SDXL: TOP LEFT where it seems to be cropped");
+  add_pixels(command, "--target-size", request.target_size, "SDXL: HEIGHT WIDTH it is meant to have");
+  add_pixels(command, "--negative-original-size", request.negative_original_size,
+             "SDXL: what --original-size it is not");
+  add_pixels(command, "--negative-crops-coords-top-left", request.negative_crops_coords_top_left,
+             "SDXL: how it is not cropped");
+  add_pixels(command, "--negative-target-size", request.negative_target_size,
+             "SDXL: what --target-size it is not");
+}
+
+}  // namespace
+
+void add_generate(CLI::App& program, int& exit_status) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* command = program.add_subcommand("generate", "Make pictures from one prompt");
+  GenerateRequest& request = options->request;
+  command
+      ->add_option(
+          "MODEL", options->model_text,
+          "a Diffusers folder, a .safetensors file, or owner/name in the cache of the Hugging Face hub")
+      ->required();
+  command->add_option("PROMPT", request.prompt, "what the picture shows")->required();
+  command->add_option("-o,--output", options->output, "the file; its ending chooses png, jpg or webp")
+      ->capture_default_str();
+  command->add_option("--negative-prompt", request.negative_prompt, "what it does not show");
+  command->add_option("--prompt-2", request.prompt_2, "for the second text encoder");
+  command->add_option("--prompt-3", request.prompt_3, "for the third text encoder");
+  command->add_option("--negative-prompt-2", request.negative_prompt_2, "for the second text encoder");
+  command->add_option("--negative-prompt-3", request.negative_prompt_3, "for the third text encoder");
+  command->add_option("--image", options->image, "a file to start from (png, jpg, webp)");
+  command->add_option("--mask", options->mask,
+                      "a file that says what of --image is repainted: white, or transparent");
+  command->add_option("--strength", request.strength,
+                      "how far to go from --image, 0 to 1 (default: as Diffusers)");
+  command->add_option("--size", options->size,
+                      "WIDTHxHEIGHT in pixels (default: that of --image, or the model's own)");
+  command->add_option("--steps", request.num_inference_steps, "denoising steps (default: the model's own)");
+  command->add_option("--guidance-scale", request.guidance_scale,
+                      "how closely to follow the prompt; up to 1: no guidance");
+  command->add_option("--guidance-rescale", request.guidance_rescale,
+                      "SD, SDXL: 0 to 1, against overexposure by guidance");
+  add_size_options(*command, request);
+  command->add_option("--true-cfg-scale", request.true_cfg_scale,
+                      "of FLUX: above 1, with a negative prompt (default: 1)");
+  command->add_option("--seed", options->seed,
+                      "the first picture's seed; the next has seed + 1 (default: random)");
+  command->add_option("--n", options->n, "how many pictures")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  command->add_option("--clip-skip", request.clip_skip, "leave out the last layers of the CLIP encoders");
+  command->add_option("--prompt-syntax", request.prompt_syntax, "diffusers, or a1111: weights and any length")
+      ->check(CLI::IsMember({"diffusers", "a1111"}));
+  command->add_option("--max-sequence-length", request.max_sequence_length, "T5 tokens, up to 512");
+  command->add_option("--scheduler", request.scheduler,
+                      "by Diffusers' class name (default: the folder's own)");
+  command->add_option("--quality", options->quality, "of jpg and webp, 0 to 100")
+      ->check(CLI::Range(0, 100))
+      ->capture_default_str();
+  command->add_flag("--quiet", options->quiet, "no progress");
+  add_model_options(*command, options->model);
+  command->callback([options, &exit_status] {
+    if (const auto done = generate(*options); !done) exit_status = report(done.error());
+  });
+}
+
+}  // namespace diffused::app

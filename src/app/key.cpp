@@ -1,0 +1,44 @@
+// `diffused key NAME`: a new API key, for `diffused serve --api-keys FILE`.
+#include <fmt/format.h>
+
+#include <iostream>
+#include <memory>
+
+#include "api/keys.h"
+#include "app/commands.h"
+#include "base/ids.h"
+
+namespace diffused::app {
+namespace {
+
+struct Options {
+  std::string name;
+  bool from_stdin = false;
+};
+
+Result<void> make_key(const Options& options) {
+  std::string key = random_id("sk-");
+  if (options.from_stdin) std::getline(std::cin, key);
+  if (key.empty()) return fail(ErrorCode::invalid_argument, "there is no key on the standard input");
+  TRY(const std::string line, api::key_line(options.name, key));
+  fmt::print("{}\n", line);
+  if (!options.from_stdin) fmt::print(stderr, "The key of {}, shown only now:\n{}\n", options.name, key);
+  return {};
+}
+
+}  // namespace
+
+void add_key(CLI::App& program, int& exit_status) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* command = program.add_subcommand(
+      "key", "Make an API key: its line for the key file on stdout, the key itself on stderr");
+  command->add_option("NAME", options->name, "whose key it is: its jobs are counted under this name")
+      ->required();
+  command->add_flag("--from-stdin", options->from_stdin,
+                    "take the first line of the standard input as the key instead of drawing one");
+  command->callback([options, &exit_status] {
+    if (const auto done = make_key(*options); !done) exit_status = report(done.error());
+  });
+}
+
+}  // namespace diffused::app

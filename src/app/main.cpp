@@ -1,0 +1,52 @@
+#include <fmt/format.h>
+#include <malloc.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+
+#include "app/commands.h"
+
+namespace diffused::app {
+
+int report(const Error& error) {
+  fmt::print(stderr, "diffused: {}\n", error.message);
+  switch (error.code) {
+    case ErrorCode::invalid_argument:
+    case ErrorCode::not_found:
+    case ErrorCode::unsupported:
+    case ErrorCode::data_loss:
+      return kUnusable;
+    default:
+      return kFailed;
+  }
+}
+
+}  // namespace diffused::app
+
+int main(int argc, char** argv) {
+  // Activations are tens of megabytes and come and go with every layer. By default glibc maps and unmaps
+  // each, and the kernel clears its pages every time: up to four times slower element-wise layers. Keep them
+  // in the heap.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk, not the end
+
+  CLI::App program("Serve Diffusers models over the OpenAI images API", "diffused");
+  program.set_version_flag("--version", std::string("diffused ") + DIFFUSED_VERSION);
+  program.require_subcommand(1);
+  int exit_status = 0;
+  diffused::app::add_serve(program, exit_status);
+  diffused::app::add_generate(program, exit_status);
+  diffused::app::add_inspect(program, exit_status);
+  diffused::app::add_models(program, exit_status);
+  diffused::app::add_pull(program, exit_status);
+  diffused::app::add_key(program, exit_status);
+  diffused::app::add_migrate(program, exit_status);
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return program.exit(error) == 0 ? 0 : diffused::app::kUnusable;
+  }
+  return exit_status;
+}

@@ -1,0 +1,76 @@
+// What GET /metrics shows: the engine's figures, the HTTP shell's, and which program this is.
+#pragma once
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "api/api.h"
+#include "api/background.h"
+#include "engine/local_dispatcher.h"
+#include "engine/metrics.h"
+#include "http/shell.h"
+
+namespace diffused::app {
+
+// The HTTP shell's figures. Routes, methods and codes come from the route table: the labels are bounded.
+class HttpMetrics final : public http::Observer {
+ public:
+  explicit HttpMetrics(prometheus::Registry& registry);
+  void served(const http::Served& served) override;
+  void rejected(std::string_view reason) override;
+  // Brings the gauges up to date.
+  void refresh(const http::Counters& counters);
+
+ private:
+  prometheus::Family<prometheus::Counter>& requests_total_;
+  prometheus::Family<prometheus::Histogram>& request_duration_seconds_;
+  prometheus::Family<prometheus::Counter>& rejected_total_;
+  prometheus::Gauge& connections_open_;
+  prometheus::Gauge& exchanges_open_;
+};
+
+// The figures of background jobs. Those that wait and run are the store's, the same on all its servers.
+class BackgroundMetrics {
+ public:
+  explicit BackgroundMetrics(prometheus::Registry& registry);
+  void refresh(const api::BackgroundFigures& figures);
+
+ private:
+  prometheus::Family<prometheus::Gauge>& jobs_;
+  prometheus::Family<prometheus::Counter>& runs_total_;
+  prometheus::Gauge& queued_cost_;
+  prometheus::Gauge& store_up_;
+  prometheus::Counter& leases_expired_total_;
+  std::mutex mutex_;  // the counters are read and added to as differences
+};
+
+// Any thread.
+class Metrics {
+ public:
+  // `models`: served names, in the dispatcher's order.
+  Metrics(std::vector<std::string> models, const std::string& version);
+
+  engine::EngineMetrics& engine() { return engine_; }
+  std::shared_ptr<HttpMetrics> http() const { return http_; }
+
+  void stage_finished(std::string_view model, api::PictureStage stage, double seconds);
+
+  // Everything in Prometheus' text format, the gauges as of now.
+  std::string text(const engine::Health& health, const std::vector<PipelineStats>& stats,
+                   const http::Counters& counters, const api::BackgroundFigures& background);
+
+ private:
+  prometheus::Registry registry_;
+  engine::EngineMetrics engine_;
+  BackgroundMetrics background_;
+  std::shared_ptr<HttpMetrics> http_;
+};
+
+}  // namespace diffused::app

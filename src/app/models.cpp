@@ -1,0 +1,89 @@
+#include "app/models.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+
+#include <filesystem>
+#include <set>
+
+#include "hub/cache.h"
+#include "hub/environment.h"
+#include "hub/repo.h"
+
+namespace diffused::app {
+
+Result<ModelArgument> find_model(const std::string& text) {
+  // A folder whose name holds '=' still works: what exists as it stands is a folder.
+  if (const auto equals = text.find('=');
+      equals != std::string::npos && equals > 0 && !std::filesystem::exists(text)) {
+    TRY(ModelArgument model, find_model(text.substr(equals + 1)));
+    return ModelArgument{text.substr(0, equals), model.folder, {}};
+  }
+  if (const auto repo = hub::parse_repo(text); repo && !std::filesystem::exists(text)) {
+    TRY(const auto folder, hub::find_snapshot(hub::cache_folder(process_variables()), *repo));
+    return ModelArgument{repo->name, folder.string(), text};
+  }
+  const auto folder = std::filesystem::path(text).lexically_normal();
+  const bool is_file = folder.extension() == ".safetensors";
+  const auto name = is_file                 ? folder.stem()
+                    : folder.has_filename() ? folder.filename()
+                                            : folder.parent_path().filename();
+  return ModelArgument{name.empty() || name == "." ? "default" : name.string(), text, {}};
+}
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+  command
+      .add_option("--dtype", options.load.dtype,
+                  "bf16 or fp32 (default: bf16 where the processor multiplies it natively)")
+      ->check(CLI::IsMember({"bf16", "fp32"}));
+  command
+      .add_option(
+          "--quantize", options.load.quantize,
+          "int8: the denoiser's large linears in 8 bits; faster, half the memory, pictures differ slightly")
+      ->check(CLI::IsMember({"int8"}));
+  command.add_option("--device", options.load.device, "cpu, cuda or cuda:N")->capture_default_str();
+  command.add_option("--variant", options.load.variant, "the weight files' variant, such as fp16");
+  command
+      .add_option("--loras", options.load.loras,
+                  "a folder of LoRAs (.safetensors) that requests choose from by name")
+      ->check(CLI::ExistingDirectory);
+  command
+      .add_option(
+          "--parts", options.load.parts,
+          "Diffusers folders with what a .safetensors checkpoint lacks: tokenizers, perhaps encoders; "
+          "one for each class of model")
+      ->allow_extra_args(false);
+  command.add_option("--threads", options.threads, "processor cores for the model (default: all)")
+      ->check(CLI::Range(1, 1024));
+}
+
+std::uint64_t weights_on_disk(const ModelArgument& model) {
+  std::uint64_t bytes = 0;
+  std::error_code ec;
+  if (std::filesystem::is_regular_file(model.folder, ec)) return std::filesystem::file_size(model.folder, ec);
+  std::set<std::filesystem::path> seen;
+  for (std::filesystem::recursive_directory_iterator entry(model.folder, ec), end; !ec && entry != end;
+       entry.increment(ec)) {
+    if (entry->path().extension() != ".safetensors") continue;
+    std::error_code unreadable;
+    const auto file = std::filesystem::canonical(entry->path(), unreadable);
+    if (!unreadable && seen.insert(file).second) bytes += std::filesystem::file_size(file, unreadable);
+  }
+  return bytes;
+}
+
+Result<std::unique_ptr<Pipeline>> load_model(const ModelArgument& model, const ModelOptions& options) {
+  pipelines::LoadOptions load = options.load;
+  for (std::string& part : load.parts) {
+    TRY(ModelArgument found, find_model(part));
+    part = std::move(found.folder);
+  }
+  return pipelines::load_pipeline(model.folder, load);
+}
+
+void prepare_device_thread(const ModelOptions& options) {
+  if (options.threads > 0) at::set_num_threads(options.threads);
+  at::globalContext().setFlushDenormal(true);
+}
+
+}  // namespace diffused::app

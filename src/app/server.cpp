@@ -1,0 +1,239 @@
+#include "app/server.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <csignal>
+#include <cstdlib>
+#include <optional>
+#include <thread>
+
+#include "api/errors.h"
+#include "api/routes.h"
+#include "app/metrics.h"
+#include "app/stores.h"
+#include "base/log.h"
+
+namespace diffused::app {
+namespace {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+
+// How long answers that are ready may take to leave once the engine has ended.
+constexpr auto kLastAnswers = 5s;
+constexpr auto kSweepInterval = 5s;
+// What many servers share is looked through by each.
+constexpr auto kSharedSweepInterval = 1min;
+// A hint takes a few of them to reach the other servers.
+constexpr auto kClaimDelay = 5ms;
+
+std::vector<std::string> names_of(const std::vector<engine::LocalModel>& models) {
+  std::vector<std::string> names;
+  for (const engine::LocalModel& model : models) names.push_back(model.name);
+  return names;
+}
+
+std::string_view word_for(const Result<void>& store) {
+  return store ? "ok" : store.error().reason == "storage_full" ? "full" : "failing";
+}
+
+// The server's objects in the order they depend on each other; destroyed the other way round.
+class Daemon {
+ public:
+  Daemon(ServerSettings settings, const SystemClock& clock, Stores stores,
+         std::vector<engine::LocalModel> models)
+      : settings_(std::move(settings)),
+        clock_(clock),
+        metrics_(names_of(models), settings_.api.version),
+        dispatcher_(std::move(models), settings_.engine, clock_, metrics_.engine()),
+        workers_(settings_.worker_threads),
+        io_(settings_.io_threads),
+        stores_(std::move(stores)),
+        api_{settings_.api,
+             dispatcher_,
+             *stores_.images,
+             workers_,
+             clock_,
+             [this] { return health(); },
+             [this] {
+               return metrics_.text(dispatcher_.health(), dispatcher_.pipeline_stats(), http_.counters(),
+                                    background_.figures());
+             }},
+        background_(api_, *stores_.jobs, *stores_.inputs, background_options(), io_.get_executor()),
+        http_(io_, with_observer(settings_.http), api::make_routes(api_), api::respond_to_error),
+        signals_(io_, SIGTERM, SIGINT),
+        reload_signal_(io_),
+        sweep_timer_(io_) {
+    api_.stage_finished = [this](std::string_view model, api::PictureStage stage, double seconds) {
+      metrics_.stage_finished(model, stage, seconds);
+    };
+  }
+
+  Result<void> run() {
+    TRY_VOID(http_.listen());
+    background_.start();
+    announce();
+    signals_.async_wait([this](boost::system::error_code error, int) {
+      if (!error) begin_drain();
+    });
+    if (settings_.reload) {
+      reload_signal_.add(SIGHUP);
+      reload_at_signal();
+    }
+    sweep_later();
+    std::vector<std::jthread> io_threads;
+    for (int i = 1; i < settings_.io_threads; ++i) io_threads.emplace_back([this] { io_.run(); });
+    io_.run();
+    io_threads.clear();
+    workers_.join();
+    log(LogLevel::info, "stopped");
+    return {};
+  }
+
+ private:
+  api::BackgroundOptions background_options() {
+    api_.background = &background_;
+    api::BackgroundOptions options = settings_.background;
+    options.picture_lifetime = settings_.jobs.lifetime;
+    if (!settings_.store.empty()) options.claim_delay = kClaimDelay;
+    options.device_moves = [this] { return !dispatcher_.health().device.unit_overdue; };
+    return options;
+  }
+
+  http::ServerOptions with_observer(http::ServerOptions options) {
+    options.observer = metrics_.http();
+    return options;
+  }
+
+  void announce() const {
+    const std::string host =
+        settings_.http.host == "0.0.0.0" || settings_.http.host == "::" ? "localhost" : settings_.http.host;
+    const std::string url =
+        fmt::format("{}://{}:{}", settings_.http.tls ? "https" : "http", host, http_.port());
+    log(LogLevel::info, "listening", {{"url", url}});
+    fmt::print("listening on {}\n", url);
+    if (!settings_.api.probes_only)
+      fmt::print(
+          "\nTry it:\n  curl -X POST -H \"Content-Type: application/json\" \\\n"
+          "    --data '{{\"model\": \"something\", \"prompt\": \"a kitten in front of a fireplace\"}}' \\\n"
+          "    {}/v1/images/generations\n",
+          url);
+    std::fflush(stdout);
+  }
+
+  api::Health health() const {
+    const engine::Health engine = dispatcher_.health();
+    api::Health health;
+    health.ready = !draining_ && !engine.device.unit_overdue;
+    health.checks = {{"draining", draining_.load()},
+                     {"seconds_since_unit", engine.device.seconds_since_unit},
+                     {"unit_overdue", engine.device.unit_overdue},
+                     {"jobs_waiting", engine.queue.jobs_waiting},
+                     {"jobs_running", engine.queue.jobs_running},
+                     {"job_store", stores_.jobs->healthy() ? "ok" : "failing"},
+                     {"picture_store", word_for(stores_.images->check_room())},
+                     {"background_jobs_queued", background_.counts().queued},
+                     {"background_jobs_running", background_.counts().running}};
+    return health;
+  }
+
+  // The engine first, so that running pictures are still answered; a thread of its own waits for it.
+  void begin_drain() {
+    draining_ = true;
+    background_.stop();
+    log(LogLevel::info, "draining", {{"timeout_seconds", settings_.drain_timeout.count()}});
+    signals_.async_wait([](boost::system::error_code error, int) {
+      if (!error) std::_Exit(128 + SIGTERM);
+    });
+    drainer_ = std::jthread([this] {
+      dispatcher_.drain(settings_.drain_timeout);
+      asio::co_spawn(io_, finish(), asio::detached);
+    });
+  }
+
+  asio::awaitable<void> finish() {
+    co_await http_.drain(kLastAnswers);
+    signals_.cancel();
+    reload_signal_.cancel();
+    sweep_timer_.cancel();
+  }
+
+  void reload_at_signal() {
+    reload_signal_.async_wait([this](boost::system::error_code error, int) {
+      if (error) return;
+      asio::post(workers_, [this] {
+        const auto done = settings_.reload();
+        if (done) log(LogLevel::info, "keys_reloaded");
+        if (!done) log(LogLevel::error, "keys_kept", {{"message", done.error().message}});
+      });
+      reload_at_signal();
+    });
+  }
+
+  // One sweep after the other, on a thread of their own: one may take as long as another server lets it. What
+  // many servers share is looked through more rarely, unless it does not work at present.
+  void sweep_later() {
+    if (draining_) return;
+    sweep_timer_.expires_after(kSweepInterval);
+    sweep_timer_.async_wait([this](boost::system::error_code error) {
+      if (error) return;
+      const bool works = stores_.images->check_room() && stores_.inputs->check_room();
+      if (!settings_.blobs.empty() && works && clock_.now() < next_sweep_) return sweep_later();
+      next_sweep_ = clock_.now() + kSharedSweepInterval;
+      asio::post(sweeper_, [this] {
+        stores_.images->sweep();
+        stores_.inputs->sweep();
+        asio::post(io_, [this] { sweep_later(); });
+      });
+    });
+  }
+
+  const ServerSettings settings_;
+  const SystemClock& clock_;
+  Metrics metrics_;
+  engine::LocalDispatcher dispatcher_;
+  asio::thread_pool workers_;
+  asio::io_context io_;
+  const Stores stores_;  // after io_, which their last replies go to
+  api::Api api_;
+  api::Background background_;
+  http::Server http_;
+  asio::signal_set signals_;
+  asio::signal_set reload_signal_;
+  asio::steady_timer sweep_timer_;
+  SteadyTime next_sweep_;
+  std::atomic<bool> draining_ = false;
+  std::jthread drainer_;
+  asio::thread_pool sweeper_{1};  // the last, as it uses the others
+};
+
+}  // namespace
+
+void set_lease(ServerSettings& settings, double seconds) {
+  settings.jobs.lease = std::chrono::milliseconds(static_cast<std::int64_t>(1000 * seconds));
+  settings.background.renew = settings.jobs.lease / 3;
+}
+
+std::filesystem::path default_data_dir() {
+  if (const char* state = std::getenv("XDG_STATE_HOME"); state != nullptr && *state != '\0')
+    return std::filesystem::path(state) / "diffused";
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0')
+    return std::filesystem::path(home) / ".local/state/diffused";
+  return std::filesystem::temp_directory_path() / "diffused";
+}
+
+Result<void> run_server(ServerSettings settings, std::vector<engine::LocalModel> models) {
+  const SystemClock clock;
+  TRY(Stores stores, open_stores(settings, clock));
+  Daemon daemon(std::move(settings), clock, std::move(stores), std::move(models));
+  return daemon.run();
+}
+
+}  // namespace diffused::app

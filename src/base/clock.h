@@ -1,0 +1,32 @@
+// Time as a thing that is passed in, so that tests turn it by hand.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+namespace diffused {
+
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+// Any thread.
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  // Monotonic time, for durations and deadlines.
+  virtual SteadyTime now() const = 0;
+  // Seconds since 1970-01-01 UTC, for what people and files see.
+  virtual std::int64_t unix_seconds() const = 0;
+};
+
+// The machine's clock.
+class SystemClock final : public Clock {
+ public:
+  SteadyTime now() const override { return std::chrono::steady_clock::now(); }
+  std::int64_t unix_seconds() const override {
+    return std::chrono::duration_cast<std::chrono::seconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+  }
+};
+
+}  // namespace diffused

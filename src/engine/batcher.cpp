@@ -1,0 +1,109 @@
+#include "engine/batcher.h"
+
+#include <algorithm>
+#include <numeric>
+#include <string_view>
+#include <tuple>
+
+#include "base/check.h"
+
+namespace diffused::engine {
+namespace {
+
+// How much more than alone a shared unit may cost a row's flow. Above 1, because a batch that is a little
+// dearer for one and much cheaper for the others is worth having.
+constexpr double kCompanyPrice = 1.25;
+// How far ahead of the leader a flow may be and still join it, in units at the leader's price.
+constexpr double kAheadUnits = 16;
+// How many flows that left while ahead are remembered.
+constexpr std::size_t kRemembered = 64;
+
+// Takes note of who is here. Newcomers start even; of those gone only the ones that are ahead stay, the
+// furthest ahead if they are many.
+void call_the_roll(std::span<const RowDescription> rows, Turns& turns) {
+  for (auto& [flow, standing] : turns.ledger) standing.rows = 0;
+  for (const RowDescription& row : rows) ++turns.ledger[row.flow].rows;
+
+  std::vector<double> gone;
+  std::erase_if(turns.ledger, [&](const auto& entry) {
+    const Standing& standing = entry.second;
+    if (standing.rows > 0) return false;
+    gone.push_back(standing.owed_seconds);
+    if (standing.owed_seconds < 0) return false;
+    turns.uncredited_seconds += standing.owed_seconds;  // shared out among those who stay
+    return true;
+  });
+  std::erase_if(gone, [](double owed) { return owed >= 0; });
+  if (gone.size() > kRemembered) {
+    std::nth_element(gone.begin(), gone.begin() + kRemembered, gone.end());
+    const double least_ahead = gone[kRemembered];
+    std::erase_if(turns.ledger, [&](const auto& entry) {
+      return entry.second.rows == 0 && entry.second.owed_seconds >= least_ahead;
+    });
+  }
+
+  std::map<std::string_view, int> flows_of_user;
+  for (const auto& [flow, standing] : turns.ledger) ++flows_of_user[flow.user];
+  for (auto& [flow, standing] : turns.ledger) standing.weight = 1.0 / flows_of_user[flow.user];
+}
+
+// Credits the seconds of the last unit to everyone in the ledger, by weight.
+void credit(Turns& turns) {
+  double weights = 0;
+  for (const auto& [flow, standing] : turns.ledger) weights += standing.weight;
+  for (auto& [flow, standing] : turns.ledger)
+    standing.owed_seconds += turns.uncredited_seconds * standing.weight / weights;
+  turns.uncredited_seconds = 0;
+}
+
+}  // namespace
+
+std::vector<std::size_t> plan(std::span<const RowDescription> rows, const CostModel& costs, Turns& turns) {
+  CHECK(!rows.empty());
+  call_the_roll(rows, turns);
+  credit(turns);
+  ++turns.count;
+
+  std::vector<const Standing*> standing(rows.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) standing[i] = &turns.ledger.at(rows[i].flow);
+  std::vector<std::size_t> order(rows.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return std::tuple(-standing[a]->urgency(), rows[a].last_turn, a) <
+           std::tuple(-standing[b]->urgency(), rows[b].last_turn, b);
+  });
+
+  const RowDescription& leader = rows[order.front()];
+  const Standing& leading = *standing[order.front()];
+  const double seconds_alone = costs.seconds(leader.unit, leader.flops, 1);
+  const double least_urgency = leading.urgency() - kAheadUnits * seconds_alone / leading.row_weight();
+  const std::size_t limit = leader.alone ? 1 : costs.batch_limit(leader.unit);
+
+  std::vector<std::size_t> batch;
+  double weight = 0, heaviest = 0;  // of the rows in the batch; the heaviest pays the least alone
+  for (const std::size_t i : order) {
+    if (batch.size() == limit || standing[i]->urgency() < least_urgency) break;
+    if (rows[i].unit != leader.unit || (rows[i].alone && !batch.empty())) continue;
+    const double joint_weight = weight + standing[i]->row_weight();
+    const double joint_heaviest = std::max(heaviest, standing[i]->row_weight());
+    const double price = costs.seconds(leader.unit, leader.flops, batch.size() + 1) / joint_weight;
+    if (!batch.empty() && price > kCompanyPrice * seconds_alone / joint_heaviest) continue;
+    batch.push_back(i);
+    weight = joint_weight;
+    heaviest = joint_heaviest;
+  }
+  return batch;
+}
+
+void charge(std::span<const RowDescription> rows, std::span<const std::size_t> batch, double seconds,
+            Turns& turns) {
+  double weights = 0;
+  for (const std::size_t i : batch) weights += turns.ledger.at(rows[i].flow).row_weight();
+  for (const std::size_t i : batch) {
+    Standing& standing = turns.ledger.at(rows[i].flow);
+    standing.owed_seconds -= seconds * standing.row_weight() / weights;
+  }
+  turns.uncredited_seconds += seconds;
+}
+
+}  // namespace diffused::engine

@@ -1,0 +1,96 @@
+// The policy: who runs next. A pure function over row descriptions and measured costs; no torch, no clock, no
+// thread.
+//
+// The scheme is fair queueing by measured seconds, with a ledger instead of virtual time.
+//
+// Flow: one user's rows of one model and picture size. Every user has weight 1, shared equally by its
+// flows, and a flow's by its rows: asking for more, or for many sizes, does not buy a larger part of the
+// device.
+//
+// Ledger: for each flow the seconds of device time it is owed. Each second the device works is credited to
+// all flows by weight and charged to the rows that ran, by weight; so the ledger sums to zero.
+//
+// Turn: the flow that is owed most for its weight leads, and in it the row that has not run for the
+// longest. Rows that can share the leader's unit join it, in the same order, up to the measured largest
+// useful batch.
+//
+// Company: rows join only while nobody in the unit is charged more than kCompanyPrice times what the unit
+// would cost it alone: one row of yours is not slowed to the pace of another user's eight. A flow already
+// kAheadUnits units ahead of the leader does not join either, so its debt, and the wait that follows, is
+// bounded.
+//
+// Coming: a new flow starts even, and is credited with the unit it waited for: it goes before those that
+// ran then.
+//
+// Going: a flow that leaves while it is ahead stays in the ledger until that is paid off (at most
+// kRemembered such), so coming back at once gains nothing; what one is still owed when it leaves goes to
+// the others.
+//
+// What follows (tests/engine/simulation_test.cpp measures it), with s the longest unit there is:
+// * Work conserving: as long as there are rows, a unit runs; nobody waits for company.
+// * No starvation: while a flow waits it gains on all that run. Of four users with up to four sizes each
+//   nobody was ever left out for more than six s.
+// * Bounded unfairness: what two users who both always have rows receive differs by at most about four s,
+//   however long they run.
+// * A new small job waits for the unit that is running, then has as many seconds as that unit took before
+//   its user's larger job is heard again. With T what it takes alone, it is done after s + T if T is less
+//   than that unit, and after s + 2 T otherwise; the large job takes at most twice its time, be the small
+//   ones ever so many. A unit is never cut short, so s is what bounds the wait: pipelines keep their units
+//   short.
+//
+// Stride scheduling (Waldspurger and Weihl, 1995) and start-time fair queueing (Goyal, Vin and Cheng,
+// 1996) are the same idea; what is new is that one unit serves several flows.
+#pragma once
+
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/cost_model.h"
+
+namespace diffused::engine {
+
+struct Flow {
+  std::string user;
+  std::uint64_t lane = 0;  // model and picture size as one number
+  auto operator<=>(const Flow&) const = default;
+};
+
+// What the batcher knows of a row in flight.
+struct RowDescription {
+  Flow flow;
+  BatchKey unit;                // what it needs next
+  double flops = 0;             // of that unit, for this row
+  std::uint64_t last_turn = 0;  // Turns::count when it last ran, or came
+  bool alone = false;           // it must not share its unit: a batch it was in has failed
+};
+
+// Where a flow stands.
+struct Standing {
+  double owed_seconds = 0;  // device time due to it; negative: it is ahead
+  double weight = 0;        // its part of the device; a user's flows sum to 1
+  std::size_t rows = 0;     // rows in flight; 0: gone, but ahead
+  double urgency() const { return owed_seconds / weight; }
+  double row_weight() const { return weight / static_cast<double>(rows); }
+};
+
+// What the batcher remembers from turn to turn. Start with an empty one whenever no row is left.
+struct Turns {
+  std::map<Flow, Standing> ledger;
+  double uncredited_seconds = 0;  // of the last unit
+  std::uint64_t count = 0;        // units so far
+};
+
+// Picks the rows of the next unit: indices into `rows`, at least one, all of equal unit, the leader's first.
+// `rows` must not be empty.
+std::vector<std::size_t> plan(std::span<const RowDescription> rows, const CostModel& costs, Turns& turns);
+
+// Charges the unit that `batch` (from plan, for the same `rows`) ran as, having taken `seconds`.
+void charge(std::span<const RowDescription> rows, std::span<const std::size_t> batch, double seconds,
+            Turns& turns);
+
+}  // namespace diffused::engine

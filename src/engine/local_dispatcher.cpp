@@ -1,0 +1,114 @@
+#include "engine/local_dispatcher.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/ids.h"
+
+namespace diffused::engine {
+namespace {
+
+bool answers_to(const ModelNames& model, const std::string& name) {
+  return model.name == name ||
+         std::find(model.aliases.begin(), model.aliases.end(), name) != model.aliases.end();
+}
+
+}  // namespace
+
+LocalDispatcher::LocalDispatcher(std::vector<LocalModel> models, const EngineOptions& options,
+                                 const Clock& clock, EngineObserver& observer)
+    : pool_(std::move(models), options.pool, clock),
+      prepare_device_thread_(options.prepare_device_thread),
+      clock_(clock),
+      observer_(observer),
+      queue_(options, pool_.size()),
+      loop_(options, queue_, clock, observer),
+      thread_([this] { run(); }) {
+  if (pool_.moves()) pool_.start(prepare_device_thread_);
+}
+
+LocalDispatcher::~LocalDispatcher() { stop_now(); }
+
+void LocalDispatcher::run() {
+  if (prepare_device_thread_) prepare_device_thread_();
+  while (queue_.wait())
+    while (loop_.turn()) {
+    }
+}
+
+std::vector<ServedModel> LocalDispatcher::models() const {
+  std::vector<ServedModel> served;
+  for (std::size_t i = 0; i < pool_.size(); ++i) {
+    const ModelNames& names = pool_.names(i);
+    served.push_back({names.name, names.aliases, names.created, names.info});
+  }
+  return served;
+}
+
+Result<std::size_t> LocalDispatcher::find_model(const std::string& name) const {
+  for (std::size_t i = 0; i < pool_.size(); ++i)
+    if (answers_to(pool_.names(i), name)) return i;
+  return fail(ErrorCode::not_found, fmt::format("The model '{}' does not exist.", name), "model",
+              "model_not_found");
+}
+
+Result<GenerateRequest> LocalDispatcher::resolve(GenerateRequest request) const {
+  TRY(const std::size_t model, find_model(request.model));
+  request.model = pool_.names(model).name;
+  TRY(const auto pipeline, pool_.lease(model));
+  return pipeline->resolve(std::move(request));
+}
+
+Result<Ticket> LocalDispatcher::submit(GenerateRequest request, SubmitOptions options, EventSink sink) {
+  TRY(const std::size_t model, find_model(request.model));
+  const std::string& name = pool_.names(model).name;
+  request.model = name;
+
+  JobTicket made;
+  auto pipeline = pool_.lease(model);
+  if (!pipeline) {
+    observer_.rejected(name, reason_word(pipeline.error()));
+    return tl::unexpected(std::move(pipeline).error());
+  }
+  made.pipeline = *std::move(pipeline);
+  TRY(made.request, made.pipeline->resolve(std::move(request)));
+  CHECK(made.request.n() > 0);
+  made.id = random_id("job_");
+  made.model = model;
+  made.options = std::move(options);
+  made.sink = std::move(sink);
+  made.cost_flops = made.pipeline->cost_flops(made.request);
+  made.submitted = clock_.now();
+  made.cancelled = std::make_shared<std::atomic<bool>>(false);
+
+  const std::string id = made.id;
+  const auto cancelled = made.cancelled;
+  const auto place = queue_.push(std::move(made), clock_.now());
+  if (!place) {
+    observer_.rejected(name, reason_word(place.error()));
+    return tl::unexpected(place.error());
+  }
+  // The loop looks at the flag every turn; a device thread that sleeps has no job that could be cancelled.
+  return Ticket(id, place->position, place->estimated_start_seconds, [cancelled] { cancelled->store(true); });
+}
+
+void LocalDispatcher::close(std::chrono::milliseconds timeout) { queue_.close(clock_.now() + timeout); }
+
+void LocalDispatcher::drain(std::chrono::milliseconds timeout) {
+  close(timeout);
+  const std::lock_guard lock(join_mutex_);
+  if (thread_.joinable()) thread_.join();
+  pool_.stop();
+}
+
+Health LocalDispatcher::health() const { return {loop_.pulse(), queue_.counts()}; }
+
+std::vector<PipelineStats> LocalDispatcher::pipeline_stats() const {
+  std::vector<PipelineStats> stats;
+  for (std::size_t i = 0; i < pool_.size(); ++i) stats.push_back(pool_.stats(i));
+  return stats;
+}
+
+}  // namespace diffused::engine

@@ -1,0 +1,68 @@
+// The HTTP server: listens, keeps count of its connections, and ends in order.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "http/exchange.h"
+#include "http/limits.h"
+#include "http/policy.h"
+#include "http/shell.h"
+
+namespace diffused::http {
+
+// PEM files: the certificate with its chain, and its private key.
+struct TlsFiles {
+  std::string certificate;
+  std::string key;
+};
+
+struct ServerOptions {
+  std::string host = "127.0.0.1";  // an address or a name of this machine; "0.0.0.0" and "::" are all of them
+  std::uint16_t port = 0;          // 0: any free one, see Server::port()
+  Limits limits = {};
+  HostPolicy policy = {};
+  std::optional<TlsFiles> tls = std::nullopt;
+  std::shared_ptr<Observer> observer = nullptr;
+};
+
+// Any number of threads may run the io_context; each connection's handlers run one at a time, on a strand.
+class Server {
+ public:
+  Server(asio::io_context& io, ServerOptions options, std::vector<Route> routes,
+         ErrorResponder respond_error);
+  // Ends all connections now. The io_context must run on, or be destroyed afterwards, for their memory to be
+  // freed.
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Loads the certificate, binds and starts to accept. Errors: invalid_argument, unavailable (address in
+  // use).
+  Result<void> listen();
+  // The bound port. Precondition: listen() succeeded.
+  std::uint16_t port() const;
+
+  // The rest: any thread.
+  // No new connections; those that are there go on.
+  void stop_accepting();
+  // Stops accepting, ends idle connections, lets exchanges finish (their answers say Connection: close), and
+  // after `grace` ends those that are left, cancelling their handlers. Returns when no connection is open.
+  asio::awaitable<void> drain(std::chrono::milliseconds grace);
+  // Ends everything now, without waiting.
+  void close();
+  const Counters& counters() const;
+
+ private:
+  class Listener;
+  std::shared_ptr<Listener> listener_;
+};
+
+}  // namespace diffused::http

@@ -1,0 +1,15 @@
+#include "http/shell.h"
+
+#include <utility>
+
+namespace diffused::http {
+
+Shell::Shell(Limits limits, HostPolicy policy, std::vector<Route> routes, ErrorResponder respond_error,
+             std::shared_ptr<Observer> observer)
+    : limits(limits),
+      policy(std::move(policy)),
+      router(std::move(routes)),
+      respond_error(std::move(respond_error)),
+      observer(observer ? std::move(observer) : std::make_shared<Observer>()) {}
+
+}  // namespace diffused::http

@@ -1,0 +1,62 @@
+// What a picture format can do, and the list of the formats.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "image/image.h"
+
+namespace diffused {
+
+// What a decoder accepts. Looked at after the header and before any pixel is decoded or allocated.
+struct DecodeLimits {
+  int side_max = 16'384;                 // pixels
+  std::int64_t pixels_max = 50'000'000;  // a telephone's camera makes 48 million
+};
+
+// A key and a UTF-8 text that travel inside a PNG.
+struct TextChunk {
+  std::string key;  // 1 to 79 printable ASCII characters
+  std::string text;
+};
+
+struct EncodeOptions {
+  int quality = 100;                 // 0 to 100; formats without loss ignore it
+  std::vector<TextChunk> text = {};  // formats without text chunks ignore it
+};
+
+// One format. Stateless; any thread.
+//
+// decode: 8-bit pixels with 1, 3 or 4 channels. 16-bit samples lose their low byte, palettes and CMYK become
+// RGB, EXIF orientation is applied, colour profiles are ignored: what Pillow's convert("RGB") sees. Errors:
+// invalid_argument with reason "invalid_image_file" (damaged, truncated, animated) or "image_too_large"
+// (limits).
+//
+// encode: 1, 3 or 4 channels (JPEG drops alpha). Errors: unsupported when the format cannot hold that size.
+struct Codec {
+  std::string_view name;        // "png": the word in `output_format`
+  std::string_view extension;   // "png", without the dot
+  std::string_view media_type;  // "image/png"
+  bool (*recognizes)(std::string_view bytes);
+  Result<Image> (*decode)(std::string_view bytes, const DecodeLimits& limits);
+  Result<std::string> (*encode)(const Image& image, const EncodeOptions& options);
+};
+
+// THE LIST of formats; a new one is a line in codecs.cpp.
+std::span<const Codec> codecs();
+
+// The codec of that name ("jpg" counts as "jpeg"), or null.
+const Codec* find_codec(std::string_view name);
+
+// Decodes bytes of any known format, told by their content and never by a name.
+// Errors: as Codec::decode; "invalid_image_file" when no format recognizes the bytes.
+Result<Image> decode_image(std::string_view bytes, const DecodeLimits& limits);
+
+// For decoders: the two errors above, and the check against the limits.
+tl::unexpected<Error> invalid_image(std::string message);
+Result<void> check_size(std::uint64_t width, std::uint64_t height, const DecodeLimits& limits);
+
+}  // namespace diffused

@@ -1,0 +1,82 @@
+// START HERE: the nouns and the two interfaces at which the rooms meet.
+//
+// A *request* (GenerateRequest) asks one model for n pictures. The api room validates it and hands it to a
+// Dispatcher, which answers with a Ticket and then tells an EventSink what happens. The engine turns the
+// request into n *rows* (one picture being denoised each) and runs them on a Pipeline in *units*: the
+// smallest pieces of device work. Nothing here knows HTTP, JSON or torch.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "image/image.h"
+
+namespace diffused {
+
+// A small change of the model's weights, made for one request.
+struct LoraChoice {
+  std::string name;  // one of PipelineInfo::loras
+  double weight = 1;
+};
+
+// What a client wants, validated and bounded by the api room. Absent values are filled in by
+// Pipeline::resolve.
+struct GenerateRequest {
+  std::string model;  // the served name, never empty once dispatched
+  std::string prompt;
+  std::optional<std::string> prompt_2, prompt_3;  // absent or empty: as prompt
+  std::optional<std::string> negative_prompt;     // absent: empty
+  std::optional<std::string> negative_prompt_2, negative_prompt_3;
+  std::optional<int> width, height;  // pixels
+  std::optional<int> num_inference_steps;
+  // Classifier-free guidance when > 1; in models that are told it (FLUX) what they are told.
+  std::optional<double> guidance_scale;
+  std::optional<double> true_cfg_scale;    // classifier-free guidance of models that are told guidance_scale
+  std::optional<double> guidance_rescale;  // 0 to 1; absent: 0
+  std::optional<int> clip_skip;
+  std::optional<int> max_sequence_length;  // T5 tokens
+  // "a1111": prompts have weights and any length (tokenizers/weighted_prompt.h), and clip_skip counts for the
+  // negative prompt too. "diffusers", or absent: plain text, cut off where the encoders end.
+  std::optional<std::string> prompt_syntax;
+  std::string scheduler;             // a sampler's name; empty: the folder's own
+  std::optional<double> flow_shift;  // of the noise levels, > 0; absent: the folder's own
+  std::vector<LoraChoice> loras;     // all at once; one named twice counts with the sum of its weights
+  std::vector<std::uint64_t> seeds;  // one per picture; its size is n
+  // What SDXL was trained to be told of a picture: its size before it was scaled and cropped, where the crop
+  // began, and the size it is meant to have. Height (or top) and width (or left) in pixels.
+  std::optional<std::array<int, 2>> original_size, crops_coords_top_left, target_size;
+  std::optional<std::array<int, 2>> negative_original_size, negative_crops_coords_top_left,
+      negative_target_size;
+  // Image-to-image and inpainting: absent for text-to-image. The pictures are shared, never changed.
+  std::shared_ptr<const Image> init_image;
+  std::shared_ptr<const Image> mask;  // grey; >= 128 is repainted
+  std::optional<double> strength;     // 0 to 1
+
+  std::size_t n() const { return seeds.size(); }
+};
+
+// What one served model is, for lists, defaults and limits. Immutable after loading.
+struct PipelineInfo {
+  std::string class_name;  // as in model_index.json: "StableDiffusion3Pipeline"
+  std::string dtype;       // "bf16" or "fp32"
+  std::string device;      // "cpu", "cuda"
+  std::uint64_t parameters = 0;
+  std::uint64_t weight_bytes = 0;
+  int default_width = 0, default_height = 0;  // pixels
+  int size_multiple = 0;                      // width and height must be multiples of this
+  int max_side = 0;                           // pixels; what the position table allows
+  int default_steps = 0;
+  double default_guidance_scale = 0;
+  std::vector<std::string> schedulers;  // names accepted in GenerateRequest::scheduler, the default first
+  std::vector<std::string> loras;       // names accepted in GenerateRequest::loras, sorted
+  bool image_to_image = false;
+  bool inpaint = false;
+  bool flow_shift = false;  // whether GenerateRequest::flow_shift may be given
+};
+
+}  // namespace diffused

@@ -1,0 +1,169 @@
+// START HERE for the room `jobstore`: jobs that outlive the process. It knows nothing of pictures: what a job
+// asks for and what came of it are texts that only the api room reads.
+//
+// A job is a row, and these are all the ways it can go, each one statement (statements.cpp):
+//
+//   enqueue            → queued
+//   claim      queued  → running      attempt + 1, lease + 1
+//   renew      running → running      a later end of the lease, and how far it has come
+//   succeed    running → succeeded
+//   fail       running → failed
+//   give_back  running → queued       lease + 1; failed instead when the attempts are used up
+//   reap       running → queued       as give_back, for leases that ran out
+//   cancel     queued, running → cancelled   lease + 1
+//   expire     succeeded, failed, cancelled → gone
+//
+// The lease number is the fence: whoever works on a job names the number it was given, and what comes under
+// an older number changes nothing. So a job is executed at least once and its outcome is recorded exactly
+// once.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace diffused::jobstore {
+
+enum class JobState { queued, running, succeeded, failed, cancelled };
+
+constexpr bool has_ended(JobState state) { return state != JobState::queued && state != JobState::running; }
+
+struct NewJob {
+  std::string id;
+  std::string owner;      // who sees it in lists, shares the machine with others, and whose keys are compared
+  std::string pool;       // the model: who may claim it
+  std::string batch_key;  // jobs of equal keys are claimed together
+  int priority = 0;       // higher comes first
+  double cost = 1;        // work, in any unit that all jobs share
+  std::string spec;       // what is asked for
+  std::optional<std::string> idempotency_key;
+  std::string request_hash;  // equal for equal requests
+};
+
+struct Job {
+  std::string id;
+  std::string owner;
+  std::string pool;
+  JobState state = JobState::queued;
+  int attempt = 0;         // claims so far that were not given back unused
+  std::int64_t lease = 0;  // the fence
+  int progress = 0;        // percent, of the present attempt; brought up to date by renew
+  std::string spec;
+  std::optional<std::string> outcome;    // what succeed or fail said
+  std::int64_t sequence = 0;             // order of acceptance
+  std::int64_t created = 0;              // unix seconds
+  std::optional<std::int64_t> started;   // the first claim
+  std::optional<std::int64_t> finished;  //
+  std::optional<std::int64_t> expires;   // from then on it may be gone
+  bool ended() const { return has_ended(state); }
+};
+
+// A claim on a job.
+struct Lease {
+  std::string id;
+  std::int64_t number = 0;
+};
+
+struct Enqueued {
+  Job job;
+  bool replayed = false;  // it was there already, under the same idempotency key
+};
+
+// What claim looks for.
+struct Claim {
+  std::vector<std::string> pools;
+  int jobs_max = 1;
+  std::string worker;  // a name for people
+  // Jobs of this batch key come first, if there are any among those next in line and of the same priority: a
+  // node that runs some can run more for little.
+  std::optional<std::string> batch_key_preferred = std::nullopt;
+};
+
+// What a page of list() holds.
+struct Page {
+  std::string owner;
+  std::optional<std::string> after;  // the id of the last job of the page before
+  int jobs_max = 20;
+  bool newest_first = true;
+};
+
+struct Counts {
+  std::int64_t queued = 0;
+  std::int64_t running = 0;
+  double queued_cost = 0;  // NewJob::cost of all that are queued
+};
+
+struct StoreOptions {
+  std::chrono::milliseconds lease = std::chrono::seconds(15);  // from claim or renew
+  std::chrono::seconds lifetime = std::chrono::hours(24);      // of a job that has ended
+  int attempts_max = 3;
+  // Of one owner, by all servers on the store; 0: no limit. As it is looked at before the job is added, what
+  // one owner sends at the same moment may exceed it.
+  std::int64_t owner_queued_max = 0;
+  std::size_t calls_waiting_max = 10'000;
+};
+
+// Called exactly once, on a thread of the store: it must not block and must not throw. All errors that any
+// call may bring: unavailable ("storage_full", "storage_failed": with retry_after), overloaded (more calls
+// wait than calls_waiting_max).
+template <typename T>
+using Reply = std::function<void(Result<T>)>;
+
+// Any thread; no call waits. A reply to a change comes when the change is durable. Calls that one thread
+// makes are done in their order, but a question may be answered after later changes.
+class JobStore {
+ public:
+  virtual ~JobStore() = default;
+
+  // Adds a job, or finds the one of the same owner and idempotency key. Error: conflict
+  // ("idempotency_key_reused") when that one has another request_hash; overloaded ("queue_full") when
+  // owner_queued_max of the owner's are queued.
+  virtual void enqueue(NewJob job, Reply<Enqueued> reply) = 0;
+
+  // Up to jobs_max jobs of one pool and one batch key: those next in line by priority, then by share (owners
+  // take turns by cost), then by age.
+  virtual void claim(Claim claim, Reply<std::vector<Job>> reply) = 0;
+
+  // These answer whether the lease still holds; false changes nothing.
+  virtual void renew(Lease lease, int progress, Reply<bool> reply) = 0;
+  virtual void succeed(Lease lease, std::string outcome, Reply<bool> reply) = 0;
+  virtual void fail(Lease lease, std::string outcome, Reply<bool> reply) = 0;
+  // `used`: the attempt counts. `outcome` is kept when the job fails for lack of further attempts.
+  virtual void give_back(Lease lease, bool used, std::string outcome, Reply<bool> reply) = 0;
+
+  // Gives back, as used, jobs whose lease has run out, and answers with their number. To be called only by
+  // who has been able to renew its own leases meanwhile. Many may call it at once.
+  virtual void reap(Reply<std::int64_t> reply) = 0;
+
+  // `owner` absent: anybody's. Error: not_found.
+  virtual void find(std::string id, std::optional<std::string> owner, Reply<Job> reply) = 0;
+  // Error: not_found when there is no job `after`.
+  virtual void list(Page page, Reply<std::vector<Job>> reply) = 0;
+  // Queued jobs of its pool that are before it; counting stops at 1,000. 0 when it is not queued.
+  virtual void position(std::string id, Reply<std::int64_t> reply) = 0;
+  virtual void count(Reply<Counts> reply) = 0;
+
+  // The job as it is then: cancelled, or ended before. Error: not_found.
+  virtual void cancel(std::string id, std::optional<std::string> owner, Reply<Job> reply) = 0;
+  // Deletes a job that has ended and answers with what it was. Errors: not_found, conflict ("job_not_ended").
+  virtual void remove(std::string id, std::optional<std::string> owner, Reply<Job> reply) = 0;
+  // Deletes up to 100 ended jobs whose time is over and answers with their number.
+  virtual void expire(Reply<std::int64_t> reply) = 0;
+
+  // What the servers on one store tell each other: hints, which may come late, twice or not at all, of at
+  // most 7,900 bytes. `tell` reaches the listeners of all other servers; `listener` is called on a thread of
+  // the store and must not block. On a store of one server nobody is there to be told.
+  virtual void tell(std::string message) = 0;
+  virtual void hear(std::function<void(const std::string&)> listener) = 0;
+
+  // Whether calls can succeed, as far as is known.
+  virtual bool healthy() const = 0;
+};
+
+}  // namespace diffused::jobstore

@@ -1,0 +1,93 @@
+// The image autoencoder of Stable Diffusion 1 to 3.5 and FLUX.1, Diffusers' AutoencoderKL: pixels ↔ latents.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <boost/json/object.hpp>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/result.h"
+#include "nn/conv.h"
+#include "weights/scope.h"
+
+namespace diffused::models {
+
+// The keys of vae/config.json that matter; the defaults are those of AutoencoderKL.
+struct AutoencoderKlConfig {
+  std::int64_t in_channels = 3;
+  std::int64_t out_channels = 3;
+  std::vector<std::int64_t> block_out_channels = {64};
+  std::int64_t layers_per_block = 1;
+  std::int64_t latent_channels = 4;
+  std::int64_t norm_num_groups = 32;
+  std::int64_t sample_size = 32;
+  double scaling_factor = 0.18215;
+  std::optional<double> shift_factor = std::nullopt;
+  bool use_quant_conv = true;
+  bool use_post_quant_conv = true;
+  bool mid_block_add_attention = true;
+
+  // Unknown keys are ignored. Error: invalid_argument for a wrong type or an impossible value, unsupported
+  // for block types or an activation this program does not have; `field` is the key.
+  static Result<AutoencoderKlConfig> from_json(const boost::json::object& json);
+
+  // Pixels per latent side: 2 ^ (levels - 1).
+  std::int64_t pixels_per_latent() const { return std::int64_t{1} << (block_out_channels.size() - 1); }
+  // Of each stage of a decode (AutoencoderKl::decode_stage), multiply-adds counted twice, for latents of this
+  // size.
+  std::vector<double> decode_flops(std::int64_t latent_h, std::int64_t latent_w) const;
+};
+
+// The diagonal normal distribution an image is encoded to; both [B, latent_channels, h, w].
+struct LatentDistribution {
+  at::Tensor mean;
+  at::Tensor logvar;  // clamped to [-30, 20]
+  // A draw is mean + exp(logvar / 2) * noise.
+};
+
+class Encoder;
+class Decoder;
+
+// Immutable once built; const methods from any thread (in practice the device thread). Rows of a batch are
+// independent. Works in channels_last memory inside; results have the plain shape and any strides.
+class AutoencoderKl {
+ public:
+  // Reads every tensor under `scope`; the mid attention may carry its old names (query, key, value,
+  // proj_attn). Throws weights::LoadError.
+  AutoencoderKl(const AutoencoderKlConfig& config, const weights::Scope& scope);
+  ~AutoencoderKl();
+  AutoencoderKl(AutoencoderKl&&) noexcept;
+
+  // latents: [B, latent_channels, h, w] in the weights' dtype, already unscaled().
+  // Returns [B, out_channels, h * f, w * f] with f = pixels_per_latent(); about -1…1, not clamped.
+  at::Tensor decode(const at::Tensor& latents) const;
+
+  // The same in pieces, so that nobody has to wait for all of it: stage 0 takes the latents, each other stage
+  // the result of the one before, the last gives the image. A stage is a layer or a block of them, at most
+  // about an eighth of the work; its result, like x, is [B, channels, height, width], opaque. B is 1.
+  std::size_t decode_stages() const;
+  at::Tensor decode_stage(std::size_t stage, const at::Tensor& x) const;
+
+  // image: [B, in_channels, H, W] in -1…1 in the weights' dtype, H and W multiples of pixels_per_latent().
+  // Returns the distribution of the latents before shift and scaling.
+  LatentDistribution encode(const at::Tensor& image) const;
+
+  // Latents as the encoder gives them and the decoder takes them, to the denoiser's scale, and back. Any
+  // shape and float dtype.
+  at::Tensor scaled(const at::Tensor& latents) const;
+  at::Tensor unscaled(const at::Tensor& latents) const;
+
+  const AutoencoderKlConfig& config() const { return config_; }
+
+ private:
+  AutoencoderKlConfig config_;
+  std::unique_ptr<const Encoder> encoder_;
+  std::unique_ptr<const Decoder> decoder_;
+  std::optional<nn::Conv2d> quant_conv_;
+  std::optional<nn::Conv2d> post_quant_conv_;
+};
+
+}  // namespace diffused::models

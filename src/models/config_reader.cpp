@@ -1,0 +1,117 @@
+#include "models/config_reader.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json/array.hpp>
+#include <boost/json/value.hpp>
+#include <cmath>
+#include <limits>
+
+namespace diffused::models {
+namespace {
+
+constexpr std::int64_t kIntegerMax = std::numeric_limits<std::int32_t>::max();
+
+bool is_integer(const boost::json::value& value, std::int64_t least) {
+  return value.is_int64() && value.get_int64() >= least && value.get_int64() <= kIntegerMax;
+}
+
+bool is_finite_number(const boost::json::value& value) {
+  return value.is_number() && std::isfinite(value.to_number<double>());
+}
+
+}  // namespace
+
+const boost::json::value* ConfigReader::find(std::string_view key) const { return json_.if_contains(key); }
+
+bool ConfigReader::is_null(std::string_view key) const {
+  const auto* value = find(key);
+  return value != nullptr && value->is_null();
+}
+
+std::int64_t ConfigReader::integer(std::string_view key, std::int64_t fallback, std::int64_t least) {
+  const auto* value = find(key);
+  if (value == nullptr) return fallback;
+  if (is_integer(*value, least)) return value->get_int64();
+  refuse(key, fmt::format("must be a whole number from {} to {}", least, kIntegerMax));
+  return fallback;
+}
+
+double ConfigReader::number(std::string_view key, double fallback) {
+  const auto* value = find(key);
+  if (value == nullptr) return fallback;
+  if (is_finite_number(*value)) return value->to_number<double>();
+  refuse(key, "must be a number");
+  return fallback;
+}
+
+std::optional<double> ConfigReader::optional_number(std::string_view key) {
+  const auto* value = find(key);
+  if (value == nullptr || value->is_null()) return std::nullopt;
+  return number(key, 0);
+}
+
+bool ConfigReader::boolean(std::string_view key, bool fallback) {
+  const auto* value = find(key);
+  if (value == nullptr) return fallback;
+  if (value->is_bool()) return value->get_bool();
+  refuse(key, "must be true or false");
+  return fallback;
+}
+
+std::string ConfigReader::text(std::string_view key, std::string_view fallback) {
+  const auto* value = find(key);
+  if (value == nullptr || value->is_null()) return std::string(fallback);
+  if (value->is_string()) return std::string(value->get_string());
+  refuse(key, "must be a string");
+  return std::string(fallback);
+}
+
+std::vector<std::int64_t> ConfigReader::integers(std::string_view key, std::vector<std::int64_t> fallback,
+                                                 std::int64_t least) {
+  const auto* value = find(key);
+  if (value == nullptr || value->is_null()) return fallback;
+  const auto fits = [&](const boost::json::value& item) { return is_integer(item, least); };
+  if (!value->is_array() || !std::ranges::all_of(value->get_array(), fits)) {
+    refuse(key, fmt::format("must be a list of whole numbers of at least {}", least));
+    return fallback;
+  }
+  std::vector<std::int64_t> items;
+  for (const auto& item : value->get_array()) items.push_back(item.get_int64());
+  return items;
+}
+
+std::vector<std::int64_t> ConfigReader::repeated(std::string_view key, std::int64_t fallback,
+                                                 std::size_t count, std::int64_t least) {
+  const auto* value = find(key);
+  if (value == nullptr || !value->is_array())
+    return std::vector<std::int64_t>(count, integer(key, fallback, least));
+  std::vector<std::int64_t> items = integers(key, {}, least);
+  require(items.size() == count, key, fmt::format("must be one number or a list of {}", count));
+  items.resize(count, fallback);
+  return items;
+}
+
+std::vector<std::string> ConfigReader::texts(std::string_view key) {
+  const auto* value = find(key);
+  if (value == nullptr || value->is_null()) return {};
+  const auto is_string = [](const boost::json::value& item) { return item.is_string(); };
+  if (!value->is_array() || !std::ranges::all_of(value->get_array(), is_string)) {
+    refuse(key, "must be a list of strings");
+    return {};
+  }
+  std::vector<std::string> items;
+  for (const auto& item : value->get_array()) items.emplace_back(item.get_string());
+  return items;
+}
+
+void ConfigReader::refuse(std::string_view key, std::string_view why, ErrorCode code) {
+  if (!error_) error_ = Error{code, fmt::format("config.json: \"{}\" {}", key, why), std::string(key), {}};
+}
+
+void ConfigReader::require(bool condition, std::string_view key, std::string_view why) {
+  if (!condition) refuse(key, why);
+}
+
+}  // namespace diffused::models

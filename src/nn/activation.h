@@ -1,0 +1,26 @@
+// The element-wise functions of the networks, under the names config files use.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <string_view>
+
+namespace diffused::nn {
+
+enum class Activation {
+  relu,
+  silu,
+  gelu,        // with the error function
+  gelu_tanh,   // the tanh approximation
+  quick_gelu,  // x * sigmoid(1.702 x), CLIP's
+};
+
+// The activation transformers calls by this name: "quick_gelu", "gelu", "gelu_new", "gelu_pytorch_tanh",
+// "relu", "silu", "swish". Empty for any other.
+std::optional<Activation> activation_named(std::string_view name);
+
+// Any shape and dtype in, the same out.
+at::Tensor activate(Activation activation, const at::Tensor& x);
+
+}  // namespace diffused::nn

@@ -1,0 +1,84 @@
+#include "nn/conv.h"
+
+#include <ATen/ATen.h>
+
+#include "nn/each_row.h"
+#include "nn/kernels/conv_avx512.h"
+#include "nn/kernels/processor.h"
+#include "nn/kernels/self_test.h"
+
+namespace diffused::nn {
+namespace {
+
+at::Tensor channels_last(const at::Tensor& x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
+
+at::Tensor doubled(const at::Tensor& x) { return at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}); }
+
+bool should_pack(const at::Tensor& weight) {
+  // With AMX, oneDNN behind at::conv2d is faster than our kernel.
+  if (weight.scalar_type() == at::kBFloat16 && has_amx_bf16()) return false;
+  return avx512::PackedConv::takes(weight) && kernels_agree(weight.scalar_type());
+}
+
+}  // namespace
+
+Conv2d::Conv2d(const weights::Scope& scope, std::int64_t in, std::int64_t out, std::int64_t kernel,
+               std::int64_t stride, std::int64_t padding)
+    : weight_(scope.tensor("weight", {out, in, kernel, kernel})),
+      bias_(scope.tensor("bias", {out})),
+      stride_(stride),
+      padding_(padding),
+      layers_{.names = {scope.changeable_layer()}} {
+  if (stride == 1 && padding == kernel / 2 && should_pack(weight_)) {
+    packed_ = std::make_shared<const avx512::PackedConv>(weight_, bias_, avx512::Doubling::none);
+    weight_.reset();
+  } else {
+    weight_ = channels_last(weight_);
+  }
+}
+
+at::Tensor Conv2d::operator()(const at::Tensor& x) const {
+  return add_lora(layers_, x, unchanged(x), stride_, padding_);
+}
+
+at::Tensor Conv2d::unchanged(const at::Tensor& x) const {
+  if (packed_) return (*packed_)(channels_last(x), {});
+  return each_row(x,
+                  [&](const at::Tensor& row) { return at::conv2d(row, weight_, bias_, stride_, padding_); });
+}
+
+at::Tensor Conv2d::of_silu(const GroupNorm& norm, const at::Tensor& x, const at::Tensor& added) const {
+  if (packed_ && !lora_changes(layers_)) {
+    const at::Tensor input = channels_last(x);
+    if (const auto scaling = norm.scaling(input)) {
+      return (*packed_)(
+          input, {.silu_of = *scaling, .added = added.defined() ? channels_last(added) : at::Tensor()});
+    }
+  }
+  const at::Tensor y = (*this)(norm.with_silu(x));
+  return added.defined() ? added + y : y;
+}
+
+DoublingConv2d::DoublingConv2d(const weights::Scope& scope, std::int64_t channels)
+    : weight_(scope.tensor("weight", {channels, channels, 3, 3})),
+      bias_(scope.tensor("bias", {channels})),
+      layers_{.names = {scope.changeable_layer()}} {
+  if (should_pack(weight_)) {
+    packed_ = std::make_shared<const avx512::PackedConv>(weight_, bias_, avx512::Doubling::nearest);
+    weight_.reset();
+  } else {
+    weight_ = channels_last(weight_);
+  }
+}
+
+at::Tensor DoublingConv2d::operator()(const at::Tensor& x) const {
+  const at::Tensor y = unchanged(x);
+  return lora_changes(layers_) ? add_lora(layers_, doubled(x), y, /*stride=*/1, /*padding=*/1) : y;
+}
+
+at::Tensor DoublingConv2d::unchanged(const at::Tensor& x) const {
+  if (packed_) return (*packed_)(channels_last(x), {});
+  return each_row(x, [&](const at::Tensor& row) { return at::conv2d(doubled(row), weight_, bias_, 1, 1); });
+}
+
+}  // namespace diffused::nn

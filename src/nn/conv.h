@@ -1,0 +1,60 @@
+// Convolution over images.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "nn/lora.h"
+#include "nn/norm.h"
+#include "weights/scope.h"
+
+namespace diffused::nn {
+
+namespace avx512 {
+class PackedConv;
+}
+
+class Conv2d {
+ public:
+  // Reads `weight` [out, in, kernel, kernel] and `bias` [out]. Works in channels_last memory, in which CPU
+  // convolutions run fastest; results are channels_last too.
+  Conv2d(const weights::Scope& scope, std::int64_t in, std::int64_t out, std::int64_t kernel,
+         std::int64_t stride = 1, std::int64_t padding = 0);
+
+  at::Tensor operator()(const at::Tensor& x) const;  // [B, in, H, W] → [B, out, H', W']
+
+  // The convolution of SiLU(norm(x)), plus `added` of the result's shape where it is defined; in one pass
+  // over the picture where a kernel can.
+  at::Tensor of_silu(const GroupNorm& norm, const at::Tensor& x, const at::Tensor& added = {}) const;
+
+ private:
+  at::Tensor unchanged(const at::Tensor& x) const;
+
+  at::Tensor weight_;  // undefined where packed_ holds it
+  at::Tensor bias_;
+  std::int64_t stride_;
+  std::int64_t padding_;
+  std::shared_ptr<const avx512::PackedConv> packed_;
+  LoraLayers layers_;
+};
+
+// A 3 x 3 convolution, with zeros around, of the picture in which each pixel stands 2 x 2 times.
+class DoublingConv2d {
+ public:
+  // Reads `weight` [channels, channels, 3, 3] and `bias` [channels].
+  DoublingConv2d(const weights::Scope& scope, std::int64_t channels);
+
+  at::Tensor operator()(const at::Tensor& x) const;  // [B, channels, H, W] → [B, channels, 2H, 2W]
+
+ private:
+  at::Tensor unchanged(const at::Tensor& x) const;
+
+  at::Tensor weight_;  // undefined where packed_ holds it
+  at::Tensor bias_;
+  std::shared_ptr<const avx512::PackedConv> packed_;
+  LoraLayers layers_;
+};
+
+}  // namespace diffused::nn

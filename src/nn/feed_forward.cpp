@@ -1,0 +1,13 @@
+#include "nn/feed_forward.h"
+
+namespace diffused::nn {
+
+FeedForward::FeedForward(const weights::Scope& scope, std::int64_t size, LinearFormat format)
+    : proj_in_(scope / "net.0.proj", size, 4 * size, /*bias=*/true, format),
+      proj_out_(scope / "net.2", 4 * size, size, /*bias=*/true, format) {}
+
+at::Tensor FeedForward::operator()(const at::Tensor& x) const {
+  return proj_out_(proj_in_(x, Activation::gelu_tanh));
+}
+
+}  // namespace diffused::nn

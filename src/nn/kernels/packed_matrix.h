@@ -1,0 +1,120 @@
+// A matrix B [k, n] packed for the vector units, and the register tile that multiplies rows with it.
+//
+// B is cut into tiles of 64 columns. Inside a tile, units of 32 bits (one float32; or two bfloat16, of rows
+// 2i and 2i + 1) lie row after row:
+//
+//   tile t, unit row i:   B[i][64t]  B[i][64t+1]  …  B[i][64t+63]        256 bytes, four registers
+//
+// so that a product reads a tile from end to end, one stream the prefetcher follows. It keeps 6 rows x 64
+// columns of the result in 24 of the 32 registers: each unit row costs 4 loads of B, 6 broadcasts of A and 24
+// multiply-adds (dpbf16ps for bfloat16: two products a lane; dpbusd for bytes: four), so the multipliers, not
+// the loads, are the limit. Sums run over k from first to last in float32, whatever is multiplied beside
+// them: a row's result depends on that row alone.
+#pragma once
+
+#include <cstring>
+
+#include "nn/kernels/avx512.h"
+
+namespace diffused::nn::avx512 {
+
+inline constexpr std::int64_t kTileColumns = 64;
+inline constexpr std::int64_t kTileRows = 6;
+
+inline constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// The shape of a packed B. What lies outside of B is zero.
+template <typename Number>
+struct Packing {
+  std::int64_t k, n;
+
+  std::int64_t tiles() const { return divide_up(n, kTileColumns); }
+  std::int64_t units() const { return divide_up(k, Number::kUnitValues); }
+  std::int64_t unit_row_values() const { return Number::kUnitValues * kTileColumns; }
+  std::int64_t tile_values() const { return units() * unit_row_values(); }
+  std::int64_t values() const { return tiles() * tile_values(); }
+};
+
+// Packs the tiles first…last - 1 from memory that holds B's columns as rows: B[i][j] = columns[j * stride +
+// i]. `packed` is the beginning of all tiles.
+template <typename Number>
+DIFFUSED_AVX512 void pack_columns(const Packing<Number>& packing, const typename Number::Value* columns,
+                                  std::int64_t stride, std::int64_t first, std::int64_t last,
+                                  typename Number::Value* packed);
+
+// Packs all of B from memory that holds its rows as rows: B[i][j] = rows[i * stride + j].
+template <typename Number>
+DIFFUSED_AVX512 void pack_rows(const Packing<Number>& packing, const typename Number::Value* rows,
+                               std::int64_t stride, typename Number::Value* packed);
+
+// 6 rows x (16 * kVectors) columns of float32 sums.
+template <int kVectors>
+struct Tile {
+  __m512 sum[kTileRows][kVectors];
+};
+
+template <int kVectors>
+DIFFUSED_AVX512_INLINE Tile<kVectors> zero_tile() {
+  Tile<kVectors> tile;
+#pragma GCC unroll 6
+  for (int row = 0; row < kTileRows; ++row) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) tile.sum[row][v] = _mm512_setzero_ps();
+  }
+  return tile;
+}
+
+DIFFUSED_AVX512_INLINE __m512i broadcast_unit(const void* from) {
+  std::int32_t unit;
+  std::memcpy(&unit, from, sizeof unit);
+  return _mm512_set1_epi32(unit);
+}
+
+// Adds the products of six rows of A with the first 16 * kVectors columns of a packed tile. `rows` point to
+// the rows of A, each `units` long.
+template <typename Number, int kVectors>
+DIFFUSED_AVX512_INLINE void add_products(const typename Number::Value* const* rows,
+                                         const typename Number::Value* tile, std::int64_t units,
+                                         Tile<kVectors>& result) {
+  constexpr std::int64_t kUnit = Number::kUnitValues;
+  const typename Number::Value* const begin[kTileRows] = {rows[0], rows[1], rows[2],
+                                                          rows[3], rows[4], rows[5]};
+  for (std::int64_t unit = 0; unit < units; ++unit, tile += kUnit * kTileColumns) {
+    __m512i b[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) b[v] = _mm512_loadu_si512(tile + v * kUnit * kLanes);
+#pragma GCC unroll 6
+    for (int row = 0; row < kTileRows; ++row) {
+      const __m512i a = broadcast_unit(begin[row] + unit * kUnit);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        result.sum[row][v] = Number::multiply_add(result.sum[row][v], a, b[v]);
+      }
+    }
+  }
+}
+
+// The products alone.
+template <typename Number, int kVectors>
+DIFFUSED_AVX512_INLINE Tile<kVectors> multiply(const typename Number::Value* const* rows,
+                                               const typename Number::Value* tile, std::int64_t units) {
+  Tile<kVectors> result = zero_tile<kVectors>();
+  add_products<Number, kVectors>(rows, tile, units, result);
+  return result;
+}
+
+// Calls function.operator()<v>() with the number of registers, 1…4, that hold `columns`.
+template <typename Function>
+void with_vectors(std::int64_t columns, const Function& function) {
+  if (columns > 3 * kLanes) {
+    function.template operator()<4>();
+  } else if (columns > 2 * kLanes) {
+    function.template operator()<3>();
+  } else if (columns > kLanes) {
+    function.template operator()<2>();
+  } else {
+    function.template operator()<1>();
+  }
+}
+
+}  // namespace diffused::nn::avx512

@@ -1,0 +1,55 @@
+#include "nn/kernels/peak.h"
+
+#include <ATen/Parallel.h>
+
+#include <chrono>
+
+#include "nn/kernels/avx512.h"
+#include "nn/kernels/processor.h"
+
+namespace diffused::nn {
+namespace {
+
+using avx512::kLanes;
+
+constexpr int kChains = 12;  // independent sums: more than the latency of a multiply-add times two a cycle
+constexpr std::int64_t kTurns = 20000;
+
+// kTurns * kChains multiply-adds on registers.
+template <typename Number>
+DIFFUSED_AVX512 void multiply_registers() {
+  __m512 sums[kChains];
+#pragma GCC unroll 12
+  for (__m512& sum : sums) sum = _mm512_setzero_ps();
+  const __m512i one = _mm512_set1_epi32(0x3f803f80);  // 1.0 as bfloat16 in both halves; about 1.0 as float32
+  for (std::int64_t i = 0; i < kTurns; ++i) {
+#pragma GCC unroll 12
+    for (__m512& sum : sums) {
+      sum = Number::multiply_add(sum, one, one);
+      asm volatile("" : "+v"(sum));  // keeps the compiler from folding the turns into one
+    }
+  }
+}
+
+}  // namespace
+
+double measure_peak_flops(at::ScalarType dtype, double seconds) {
+  if (!has_avx512_for(dtype)) return 0;
+  using Clock = std::chrono::steady_clock;
+  const int threads = at::get_num_threads();
+  double flops = 0;
+  const auto begin = Clock::now();
+  std::chrono::duration<double> passed{};
+  while (passed.count() < seconds) {
+    at::parallel_for(0, threads, 1, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t i = first; i < last; ++i) {
+        avx512::with_number(dtype, []<typename Number>() { multiply_registers<Number>(); });
+      }
+    });
+    flops += 2.0 * (dtype == at::kFloat ? 1 : 2) * kLanes * kChains * kTurns * threads;
+    passed = Clock::now() - begin;
+  }
+  return flops / passed.count();
+}
+
+}  // namespace diffused::nn

@@ -1,0 +1,104 @@
+// All rows of a matrix times a packed one, on all threads. The work is cut into items of 240 rows x one tile
+// of 64 columns, and threads take the next item when they are done with one:
+//
+//   x [rows, k]   ┌─ 240 rows ─┐       packed   tile 0 │ tile 1 │ …      item (block, tile) → y[block, tile]
+//                 └────────────┘                64 columns, k * 256 bytes / unit, from end to end
+//
+// A tile is read once per item and stays in the second-level cache for its 40 sixes of rows; the 240 rows of
+// x and y are few enough for the page tables' cache, which the rows of a large x would flush at every tile.
+// Where a tile is too tall for that cache, the item goes through it part by part, and the sums wait in memory
+// between the parts: the order of the additions is the same.
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "nn/kernels/packed_matrix.h"
+#include "nn/kernels/rows.h"
+
+namespace diffused::nn::avx512 {
+
+inline constexpr std::int64_t kBlockRowsMax = 240;
+inline constexpr std::int64_t kPartUnits = 1024;  // 256 KB of a tile
+
+template <typename Number>
+struct Product {
+  using Value = typename Number::Value;
+
+  Rows<Value> x;  // each row of packing.units() whole units
+  Packing<Number> packing;
+  const Value* packed;
+};
+
+// Rows first…first + rows - 1 (at most six) times the units begin…end - 1 of one tile.
+struct Portion {
+  std::int64_t tile, first;
+  int rows;
+  std::int64_t begin, end;
+};
+
+// finish.operator()<kVectors>(sums, portion) gets the sums of a portion that ends with the last unit.
+// `waiting` holds the sums between parts, 6 x 64.
+template <typename Number, int kVectors, typename Finish>
+DIFFUSED_AVX512 void multiply_portion(const Product<Number>& p, const Portion& portion, const Finish& finish,
+                                      float* waiting) {
+  const typename Number::Value* x[kTileRows];
+  for (int row = 0; row < kTileRows; ++row) {
+    // A last, partial six repeats its last row.
+    x[row] = p.x[portion.first + std::min(row, portion.rows - 1)] + portion.begin * Number::kUnitValues;
+  }
+  Tile<kVectors> sums = zero_tile<kVectors>();
+  if (portion.begin > 0) {
+#pragma GCC unroll 24
+    for (int i = 0; i < kTileRows * kVectors; ++i) {
+      sums.sum[i / kVectors][i % kVectors] = _mm512_loadu_ps(waiting + i * kLanes);
+    }
+  }
+  add_products<Number, kVectors>(
+      x, p.packed + portion.tile * p.packing.tile_values() + portion.begin * p.packing.unit_row_values(),
+      portion.end - portion.begin, sums);
+  if (portion.end == p.packing.units()) {
+    finish.template operator()<kVectors>(sums, portion);
+    return;
+  }
+#pragma GCC unroll 24
+  for (int i = 0; i < kTileRows * kVectors; ++i) {
+    _mm512_storeu_ps(waiting + i * kLanes, sums.sum[i / kVectors][i % kVectors]);
+  }
+}
+
+template <typename Number, typename Finish>
+void multiply_item(const Product<Number>& p, std::int64_t tile, std::int64_t first, std::int64_t last,
+                   const Finish& finish) {
+  alignas(64) static thread_local float waiting[kBlockRowsMax * kTileColumns];
+  const std::int64_t units = p.packing.units(), parts = divide_up(units, kPartUnits);
+  with_vectors(p.packing.n - tile * kTileColumns, [&]<int kVectors>() {
+    for (std::int64_t part = 0; part < parts; ++part) {
+      for (std::int64_t row = first; row < last; row += kTileRows) {
+        const Portion portion{tile, row, static_cast<int>(std::min(last - row, kTileRows)),
+                              part * units / parts, (part + 1) * units / parts};
+        multiply_portion<Number, kVectors>(p, portion, finish, waiting + (row - first) * kTileColumns);
+      }
+    }
+  });
+}
+
+template <typename Number, typename Finish>
+void multiply_all(const Product<Number>& p, const Finish& finish) {
+  const std::int64_t blocks = divide_up(p.x.count(), kBlockRowsMax);
+  const std::int64_t block_rows = divide_up(divide_up(p.x.count(), blocks), kTileRows) * kTileRows;
+  const std::int64_t tiles = p.packing.tiles();
+  std::atomic<std::int64_t> next{0};
+  const std::int64_t threads = std::min<std::int64_t>(at::get_num_threads(), blocks * tiles);
+  at::parallel_for(0, threads, 1, [&](std::int64_t, std::int64_t) {
+    for (std::int64_t item = next++; item < blocks * tiles; item = next++) {
+      const std::int64_t first = item / tiles * block_rows;
+      multiply_item(p, item % tiles, first, std::min(first + block_rows, p.x.count()), finish);
+    }
+  });
+}
+
+}  // namespace diffused::nn::avx512

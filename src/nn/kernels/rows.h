@@ -1,0 +1,35 @@
+// The rows of a tensor, wherever they lie: what a kernel that works row by row sees of its arguments.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace diffused::nn::avx512 {
+
+// A tensor of at most four dimensions whose last one has stride 1: x itself, or a copy.
+inline at::Tensor with_whole_rows(const at::Tensor& x) {
+  const at::Tensor flat = x.dim() > 4 ? x.flatten(0, -4) : x;
+  return flat.stride(-1) == 1 ? flat : flat.contiguous();
+}
+
+// Rows 0…count - 1 of a tensor [.., n] made by with_whole_rows(), in order of their indices.
+template <typename Value>
+struct Rows {
+  explicit Rows(const at::Tensor& x) : data(static_cast<Value*>(x.data_ptr())) {
+    for (std::int64_t d = x.dim() - 2, i = 2; d >= 0; --d, --i) {
+      sizes[i] = x.size(d);
+      strides[i] = x.stride(d);
+    }
+  }
+  std::int64_t count() const { return sizes[0] * sizes[1] * sizes[2]; }
+  Value* operator[](std::int64_t i) const {
+    return data + i / (sizes[1] * sizes[2]) * strides[0] + i / sizes[2] % sizes[1] * strides[1] +
+           i % sizes[2] * strides[2];
+  }
+
+  Value* data;
+  std::int64_t sizes[3] = {1, 1, 1}, strides[3] = {0, 0, 0};
+};
+
+}  // namespace diffused::nn::avx512

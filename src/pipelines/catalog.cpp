@@ -1,0 +1,69 @@
+#include "pipelines/catalog.h"
+
+#include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
+#include <fmt/format.h>
+
+#include <new>
+
+#include "base/log.h"
+#include "pipelines/flux.h"
+#include "pipelines/model_folder.h"
+#include "pipelines/sd3.h"
+#include "pipelines/stable_diffusion.h"
+#include "pipelines/stable_diffusion_xl.h"
+#include "weights/scope.h"
+
+namespace diffused::pipelines {
+namespace {
+
+using PipelineResult = Result<std::unique_ptr<Pipeline>>;
+
+struct Listed {
+  const char* class_name;
+  PipelineResult (*load)(const ModelFolder&, const LoadOptions&);
+};
+constexpr Listed kPipelines[] = {
+    {"FluxPipeline", load_flux},
+    {"FluxFillPipeline", load_flux},
+    {"StableDiffusionPipeline", load_stable_diffusion},
+    {"StableDiffusionInpaintPipeline", load_stable_diffusion},
+    {"StableDiffusionXLPipeline", load_stable_diffusion_xl},
+    {"StableDiffusionXLInpaintPipeline", load_stable_diffusion_xl},
+    {"StableDiffusion3Pipeline", load_sd3},
+};
+
+PipelineResult load(const std::filesystem::path& path, const LoadOptions& options) {
+  const c10::InferenceMode inference;
+  TRY(const ModelFolder folder, ModelFolder::open(path, options.variant, options.parts));
+  for (const Listed& listed : kPipelines) {
+    if (folder.class_name() == listed.class_name) return listed.load(folder, options);
+  }
+  return folder.refuse(ErrorCode::unsupported, "model_index.json",
+                       fmt::format("pipeline class '{}' is not one of those served", folder.class_name()));
+}
+
+tl::unexpected<Error> out_of_memory(const std::filesystem::path& path) {
+  return fail(ErrorCode::out_of_memory, fmt::format("{}: not enough memory to load the model", path.string()),
+              path.string());
+}
+
+}  // namespace
+
+PipelineResult load_pipeline(const std::filesystem::path& path, const LoadOptions& options) {
+  try {
+    return load(path, options);
+  } catch (const weights::LoadError& error) {
+    return tl::unexpected<Error>(error.error);
+  } catch (const c10::OutOfMemoryError&) {
+    return out_of_memory(path);
+  } catch (const std::bad_alloc&) {
+    return out_of_memory(path);
+  } catch (const std::exception& error) {
+    log(LogLevel::error, "model_load_failed", {{"model", path.string()}, {"what", error.what()}});
+    return fail(ErrorCode::internal, fmt::format("{}: could not be loaded; the log says why", path.string()),
+                path.string());
+  }
+}
+
+}  // namespace diffused::pipelines

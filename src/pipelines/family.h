@@ -1,0 +1,163 @@
+// START HERE to add a model family: what a family of latent diffusion models knows that the others do not.
+//
+// LatentPipeline (latent_pipeline.h) moves the rows, whatever the family: encode → step × N → decode × M,
+// seeds, samplers, guidance, edits, previews, the prompt cache. A Family says what a request means to its
+// networks and calls them. It holds the loaded networks and nothing that changes: values in, values out.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "job/job.h"
+#include "samplers/sampler.h"
+
+namespace diffused::pipelines {
+
+// In latent pixels, as the autoencoder has them.
+struct LatentSize {
+  std::int64_t height = 0, width = 0;
+};
+
+// What an edit's strength leaves of n steps.
+enum class StrengthRule {
+  skip_whole_steps,  // the first int(n - n · strength) steps are skipped
+  make_whole_steps,  // the last int(n · strength) steps are made
+};
+
+struct FamilyTraits {
+  std::int64_t latent_multiple = 1;      // of each side of the latents
+  std::int64_t latent_side_max = 0;      // of the longer side
+  std::int64_t latent_side_default = 0;  // of both sides, when a request names no size
+  std::optional<int> clip_skip_max;      // empty: clip_skip means nothing to the family
+  // What Diffusers takes when a call names no strength: for pictures, and with a mask.
+  double image_strength = 0.6, inpaint_strength = 0.6;
+  // The same of the guidance scale, where it is another than for text alone.
+  std::optional<double> image_guidance_scale, inpaint_guidance_scale;
+  StrengthRule strength_rule = StrengthRule::skip_whole_steps;
+  // Whether the network also sees the mask and what it keeps of the picture; it then does nothing but
+  // inpaint.
+  bool fills = false;
+  // Whether such a network's picture draws from the autoencoder though it starts from noise alone.
+  bool fill_encodes_picture = false;
+  // Whether a sampler with noise of its own comes after the masked picture's draw from the autoencoder.
+  bool masked_picture_draws = false;
+};
+
+enum class PromptSide { positive, negative };
+
+// A text as one encoder gets it: chunks of equal length, one after another.
+struct EncoderText {
+  std::vector<int> ids;
+  std::vector<float> weights;  // of each token; empty: all 1
+};
+
+// One prompt as its text encoders get it. Equal keys have equal embeddings.
+struct PromptIds {
+  std::vector<EncoderText> texts;  // for each text encoder
+  int chunks = 1;                  // of each CLIP text
+  int clip_skip = 0;
+  int max_sequence_length = 0;
+  bool zeros = false;  // the embedding is all zeros, whatever the ids say
+  // Whether nearly every request needs this one, so that the cache keeps it for good. Not part of the key.
+  bool common = false;
+
+  std::string key() const;
+};
+
+// What the denoiser is told about one prompt.
+struct PromptEmbedding {
+  at::Tensor context;  // [1, T, D]: the tokens as the denoiser's blocks see them
+  at::Tensor repeats;  // [T] float32: how many equal tokens each stands for; undefined: one each
+  at::Tensor pooled;   // [1, P]; undefined in families without
+
+  std::size_t bytes() const;
+};
+
+// Classifier-free guidance: the network runs for the negative and the positive prompt.
+struct Guidance {
+  double scale = 1;
+  // Above 0, the share of the result that is brought to the standard deviation of the positive prompt's.
+  double rescale = 0;
+};
+
+// The prompts of one row; the negative one is null without guidance.
+struct RowPrompts {
+  const PromptEmbedding* negative = nullptr;
+  const PromptEmbedding* positive = nullptr;
+};
+
+// The estimated work of one picture, of one of its prompts, in floating point operations.
+struct FamilyWork {
+  double encode_flops = 0;   // of all text encoders
+  double network_flops = 0;  // of one call
+  // Besides the latents' size, what rows must share to share a call: the number of tokens. Less than 65,536.
+  int tokens_key = 0;
+};
+
+// One call of the network for B stacked rows; those of equal size and tokens_key come together, at any
+// timesteps.
+struct NetworkCall {
+  at::Tensor latents;                           // [B, …], each row as Family::pack made it
+  std::vector<const PromptEmbedding*> prompts;  // B of them
+  at::Tensor conditioning;                      // [B, width]: a row of Family::conditioning each
+  at::Tensor fill;                              // [B, …]: of Family::fill, where FamilyTraits::fills
+  LatentSize size;
+};
+
+// Immutable once loaded. What says "pure" may be called from any thread, the rest on the device thread, in
+// inference mode.
+class Family {
+ public:
+  virtual ~Family() = default;
+
+  // Pure.
+  virtual const FamilyTraits& traits() const = 0;
+
+  // Fills in and checks what this family alone asks of a request; all that PipelineInfo and FamilyTraits tell
+  // is filled in already. Fields that mean nothing to the family are left alone. Error: invalid_argument,
+  // with the field. Pure.
+  virtual Result<void> complete(GenerateRequest& request) const = 0;
+
+  // Nothing when the network runs for the positive prompt alone. Pure.
+  virtual std::optional<Guidance> guidance(const GenerateRequest& resolved) const {
+    if (*resolved.guidance_scale > 1) return Guidance{.scale = *resolved.guidance_scale};
+    return std::nullopt;
+  }
+
+  // What the sampler is asked for: by default the steps alone. Sigmas are a wish: a sampler that takes none
+  // has its own spacing. Pure.
+  virtual samplers::ScheduleRequest schedule_request(const GenerateRequest& resolved, LatentSize) const {
+    return {.steps = *resolved.num_inference_steps, .image_tokens = 0, .sigmas = {}};
+  }
+
+  virtual FamilyWork work(const GenerateRequest& resolved, LatentSize size) const = 0;  // Pure.
+
+  // Error: data_loss when a tokenizer gives an id that its encoder does not have. Pure.
+  virtual Result<PromptIds> tokenize(const GenerateRequest& resolved, PromptSide side) const = 0;
+
+  virtual PromptEmbedding encode(const PromptIds& prompt) const = 0;
+
+  // What the network is told besides latents and tokens, for all of `timesteps` ([K] float32, as the schedule
+  // has them) at once: [K, width] for the positive prompt, [2 K, width] with a negative one, whose rows come
+  // first. Opaque, made for `predict`. Computed for several steps together because what it takes, the weights
+  // of adaptive norms, may be a third of a network.
+  virtual at::Tensor conditioning(const at::Tensor& timesteps, const RowPrompts& prompts,
+                                  const GenerateRequest& resolved) const = 0;
+
+  // What a network that fills sees besides the latents, of one row. mask: [1, 1, H, W] in pixels, 1 repaints;
+  // kept: [1, C, h, w], the picture in which what is to be repainted is grey. Here [1, 1 + C, h, w]: the mask
+  // in the latents' size, then `kept`.
+  virtual at::Tensor fill(const at::Tensor& mask, const at::Tensor& kept) const;
+
+  // The network's output, of the latents' shape. On the CPU a row's result does not depend on the others.
+  virtual at::Tensor predict(const NetworkCall& call) const = 0;
+
+  // Latents [1, C, h, w] as rows keep them, for the sampler and the network, and back. Must move values only.
+  virtual at::Tensor pack(const at::Tensor& latents) const { return latents; }
+  virtual at::Tensor unpack(const at::Tensor& latents, LatentSize) const { return latents; }
+};
+
+}  // namespace diffused::pipelines

@@ -1,0 +1,218 @@
+// Follows diffusers 0.42.1, pipelines/flux/pipeline_flux.py, with …_img2img.py and …_inpaint.py.
+#include "pipelines/flux.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "models/flux_transformer.h"
+#include "pipelines/family.h"
+#include "pipelines/latent_loader.h"
+#include "pipelines/latent_request.h"
+#include "pipelines/text_encoders.h"
+#include "samplers/sigma_spacing.h"
+
+namespace diffused::pipelines {
+namespace {
+
+// What Diffusers takes when a call names none.
+constexpr FamilyDefaults kDefaults{.process = samplers::Process::flow, .steps = 28, .guidance_scale = 3.5};
+constexpr FamilyDefaults kFillDefaults{
+    .process = samplers::Process::flow, .steps = 50, .guidance_scale = 30.0};
+constexpr double kEditGuidanceScale = 7.0;
+constexpr int kSequenceLengthDefault = 512;
+constexpr std::int64_t kLatentSideDefault = 128;
+
+constexpr int kSequenceLengthMin = 2;  // a token and the end
+constexpr int kSequenceLengthMax = 512;
+constexpr std::int64_t kPatch = 2;  // latents are packed: a token is kPatch² of them
+// Diffusers tells positions in the weights' dtype; bfloat16 counts tokens up to 256.
+constexpr std::int64_t kLatentSideMax = 256 * kPatch;
+constexpr double kTimestepsTrained = 1000;  // the network is told timesteps in thousandths
+
+struct FluxParts {
+  models::FluxTransformer transformer;
+  ClipEncoder clip;
+  T5TextEncoder t5;
+};
+
+class Flux final : public Family {
+ public:
+  Flux(FluxParts parts, bool fills) : parts_(std::move(parts)) {
+    traits_.latent_multiple = kPatch;
+    traits_.latent_side_max = kLatentSideMax;
+    traits_.latent_side_default = kLatentSideDefault;
+    if (fills) {
+      traits_.fills = traits_.fill_encodes_picture = true;
+      traits_.inpaint_strength = 1;
+    } else {
+      traits_.image_guidance_scale = traits_.inpaint_guidance_scale = kEditGuidanceScale;
+    }
+  }
+
+  const FamilyTraits& traits() const override { return traits_; }
+  Result<void> complete(GenerateRequest& request) const override;
+  // guidance_scale is told to the network. Classifier-free guidance is another scale, and only with a
+  // negative prompt, which may be empty but must be there.
+  std::optional<Guidance> guidance(const GenerateRequest& resolved) const override {
+    if (*resolved.true_cfg_scale > 1 && resolved.negative_prompt)
+      return Guidance{.scale = *resolved.true_cfg_scale};
+    return std::nullopt;
+  }
+  samplers::ScheduleRequest schedule_request(const GenerateRequest& resolved,
+                                             LatentSize size) const override {
+    const int steps = *resolved.num_inference_steps;
+    return {.steps = steps,
+            .image_tokens = static_cast<int>(image_tokens(size)),
+            .sigmas = samplers::linspace(1.0, 1.0 / steps, static_cast<std::size_t>(steps))};
+  }
+  FamilyWork work(const GenerateRequest& resolved, LatentSize size) const override;
+  Result<PromptIds> tokenize(const GenerateRequest& resolved, PromptSide side) const override;
+  PromptEmbedding encode(const PromptIds& prompt) const override;
+  at::Tensor conditioning(const at::Tensor& timesteps, const RowPrompts& prompts,
+                          const GenerateRequest& resolved) const override;
+  at::Tensor fill(const at::Tensor& mask, const at::Tensor& kept) const override;
+  at::Tensor predict(const NetworkCall& call) const override;
+  at::Tensor pack(const at::Tensor& latents) const override;
+  at::Tensor unpack(const at::Tensor& latents, LatentSize size) const override;
+
+ private:
+  static std::int64_t image_tokens(LatentSize size) { return size.height * size.width / (kPatch * kPatch); }
+
+  FluxParts parts_;
+  FamilyTraits traits_;
+};
+
+Result<void> Flux::complete(GenerateRequest& request) const {
+  or_first(request.prompt_2, request.prompt);
+  if (request.negative_prompt) or_first(request.negative_prompt_2, *request.negative_prompt);
+  request.max_sequence_length = request.max_sequence_length.value_or(kSequenceLengthDefault);
+  request.true_cfg_scale = request.true_cfg_scale.value_or(1);
+  if (!std::isfinite(*request.true_cfg_scale))
+    return wrong_field("true_cfg_scale must be a number", "true_cfg_scale");
+  return check_range(*request.max_sequence_length, kSequenceLengthMin, kSequenceLengthMax,
+                     "max_sequence_length");
+}
+
+FamilyWork Flux::work(const GenerateRequest& resolved, LatentSize size) const {
+  const int text_tokens = *resolved.max_sequence_length;
+  return {.encode_flops =
+              parts_.clip.config().flops(parts_.clip.length()) + parts_.t5.config().flops(text_tokens),
+          .network_flops = parts_.transformer.config().flops(image_tokens(size), text_tokens),
+          .tokens_key = text_tokens};
+}
+
+Result<PromptIds> Flux::tokenize(const GenerateRequest& resolved, PromptSide side) const {
+  const bool positive = side == PromptSide::positive;
+  PromptIds prompts;
+  prompts.max_sequence_length = *resolved.max_sequence_length;
+  const bool weighted = is_weighted(resolved);
+  // Of CLIP only the first chunk's pooled text is used.
+  TRY(auto text, parts_.clip.tokenize(positive ? resolved.prompt : *resolved.negative_prompt, weighted,
+                                      parts_.clip.length(), 1));
+  TRY(auto text_2, parts_.t5.tokenize(positive ? *resolved.prompt_2 : *resolved.negative_prompt_2, weighted,
+                                      prompts.max_sequence_length));
+  prompts.texts = {std::move(text), std::move(text_2)};
+  return prompts;
+}
+
+PromptEmbedding Flux::encode(const PromptIds& prompt) const {
+  return {.context = parts_.transformer.embed_context(parts_.t5.encode(prompt.texts[1])),
+          .repeats = {},
+          .pooled = parts_.clip.embed(prompt.texts[0], 1, ClipState::last, 0).pooled};
+}
+
+at::Tensor Flux::conditioning(const at::Tensor& timesteps, const RowPrompts& prompts,
+                              const GenerateRequest& resolved) const {
+  const std::int64_t count = timesteps.size(0);
+  std::vector<at::Tensor> all_timesteps, pooled;
+  for (const PromptEmbedding* const prompt : {prompts.negative, prompts.positive}) {
+    if (!prompt) continue;
+    // Rounded to the dtype before the division and after, as Diffusers does.
+    all_timesteps.push_back(timesteps.to(prompt->pooled.scalar_type()) / kTimestepsTrained);
+    pooled.push_back(prompt->pooled.expand({count, -1}));
+  }
+  models::FluxConditions conditions{
+      .timesteps = at::cat(all_timesteps), .guidance = {}, .pooled = at::cat(pooled)};
+  if (parts_.transformer.config().guidance_embeds) {
+    conditions.guidance =
+        at::full({conditions.timesteps.size(0)}, *resolved.guidance_scale, conditions.timesteps.options());
+  }
+  return parts_.transformer.modulations(conditions);
+}
+
+at::Tensor Flux::fill(const at::Tensor& mask, const at::Tensor& kept) const {
+  // The mask in full: the pixels of a latent are its channels.
+  const std::int64_t scale = mask.size(3) / kept.size(3);
+  const at::Tensor pixels = mask.squeeze(1)
+                                .unflatten(2, {-1, scale})
+                                .unflatten(1, {-1, scale})  // [1, h, scale, w, scale]
+                                .permute({0, 2, 4, 1, 3})
+                                .flatten(1, 2);   // [1, scale², h, w]
+  return at::cat({pack(kept), pack(pixels)}, 2);  // [1, tokens, patch² (C + scale²)]
+}
+
+at::Tensor Flux::predict(const NetworkCall& call) const {
+  std::vector<at::Tensor> contexts;
+  for (const PromptEmbedding* const prompt : call.prompts) contexts.push_back(prompt->context);
+  const models::TokenGrid grid{.rows = call.size.height / kPatch, .columns = call.size.width / kPatch};
+  const at::Tensor tokens = call.fill.defined() ? at::cat({call.latents, call.fill}, 2) : call.latents;
+  return parts_.transformer.forward(tokens, grid, at::cat(contexts), call.conditioning);
+}
+
+at::Tensor Flux::pack(const at::Tensor& latents) const {
+  return latents.unflatten(3, {-1, kPatch})
+      .unflatten(2, {-1, kPatch})   // [1, C, rows, patch, columns, patch]
+      .permute({0, 2, 4, 1, 3, 5})  // [1, rows, columns, C, patch, patch]
+      .flatten(3)
+      .flatten(1, 2)  // [1, rows * columns, C * patch * patch]
+      .contiguous();
+}
+
+at::Tensor Flux::unpack(const at::Tensor& latents, LatentSize size) const {
+  return latents.unflatten(1, {size.height / kPatch, size.width / kPatch})
+      .unflatten(3, {-1, kPatch, kPatch})  // [1, rows, columns, C, patch, patch]
+      .permute({0, 3, 1, 4, 2, 5})         // [1, C, rows, patch, columns, patch]
+      .flatten(4)
+      .flatten(2, 3)  // [1, C, h, w]
+      .contiguous();
+}
+
+// Whether denoiser and text encoders speak of the same texts.
+Result<void> check_text(const ModelFolder& folder, const models::FluxTransformerConfig& transformer,
+                        const ClipEncoder& clip, const T5TextEncoder& t5) {
+  const auto check = [&](const char* key, std::int64_t wanted, const char* encoder, std::int64_t width) {
+    if (wanted == width) return Result<void>();
+    return Result<void>(
+        folder.refuse(ErrorCode::data_loss, "transformer/config.json",
+                      fmt::format("{} is {}, but {} gives {} values", key, wanted, encoder, width)));
+  };
+  TRY_VOID(check("pooled_projection_dim", transformer.pooled_projection_dim, "text_encoder",
+                 clip.config().hidden_size));
+  return check("joint_attention_dim", transformer.joint_attention_dim, "text_encoder_2", t5.config().d_model);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Pipeline>> load_flux(const ModelFolder& folder, const LoadOptions& options) {
+  const bool fills = folder.class_name() == "FluxFillPipeline";
+  TRY(LatentLoader loader, LatentLoader::begin(folder, options, fills ? kFillDefaults : kDefaults));
+  TRY_VOID(folder.require("transformer", "diffusers", "FluxTransformer2DModel"));
+  TRY(auto config, folder.config<models::FluxTransformerConfig>("transformer"));
+  TRY(config.block_format, choose_format(options.quantize, loader.dtype(), loader.device()));
+  const std::int64_t scale = loader.vae_config().pixels_per_latent();
+  const std::int64_t fill_channels =
+      fills ? kPatch * kPatch * (loader.vae_config().latent_channels + scale * scale) : 0;
+  TRY_VOID(loader.check_latents(config.in_channels, config.out_channels, kPatch, fill_channels));
+  TRY(ClipEncoder clip, ClipEncoder::load(loader, "", "CLIPTextModel"));
+  TRY(T5TextEncoder t5, T5TextEncoder::load(loader, "_2"));
+  TRY_VOID(check_text(folder, config, clip, t5));
+  TRY(auto transformer,
+      loader.network<models::FluxTransformer>("transformer", "diffusion_pytorch_model", config));
+  return loader.finish(std::make_unique<Flux>(
+      FluxParts{.transformer = std::move(transformer), .clip = std::move(clip), .t5 = std::move(t5)}, fills));
+}
+
+}  // namespace diffused::pipelines

@@ -1,0 +1,138 @@
+#include "pipelines/latent_loader.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <boost/json/value.hpp>
+#include <cmath>
+
+#include "pipelines/latent_pipeline.h"
+
+namespace diffused::pipelines {
+namespace {
+
+constexpr const char* kVae = "vae";
+constexpr const char* kDefaults = "diffused.json";
+
+// Every sampler that can be had with the options of the folder's scheduler, and every preset; its own stands
+// first.
+Result<SamplerList> load_samplers(const ModelFolder& folder, const FamilyDefaults& family) {
+  const std::string file = "scheduler/scheduler_config.json";
+  TRY(boost::json::object config, folder.json(file));
+  if (family.amend_scheduler) family.amend_scheduler(config);
+  const std::string own = folder.class_of("scheduler");
+  const std::vector<std::string> names = samplers::sampler_names(family.process);
+  if (std::ranges::find(names, own) == names.end()) {
+    return folder.refuse(ErrorCode::unsupported, "model_index.json",
+                         fmt::format("scheduler '{}' is not one of those that this model can have: {}", own,
+                                     fmt::join(names, ", ")));
+  }
+  SamplerList samplers;
+  TRY(auto default_sampler, folder.named(file, samplers::make_sampler(own, config)));
+  samplers.emplace_back(own, std::move(default_sampler));
+  const boost::json::object others =
+      family.process == samplers::Process::flow ? samplers::with_flow_options(config) : config;
+  for (const std::string& name : names) {
+    if (name == own) continue;
+    if (auto sampler = samplers::make_sampler(name, others)) samplers.emplace_back(name, *std::move(sampler));
+  }
+  for (const samplers::Preset& preset : samplers::presets(family.process)) {
+    boost::json::object options = others;
+    for (const auto& [key, value] : preset.options) options[key] = value;
+    if (auto sampler = samplers::make_sampler(preset.class_name, options))
+      samplers.emplace_back(preset.name, *std::move(sampler));
+  }
+  return samplers;
+}
+
+// Whether there is a guidance scale among them.
+Result<bool> read_defaults(const ModelFolder& folder, PipelineInfo& info) {
+  TRY(const boost::json::object defaults, folder.optional_json(kDefaults));
+  if (const boost::json::value* const steps = defaults.if_contains("num_inference_steps")) {
+    constexpr std::int64_t kStepsMax = 1000;
+    if (!steps->is_int64() || steps->get_int64() < 1 || steps->get_int64() > kStepsMax) {
+      return folder.refuse(ErrorCode::data_loss, kDefaults,
+                           "'num_inference_steps' must be a count of 1 to 1000");
+    }
+    info.default_steps = static_cast<int>(steps->get_int64());
+  }
+  if (const boost::json::value* const scale = defaults.if_contains("guidance_scale")) {
+    if (!scale->is_number() || !std::isfinite(scale->to_number<double>())) {
+      return folder.refuse(ErrorCode::data_loss, kDefaults, "'guidance_scale' must be a number");
+    }
+    info.default_guidance_scale = scale->to_number<double>();
+    return true;
+  }
+  return false;
+}
+
+void describe_sizes(const FamilyTraits& traits, const models::AutoencoderKlConfig& vae, PipelineInfo& info) {
+  const auto pixels_per_latent = static_cast<int>(vae.pixels_per_latent());
+  info.size_multiple = pixels_per_latent * static_cast<int>(traits.latent_multiple);
+  info.max_side = static_cast<int>(traits.latent_side_max) * pixels_per_latent;
+  const int side = std::min(static_cast<int>(traits.latent_side_default) * pixels_per_latent, info.max_side);
+  info.default_width = info.default_height = side / info.size_multiple * info.size_multiple;
+}
+
+}  // namespace
+
+Result<LatentLoader> LatentLoader::begin(const ModelFolder& folder, const LoadOptions& options,
+                                         const FamilyDefaults& defaults) {
+  TRY(const at::Device device, choose_device(options.device));
+  TRY(const at::ScalarType dtype, choose_dtype(options.dtype, device));
+  LatentLoader loader(folder, options, dtype, device);
+  TRY_VOID(folder.require(kVae, "diffusers", "AutoencoderKL"));
+  TRY(loader.vae_config_, folder.config<models::AutoencoderKlConfig>(kVae));
+  if (loader.vae_config_.in_channels != 3 || loader.vae_config_.out_channels != 3) {
+    return folder.refuse(ErrorCode::unsupported, "vae/config.json", "in_channels and out_channels must be 3");
+  }
+  PipelineInfo& info = loader.info_;
+  info.class_name = folder.class_name();
+  info.dtype = dtype_label(dtype);
+  if (!options.quantize.empty()) info.dtype += "+" + options.quantize;
+  info.device = device.str();
+  info.image_to_image = info.inpaint = true;
+  info.flow_shift = defaults.process == samplers::Process::flow;
+  info.default_steps = defaults.steps;
+  info.default_guidance_scale = defaults.guidance_scale;
+  TRY(loader.own_guidance_scale_, read_defaults(folder, info));
+  TRY(loader.samplers_, load_samplers(folder, defaults));
+  for (const auto& [name, sampler] : loader.samplers_) info.schedulers.push_back(name);
+  return loader;
+}
+
+Result<void> LatentLoader::check_latents(std::int64_t in_channels, std::int64_t out_channels,
+                                         std::int64_t patch, std::int64_t fill_channels) const {
+  const std::int64_t channels = vae_config_.latent_channels * patch * patch;
+  if (in_channels == channels + fill_channels && out_channels == channels) return {};
+  return folder_->refuse(
+      ErrorCode::unsupported, "transformer/config.json",
+      fmt::format("in_channels {} and out_channels {}, but the autoencoder's {} have {} channels{}",
+                  in_channels, out_channels, patch == 1 ? "latents" : "packed latents", channels,
+                  fill_channels > 0 ? fmt::format(", mask and masked picture {}", fill_channels) : ""));
+}
+
+Result<std::unique_ptr<Pipeline>> LatentLoader::finish(std::unique_ptr<const Family> family) {
+  LoraLibrary loras;
+  if (!options_.loras.empty()) {
+    TRY(loras, LoraLibrary::scan(options_.loras, loaded_.changeable, dtype_, device_));
+    info_.loras = loras.names();
+  }
+  TRY(auto vae, network<models::AutoencoderKl>(kVae, "diffusion_pytorch_model", vae_config_));
+  describe_sizes(family->traits(), vae_config_, info_);
+  if (family->traits().fills) info_.image_to_image = false;
+  info_.parameters = loaded_.use.parameters;
+  info_.weight_bytes = loaded_.use.bytes;
+  return make_latent_pipeline(LatentModel{.family = std::move(family),
+                                          .vae = std::move(vae),
+                                          .samplers = std::move(samplers_),
+                                          .loras = std::move(loras),
+                                          .info = std::move(info_),
+                                          .own_guidance_scale = own_guidance_scale_,
+                                          .dtype = dtype_,
+                                          .device = device_},
+                              options_.prompt_cache_bytes);
+}
+
+}  // namespace diffused::pipelines

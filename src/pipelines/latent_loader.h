@@ -1,0 +1,90 @@
+// Loading a model folder: what every family of latent diffusion models has, and help with the rest.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "models/autoencoder_kl.h"
+#include "pipelines/catalog.h"
+#include "pipelines/component.h"
+#include "pipelines/family.h"
+#include "pipelines/lora/lora_library.h"
+#include "pipelines/model_folder.h"
+#include "samplers/catalog.h"
+
+namespace diffused::pipelines {
+
+// Diffusers' name → sampler.
+using SamplerList = std::vector<std::pair<std::string, std::shared_ptr<const samplers::Sampler>>>;
+
+// The immutable parts of a loaded model.
+struct LatentModel {
+  std::unique_ptr<const Family> family;
+  models::AutoencoderKl vae;
+  SamplerList samplers;  // the folder's own first
+  LoraLibrary loras;
+  PipelineInfo info;
+  bool own_guidance_scale = false;  // info's is the folder's own wish, not the family's default
+  at::ScalarType dtype = at::kFloat;
+  at::Device device = at::kCPU;
+};
+
+// What a family says before anything is loaded; the numbers are those of Diffusers' call.
+struct FamilyDefaults {
+  samplers::Process process = samplers::Process::flow;
+  int steps = 0;
+  double guidance_scale = 0;
+  // What the family's pipeline changes in a scheduler's options; null: nothing.
+  void (*amend_scheduler)(boost::json::object& options) = nullptr;
+};
+
+// One folder on its way to a pipeline: begin(), then the family's networks by network(), then finish(). What
+// costs little and fails often comes first.
+class LatentLoader {
+ public:
+  // Reads the options, the autoencoder's config and the scheduler. The folder's optional file diffused.json,
+  // {"num_inference_steps": 28, "guidance_scale": 7.0}, gives the model's own defaults. `folder` must outlive
+  // the loader. Errors as load_pipeline.
+  static Result<LatentLoader> begin(const ModelFolder& folder, const LoadOptions& options,
+                                    const FamilyDefaults& defaults);
+
+  const ModelFolder& folder() const { return *folder_; }
+  const LoadOptions& options() const { return options_; }
+  const models::AutoencoderKlConfig& vae_config() const { return vae_config_; }
+  at::ScalarType dtype() const { return dtype_; }
+  at::Device device() const { return device_; }
+
+  // Reads a network, as load_component. Throws weights::LoadError.
+  template <typename Network, typename Config>
+  Result<Network> network(const std::string& component, const std::string& stem, const Config& config,
+                          std::initializer_list<std::string_view> left_out = {}) {
+    return load_component<Network>(*folder_, component, stem, config, dtype_, device_, loaded_, left_out);
+  }
+
+  // Whether the transformer takes and gives the autoencoder's latents, of which it packs a square of `patch`
+  // by `patch` pixels into the channels of one, and besides them sees `fill_channels`. Error: unsupported.
+  Result<void> check_latents(std::int64_t in_channels, std::int64_t out_channels, std::int64_t patch = 1,
+                             std::int64_t fill_channels = 0) const;
+
+  // Reads the autoencoder and puts the pipeline together. Throws weights::LoadError.
+  Result<std::unique_ptr<Pipeline>> finish(std::unique_ptr<const Family> family);
+
+ private:
+  LatentLoader(const ModelFolder& folder, LoadOptions options, at::ScalarType dtype, at::Device device)
+      : folder_(&folder), options_(std::move(options)), dtype_(dtype), device_(device) {}
+
+  const ModelFolder* folder_;
+  LoadOptions options_;
+  at::ScalarType dtype_;
+  at::Device device_;
+  models::AutoencoderKlConfig vae_config_;
+  SamplerList samplers_;
+  PipelineInfo info_;
+  bool own_guidance_scale_ = false;
+  LoadedWeights loaded_;
+};
+
+}  // namespace diffused::pipelines

@@ -1,0 +1,188 @@
+#include "pipelines/latent_request.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "pipelines/latent_source.h"
+#include "tokenizers/weighted_prompt.h"
+
+namespace diffused::pipelines {
+namespace {
+
+constexpr int kStepsMax = 1000;
+constexpr double kWordWeightMax = 100;
+
+double default_guidance_scale(const LatentModel& model, const GenerateRequest& request) {
+  const FamilyTraits& traits = model.family->traits();
+  std::optional<double> scale;
+  if (request.init_image) scale = request.mask ? traits.inpaint_guidance_scale : traits.image_guidance_scale;
+  return model.own_guidance_scale || !scale ? model.info.default_guidance_scale : *scale;
+}
+
+void fill_in(const LatentModel& model, GenerateRequest& request) {
+  const PipelineInfo& info = model.info;
+  const FamilyTraits& traits = model.family->traits();
+  request.width = request.width.value_or(info.default_width);
+  request.height = request.height.value_or(info.default_height);
+  request.num_inference_steps = request.num_inference_steps.value_or(info.default_steps);
+  if (!request.guidance_scale) request.guidance_scale = default_guidance_scale(model, request);
+  // Where it means nothing, it is ignored.
+  request.clip_skip = traits.clip_skip_max ? request.clip_skip.value_or(0) : 0;
+  if (request.scheduler.empty()) request.scheduler = info.schedulers.front();
+  if (!request.init_image) return;
+  request.strength =
+      request.strength.value_or(request.mask ? traits.inpaint_strength : traits.image_strength);
+}
+
+Result<void> check_side(const PipelineInfo& info, int side, const char* field) {
+  if (side >= 1 && side <= info.max_side && side % info.size_multiple == 0) return {};
+  return wrong_field(fmt::format("{} must be a multiple of {} from {} to {}, not {}", field,
+                                 info.size_multiple, info.size_multiple, info.max_side, side),
+                     field);
+}
+
+Result<void> check_weights(const std::optional<std::string>& prompt, const char* field) {
+  if (!prompt) return {};
+  for (const tokenizers::WeightedText& piece : tokenizers::parse_weighted_prompt(*prompt)) {
+    // Not the other way round, so that NaN is refused too.
+    if (!(std::abs(piece.weight) <= kWordWeightMax))
+      return wrong_field(fmt::format("weights of words go from -{0} to {0}", kWordWeightMax), field);
+  }
+  return {};
+}
+
+Result<void> check_prompts(const GenerateRequest& r) {
+  if (r.prompt_syntax && *r.prompt_syntax != "diffusers" && !is_weighted(r))
+    return wrong_field("prompt_syntax must be diffusers or a1111", "prompt_syntax");
+  if (!is_weighted(r)) return {};
+  TRY_VOID(check_weights(r.prompt, "prompt"));
+  TRY_VOID(check_weights(r.prompt_2, "prompt_2"));
+  TRY_VOID(check_weights(r.prompt_3, "prompt_3"));
+  TRY_VOID(check_weights(r.negative_prompt, "negative_prompt"));
+  TRY_VOID(check_weights(r.negative_prompt_2, "negative_prompt_2"));
+  return check_weights(r.negative_prompt_3, "negative_prompt_3");
+}
+
+Result<void> check_loras(const PipelineInfo& info, const std::vector<LoraChoice>& choices) {
+  for (const LoraChoice& choice : choices) {
+    if (!std::ranges::binary_search(info.loras, choice.name))
+      return wrong_field(fmt::format("this model has no LoRA '{}'", choice.name), "loras");
+    if (!std::isfinite(choice.weight))
+      return wrong_field(fmt::format("the weight of LoRA '{}' must be a number", choice.name), "loras");
+  }
+  return {};
+}
+
+Result<void> check(const LatentModel& model, const GenerateRequest& r) {
+  if (r.n() == 0) return wrong_field("n must be 1 or more", "n");
+  TRY_VOID(check_prompts(r));
+  TRY_VOID(check_side(model.info, *r.width, "width"));
+  TRY_VOID(check_side(model.info, *r.height, "height"));
+  TRY_VOID(check_range(*r.num_inference_steps, 1, kStepsMax, "num_inference_steps"));
+  TRY_VOID(check_range(*r.clip_skip, 0, model.family->traits().clip_skip_max.value_or(0), "clip_skip"));
+  if (!std::isfinite(*r.guidance_scale))
+    return wrong_field("guidance_scale must be a number", "guidance_scale");
+  if (!find_sampler(model, r.scheduler)) {
+    return wrong_field(fmt::format("scheduler must be one of {}", fmt::join(model.info.schedulers, ", ")),
+                       "scheduler");
+  }
+  TRY_VOID(check_loras(model.info, r.loras));
+  if (model.family->traits().fills && !(r.init_image && r.mask)) {
+    return wrong_field("this model only inpaints: it needs an image and a mask",
+                       r.init_image ? "mask" : "image");
+  }
+  if (r.mask && !r.init_image) return wrong_field("a mask needs an image", "mask");
+  // Not the other way round, so that NaN is refused too.
+  if (r.init_image && !(*r.strength >= 0 && *r.strength <= 1)) {
+    return wrong_field("strength must be 0 to 1", "strength");
+  }
+  return {};
+}
+
+std::vector<DecodeUnit> decode_units(const std::vector<double>& stage_flops, double flops_max) {
+  std::vector<DecodeUnit> units;
+  for (const double flops : stage_flops) {
+    if (units.empty() || units.back().flops + flops > flops_max) units.emplace_back();
+    ++units.back().stages;
+    units.back().flops += flops;
+  }
+  return units;
+}
+
+}  // namespace
+
+void or_first(std::optional<std::string>& prompt, const std::string& first) {
+  if (!prompt || prompt->empty()) prompt = first;
+}
+
+tl::unexpected<Error> wrong_field(std::string message, std::string field) {
+  return fail(ErrorCode::invalid_argument, std::move(message), std::move(field));
+}
+
+Result<void> check_range(int value, int least, int most, const char* field) {
+  if (value >= least && value <= most) return {};
+  return wrong_field(fmt::format("{} must be {} to {}, not {}", field, least, most, value), field);
+}
+
+Result<GenerateRequest> resolve_request(const LatentModel& model, GenerateRequest request) {
+  fill_in(model, request);
+  TRY_VOID(check(model, request));
+  TRY_VOID(model.family->complete(request));
+  TRY_VOID(schedule_of(model, request));
+  return request;
+}
+
+bool is_weighted(const GenerateRequest& request) { return request.prompt_syntax == "a1111"; }
+
+LatentSize size_of(const LatentModel& model, const GenerateRequest& resolved) {
+  const std::int64_t pixels_per_latent = model.vae.config().pixels_per_latent();
+  return {.height = *resolved.height / pixels_per_latent, .width = *resolved.width / pixels_per_latent};
+}
+
+LatentWork work_of(const LatentModel& model, const GenerateRequest& resolved) {
+  const LatentSize size = size_of(model, resolved);
+  const FamilyWork prompt = model.family->work(resolved, size);
+  const int prompts = model.family->guidance(resolved) ? 2 : 1;
+  LatentWork work;
+  work.tokens_key = prompt.tokens_key;
+  work.encode_flops = prompts * prompt.encode_flops;
+  work.step_flops = prompts * prompt.network_flops;
+  work.decode_units = decode_units(model.vae.config().decode_flops(size.height, size.width), work.step_flops);
+  for (const DecodeUnit& unit : work.decode_units) work.decode_flops += unit.flops;
+  // The autoencoder's encoder is as large as its decoder, or smaller.
+  if (resolved.init_image) work.encode_flops += work.decode_flops;
+  return work;
+}
+
+std::shared_ptr<const samplers::Sampler> find_sampler(const LatentModel& model, std::string_view name) {
+  const auto found = std::ranges::find(model.samplers, name, [](const auto& entry) { return entry.first; });
+  return found == model.samplers.end() ? nullptr : found->second;
+}
+
+Result<samplers::Schedule> schedule_of(const LatentModel& model, const GenerateRequest& resolved) {
+  const auto sampler = find_sampler(model, resolved.scheduler);
+  samplers::ScheduleRequest wanted = model.family->schedule_request(resolved, size_of(model, resolved));
+  if (!sampler->takes_sigmas()) wanted.sigmas.clear();
+  wanted.shift = resolved.flow_shift;
+  auto schedule = sampler->schedule(wanted);
+  if (!schedule) {
+    Error error = std::move(schedule).error();
+    if (error.field.empty()) error.field = "num_inference_steps";
+    return tl::unexpected<Error>(std::move(error));
+  }
+  if (!resolved.init_image) return schedule;
+  const int left_out =
+      steps_left_out(model.family->traits().strength_rule, *resolved.num_inference_steps, *resolved.strength);
+  if (left_out >= *resolved.num_inference_steps) {
+    return wrong_field(
+        fmt::format("strength {} leaves none of {} steps", *resolved.strength, *resolved.num_inference_steps),
+        "strength");
+  }
+  schedule->begin = left_out * schedule->calls_per_step;
+  return schedule;
+}
+
+}  // namespace diffused::pipelines

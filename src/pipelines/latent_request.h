@@ -1,0 +1,55 @@
+// What a request means to a loaded model: its defaults and limits, its work, its schedule. Pure; any thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "job/job.h"
+#include "pipelines/family.h"
+#include "pipelines/latent_loader.h"
+#include "samplers/sampler.h"
+
+namespace diffused::pipelines {
+
+// As Pipeline::resolve.
+Result<GenerateRequest> resolve_request(const LatentModel& model, GenerateRequest request);
+
+LatentSize size_of(const LatentModel& model, const GenerateRequest& resolved);
+
+// Stages of the autoencoder that run as one unit.
+struct DecodeUnit {
+  std::size_t stages = 0;
+  double flops = 0;
+};
+
+// The estimated work of one picture of a resolved request.
+struct LatentWork {
+  double encode_flops = 0, step_flops = 0, decode_flops = 0;  // step_flops: of one call, with its guidance
+  int tokens_key = 0;                                         // as FamilyWork's
+  // The decode in order. None is longer than a step, so that a decode keeps nobody waiting longer than the
+  // steps before it did; but a stage that is longer alone is one.
+  std::vector<DecodeUnit> decode_units;
+};
+LatentWork work_of(const LatentModel& model, const GenerateRequest& resolved);
+
+// Null when the model has no sampler of this name.
+std::shared_ptr<const samplers::Sampler> find_sampler(const LatentModel& model, std::string_view name);
+
+// The noise levels that a resolved request goes through; with an image to start from, its strength says where
+// they begin. Error: invalid_argument, with the field.
+Result<samplers::Schedule> schedule_of(const LatentModel& model, const GenerateRequest& resolved);
+
+// A second or third prompt that is absent or empty becomes the first, as in Diffusers.
+void or_first(std::optional<std::string>& prompt, const std::string& first);
+
+// Whether the request's prompts have weights and chunks.
+bool is_weighted(const GenerateRequest& request);
+
+// The error of a request's field that is wrong.
+tl::unexpected<Error> wrong_field(std::string message, std::string field);
+// Whether least <= value <= most; the error names all three.
+Result<void> check_range(int value, int least, int most, const char* field);
+
+}  // namespace diffused::pipelines

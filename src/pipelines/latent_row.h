@@ -1,0 +1,75 @@
+// One picture in flight.
+#pragma once
+
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "job/pipeline.h"
+#include "nn/lora.h"
+#include "pipelines/family.h"
+#include "pipelines/latent_request.h"
+#include "pipelines/latent_source.h"
+#include "pipelines/prompt_cache.h"
+#include "samplers/sampler.h"
+
+namespace diffused::pipelines {
+
+// A prompt on its way to its embedding.
+struct PromptSlot {
+  PromptIds prompt;
+  std::string key;
+  PromptCache::Entry embedding;
+};
+
+// Only LatentPipeline touches the fields. It moves a row from unit to unit; the row itself decides nothing.
+struct LatentRow final : Row {
+  Unit next() const override {
+    if (image) return {UnitKind::done, 0, 0};
+    if (!ready()) return {UnitKind::encode, encode_key, encode_flops};
+    if (step_done < steps()) return {UnitKind::step, step_key, step_flops};
+    return {UnitKind::decode, decode_key + decode_done, decode_units[decode_done].flops};
+  }
+  int step() const override { return step_done; }
+  int steps() const override { return schedule.calls() - schedule.begin; }
+
+  // The place in the schedule of the network's next call.
+  int call() const { return schedule.begin + step_done; }
+
+  bool guided() const { return guidance.has_value(); }
+  bool ready() const { return latents.defined() && positive.embedding && (!guided() || negative->embedding); }
+
+  // What was asked for.
+  GenerateRequest request;  // resolved
+  LatentSize size;
+  PromptSlot positive;
+  std::optional<PromptSlot> negative;  // with classifier-free guidance only
+  std::optional<Guidance> guidance;
+  nn::LoraSet loras;
+  std::shared_ptr<const samplers::Sampler> sampler;
+  samplers::Schedule schedule;
+  std::uint64_t encode_key = 0, step_key = 0, decode_key = 0;  // decode_key: of the first unit
+  double encode_flops = 0, step_flops = 0;
+  std::vector<DecodeUnit> decode_units;
+
+  // Where it stands.
+  at::Generator generator;
+  SourceLatents source;       // once encoded, when there is a picture to start from
+  at::Tensor latents;         // as Family::pack makes them, in the pipeline's dtype
+  samplers::History history;  // what the sampler remembers of the steps before
+  // As the latents, float32: what they would be without noise, by the latest step's guess.
+  at::Tensor clean;
+  // [G * K, width]: of steps conditioning_begin to + K, the negative prompt's before the positive's.
+  at::Tensor conditioning;
+  int conditioning_begin = 0;
+  int step_done = 0;
+  at::Tensor decoding;          // what the autoencoder's stages so far gave
+  std::size_t decode_done = 0;  // units
+  std::optional<Image> image;
+};
+
+}  // namespace diffused::pipelines

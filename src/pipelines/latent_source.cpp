@@ -1,0 +1,90 @@
+// Follows the …_img2img.py and …_inpaint.py of diffusers 0.42.1, which agree but for defaults and for what
+// StrengthRule tells. What differs: the inpainted latents are shifted back before decoding, which that of
+// Stable Diffusion 3 forgets (its issue #13611), and each picture draws from its own generator, where
+// Diffusers lets all pictures of a call share the latents that the first one's generator chose.
+#include "pipelines/latent_source.h"
+
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/upsample_nearest2d.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "image/channels.h"
+#include "image/resize.h"
+#include "samplers/noise.h"
+
+namespace diffused::pipelines {
+namespace {
+
+constexpr int kMaskThreshold = 128;  // the first grey of which a half or more is white
+
+// [1, channels, H, W] of uint8, a copy.
+at::Tensor to_tensor(const Image& image) {
+  auto* const pixels = const_cast<std::uint8_t*>(image.pixels.data());
+  return at::from_blob(pixels, {1, image.height, image.width, image.channels}, at::kByte)
+      .permute({0, 3, 1, 2})
+      .contiguous();
+}
+
+}  // namespace
+
+at::Tensor first_latents(at::Generator& generator, at::IntArrayRef shape, at::ScalarType dtype,
+                         const samplers::Sampler& sampler, const samplers::Schedule& schedule) {
+  return samplers::draw_noise(generator, shape, dtype) * sampler.first_noise(schedule);
+}
+
+SourceLatents encode_source(const Source& source, const Family& family, const models::AutoencoderKl& vae,
+                            const samplers::Sampler& sampler, const samplers::Schedule& schedule,
+                            at::Generator& generator, const at::TensorOptions& options) {
+  const auto dtype = c10::typeMetaToScalarType(options.dtype());
+  const std::int64_t scale = vae.config().pixels_per_latent();
+  const std::vector<std::int64_t> shape = {1, vae.config().latent_channels, source.height / scale,
+                                           source.width / scale};
+  const auto draw = [&] {
+    return samplers::draw_noise(generator, shape, dtype).to(options);
+  };  // [1, C, h, w]
+  const auto encoded = [&](const at::Tensor& picture) {
+    const models::LatentDistribution distribution = vae.encode(picture.to(options));
+    return vae.scaled(distribution.mean + (distribution.logvar * 0.5).exp() * draw());  // [1, C, h, w]
+  };
+  const Image image = resize_lanczos(to_rgb(*source.image), source.width, source.height);
+  const at::Tensor pixels = to_tensor(image).to(at::kFloat) / 255 * 2 - 1;  // [1, 3, H, W]
+  const FamilyTraits& traits = family.traits();
+  // A schedule's first noise level may leave something of the picture; full strength does not.
+  const bool noise_alone = source.mask && source.strength == 1;
+  SourceLatents latents;
+  if (!noise_alone || !traits.fills || traits.fill_encodes_picture)
+    latents.clean = family.pack(encoded(pixels));
+  latents.noise = family.pack(draw());
+  latents.start = noise_alone ? latents.noise * sampler.first_noise(schedule)
+                              : sampler.add_noise(schedule, schedule.begin, latents.clean, latents.noise);
+  if (!source.mask) return latents;
+  const Image grey = to_grey(resize_lanczos(*source.mask, source.width, source.height));
+  const at::Tensor repainted = (to_tensor(grey) >= kMaskThreshold).to(at::kFloat);  // [1, 1, H, W]
+  if (traits.fills) {
+    latents.fill = family.fill(repainted.to(options), encoded(pixels * (1 - repainted)));
+  } else {
+    const at::Tensor mask =
+        at::upsample_nearest2d(repainted, {shape[2], shape[3]}).to(options);  // [1, 1, h, w]
+    if (traits.masked_picture_draws) draw();
+    latents.mask = family.pack(mask.expand(shape));
+  }
+  return latents;
+}
+
+at::Tensor restore_kept(const SourceLatents& source, const samplers::Sampler& sampler,
+                        const samplers::Schedule& schedule, int index, const at::Tensor& latents) {
+  const at::Tensor kept = index < schedule.calls()
+                              ? sampler.add_noise(schedule, index, source.clean, source.noise)
+                              : source.clean;
+  return (1 - source.mask) * kept + source.mask * latents;
+}
+
+int steps_left_out(StrengthRule rule, int steps, double strength) {
+  const double made = std::min(steps * strength, static_cast<double>(steps));
+  if (rule == StrengthRule::make_whole_steps) return steps - static_cast<int>(made);
+  return static_cast<int>(std::max(steps - made, 0.0));
+}
+
+}  // namespace diffused::pipelines

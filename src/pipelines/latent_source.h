@@ -1,0 +1,55 @@
+// Image-to-image and inpainting: where a picture starts that is not drawn from noise alone.
+#pragma once
+
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+
+#include "image/image.h"
+#include "models/autoencoder_kl.h"
+#include "pipelines/family.h"
+#include "samplers/sampler.h"
+
+namespace diffused::pipelines {
+
+// What a picture is made from. The pictures are shared, never changed, and of any size.
+struct Source {
+  std::shared_ptr<const Image> image;
+  std::shared_ptr<const Image> mask;  // grey: >= 128 is repainted, the rest is kept; null: no inpainting
+  int width = 0, height = 0;          // of the picture that is wanted
+  double strength = 1;                // as GenerateRequest::strength
+};
+
+// The source in latents, in the pipeline's dtype, each as Family::pack makes it of [1, C, h, w].
+struct SourceLatents {
+  at::Tensor start;  // the source brought to the schedule's first noise level, or noise alone
+  at::Tensor clean;  // the source itself
+  at::Tensor noise;  // what `start` was made noisy with
+  at::Tensor mask;   // 1 repaints, 0 keeps; undefined without a mask, and for a network that fills
+  // For a network that fills: of Family::fill. Such a network keeps what it sees; `clean` may be undefined
+  // when `start` is noise alone.
+  at::Tensor fill;
+};
+
+// Latents of noise alone at the first noise level of a schedule, from the generator's next draw:
+// [1, C, h, w] of this dtype on the CPU.
+at::Tensor first_latents(at::Generator& generator, at::IntArrayRef shape, at::ScalarType dtype,
+                         const samplers::Sampler& sampler, const samplers::Schedule& schedule);
+
+// The pictures are brought to the size that is wanted by Lanczos, as Pillow does. Draws from `generator`
+// first the autoencoder's choice of latents, then the noise, as Diffusers does. Inpainting that leaves no
+// step out starts from noise alone. `options` are the pipeline's dtype and device. Device thread only.
+SourceLatents encode_source(const Source& source, const Family& family, const models::AutoencoderKl& vae,
+                            const samplers::Sampler& sampler, const samplers::Schedule& schedule,
+                            at::Generator& generator, const at::TensorOptions& options);
+
+// `latents` with what the mask keeps put back, at the noise level of the schedule's call `index`; without
+// noise when that is past the last one.
+at::Tensor restore_kept(const SourceLatents& source, const samplers::Sampler& sampler,
+                        const samplers::Schedule& schedule, int index, const at::Tensor& latents);
+
+// How many of a schedule's first steps are left out at this strength.
+int steps_left_out(StrengthRule rule, int steps, double strength);
+
+}  // namespace diffused::pipelines

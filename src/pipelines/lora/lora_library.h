@@ -1,0 +1,57 @@
+// START HERE for LoRAs: the files of one folder that fit a model.
+//
+// lora_file.h reads one of them, lora_names.h says which layer a name in it means, nn/lora.h is what a layer
+// does with it. The weights of the model never change: rows carry the LoRAs of their request.
+#pragma once
+
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <filesystem>
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "job/job.h"
+#include "nn/lora.h"
+#include "pipelines/lora/lora_file.h"
+
+namespace diffused::pipelines {
+
+// names(): any thread. choose(): device thread only.
+class LoraLibrary {
+ public:
+  LoraLibrary() = default;
+
+  // Every .safetensors file below `folder`, by its path from there without the ending: "ink", "style/ink".
+  // One that is damaged or of another model is left out, and the log says why. Error: not_found without the
+  // folder.
+  static Result<LoraLibrary> scan(const std::filesystem::path& folder, const ChangeableLayers& layers,
+                                  at::ScalarType dtype, at::Device device);
+
+  // Sorted.
+  std::vector<std::string> names() const;
+
+  // The LoRAs chosen, each of names(); those of weight 0 are left out. What was used last stays in memory.
+  // Errors: as LoraFile::load.
+  Result<nn::LoraSet> choose(const std::vector<LoraChoice>& choices);
+
+ private:
+  struct Kept {
+    std::string name;
+    std::shared_ptr<const nn::Lora> lora;
+  };
+  Result<std::shared_ptr<const nn::Lora>> load(const std::string& name);
+
+  std::map<std::string, LoraFile> files_;
+  std::list<Kept> recent_;  // the latest used first
+  at::ScalarType dtype_ = at::kFloat;
+  at::Device device_ = at::kCPU;
+};
+
+// Equal for sets that change prompts alike; empty for none.
+std::string lora_key(const std::vector<LoraChoice>& choices);
+
+}  // namespace diffused::pipelines

@@ -1,0 +1,90 @@
+#include "pipelines/lora/lora_names.h"
+
+#include <algorithm>
+#include <map>
+#include <string_view>
+
+#include "pipelines/lora/original_names.h"
+
+namespace diffused::pipelines {
+namespace {
+
+// What stands before a layer's name.
+struct Prefixes {
+  std::vector<std::string> dotted;  // followed by the name as it is
+  std::vector<std::string> flat;    // followed by the name with _ for each dot
+};
+
+const std::map<std::string, Prefixes>& component_prefixes() {
+  static const std::map<std::string, Prefixes> kPrefixes = {
+      {"unet", {{"unet."}, {"lora_unet_"}}},
+      {"transformer", {{"transformer."}, {"lora_transformer_", "lora_unet_"}}},
+      {"text_encoder", {{"text_encoder.", "text_encoders.clip_l.transformer."}, {"lora_te_", "lora_te1_"}}},
+      {"text_encoder_2", {{"text_encoder_2.", "text_encoders.clip_g.transformer."}, {"lora_te2_"}}},
+      {"text_encoder_3", {{"text_encoder_3."}, {"lora_te3_"}}},
+  };
+  return kPrefixes;
+}
+
+// Of the network's makers' names.
+const Prefixes kOriginalPrefixes = {{"diffusion_model.", ""}, {"lora_unet_"}};
+
+constexpr std::string_view kTextModel =
+    "text_model.";  // the files of one encoder have it, those of another not
+
+std::string flat(std::string name) {
+  std::ranges::replace(name, '.', '_');
+  return name;
+}
+
+}  // namespace
+
+LoraNames::LoraNames(const ChangeableLayers& layers) {
+  std::map<std::string, ChangeableLayers> components;
+  for (const auto& [name, shape] : layers) {
+    const std::size_t dot = name.find('.');
+    components[name.substr(0, dot)].emplace(name.substr(dot + 1), shape);
+  }
+  for (const auto& [component, own] : components) add_component(component, own);
+}
+
+void LoraNames::add_component(const std::string& component, const ChangeableLayers& layers) {
+  const auto found = component_prefixes().find(component);
+  if (found == component_prefixes().end()) return;
+  const auto add_all = [&](const Prefixes& prefixes, const std::string& name, const LoraPlace& place) {
+    for (const std::string& prefix : prefixes.dotted) add(prefix + name, place);
+    for (const std::string& prefix : prefixes.flat) add(prefix + flat(name), place);
+  };
+  for (const auto& [layer, shape] : layers) {
+    const LoraPlace place{.layer = component + "." + layer, .first_row = 0, .halves_swapped = false};
+    add_all(found->second, layer, place);
+    if (!component.starts_with("text_encoder")) continue;
+    add_all(found->second,
+            layer.starts_with(kTextModel) ? layer.substr(kTextModel.size()) : std::string(kTextModel) + layer,
+            place);
+  }
+  std::vector<OriginalLayer> originals;
+  if (component == "unet") originals = original_unet_names(layers);
+  if (component == "transformer") {
+    originals = layers.contains("pos_embed.proj") ? original_sd3_names(layers) : original_flux_names(layers);
+  }
+  for (const OriginalLayer& one : originals) {
+    add_all(kOriginalPrefixes, one.original,
+            {.layer = component + "." + one.layer,
+             .first_row = one.first_row,
+             .halves_swapped = one.halves_swapped});
+  }
+}
+
+void LoraNames::add(const std::string& name, const LoraPlace& place) {
+  std::vector<LoraPlace>& places = places_[name];
+  // Some layers are called the same here and by the makers.
+  if (std::ranges::find(places, place) == places.end()) places.push_back(place);
+}
+
+const std::vector<LoraPlace>* LoraNames::find(const std::string& name) const {
+  const auto found = places_.find(name);
+  return found == places_.end() ? nullptr : &found->second;
+}
+
+}  // namespace diffused::pipelines

@@ -1,0 +1,219 @@
+#include "pipelines/model_folder.h"
+
+#include <ATen/Context.h>
+#include <fmt/ranges.h>
+
+#include <boost/json/value.hpp>
+
+#include "nn/kernels/processor.h"
+#include "tokenizers/folder.h"
+
+namespace diffused::pipelines {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kIndex = "model_index.json";
+
+struct ComponentClass {
+  std::string library;
+  std::string class_name;
+};
+
+// A component's entry is [library, class]; [null, null] says that it is absent on purpose.
+ComponentClass component_class(const boost::json::object& index, const std::string& component) {
+  const boost::json::value* const entry = index.if_contains(component);
+  if (!entry || !entry->is_array() || entry->get_array().size() != 2) return {};
+  const boost::json::array& pair = entry->get_array();
+  if (!pair[0].is_string() || !pair[1].is_string()) return {};
+  return {std::string(pair[0].get_string()), std::string(pair[1].get_string())};
+}
+
+// A pipeline's class without what it is for.
+std::string family_of(std::string class_name) {
+  for (const std::string_view purpose : {"Inpaint", "Fill"}) {
+    const auto at = class_name.find(purpose);
+    if (at != class_name.npos) class_name.erase(at, purpose.size());
+  }
+  return class_name;
+}
+
+bool is_folder(const fs::path& path) {
+  std::error_code ec;
+  return fs::is_directory(path, ec);
+}
+
+}  // namespace
+
+Result<ModelFolder> ModelFolder::open(const fs::path& path, std::string variant,
+                                      const std::vector<std::string>& parts) {
+  std::error_code ec;
+  if (fs::is_regular_file(path, ec)) return open_file(path, std::move(variant), parts);
+  return open_folder(path, std::move(variant));
+}
+
+Result<ModelFolder> ModelFolder::open_folder(const fs::path& path, std::string variant) {
+  if (!is_folder(path)) {
+    return fail(ErrorCode::not_found, fmt::format("{}: no such folder or file", path.string()),
+                path.string());
+  }
+  ModelFolder folder;
+  folder.path_ = path;
+  folder.variant_ = std::move(variant);
+  std::error_code ec;
+  if (!fs::exists(path / kIndex, ec)) {
+    return folder.refuse(ErrorCode::not_found, kIndex,
+                         "missing: no Diffusers model folder, or half-downloaded");
+  }
+  TRY(folder.index_, folder.json(kIndex));
+  const boost::json::value* const name = folder.index_.if_contains("_class_name");
+  if (!name || !name->is_string()) return folder.refuse(ErrorCode::data_loss, kIndex, "has no '_class_name'");
+  folder.class_name_ = name->get_string();
+  return folder;
+}
+
+Result<ModelFolder> ModelFolder::open_file(const fs::path& path, std::string variant,
+                                           const std::vector<std::string>& parts) {
+  TRY(SingleFile file, open_single_file(path));
+  for (const std::string& part : parts) {
+    TRY(ModelFolder folder, open_folder(part, variant));
+    if (family_of(folder.class_name_) != family_of(file.class_name)) continue;
+    TRY_VOID(folder.take_in(std::move(file)));
+    return folder;
+  }
+  return fail(
+      ErrorCode::not_found,
+      fmt::format("{}: the tokenizers and other parts of this {} are wanted: name a Diffusers folder of "
+                  "that class with --parts{}",
+                  path.string(), file.class_name,
+                  parts.empty() ? "" : fmt::format(" (not {})", fmt::join(parts, ", "))),
+      path.string());
+}
+
+Result<void> ModelFolder::take_in(SingleFile file) {
+  for (auto& [name, component] : file.components) {
+    const std::string config_file = name + "/config.json";
+    boost::json::object config = std::move(component.likely);
+    // Another class would mean other things by the same keys.
+    if (class_of(name) == component.class_name) {
+      TRY(const boost::json::object theirs, optional_json(config_file));
+      for (const auto& [key, value] : theirs) config[key] = value;
+    }
+    for (const auto& [key, value] : component.told) config[key] = value;
+    file_configs_[config_file] = std::move(config);
+    file_weights_[name] = std::move(component.weights);
+    index_[name] = {component.library, component.class_name};
+  }
+  const std::string scheduler_file = "scheduler/scheduler_config.json";
+  boost::json::object scheduler = std::move(file.scheduler);
+  if (has("scheduler")) {
+    TRY(scheduler, json(scheduler_file));
+  } else {
+    index_["scheduler"] = {"diffusers", file.scheduler_class};
+  }
+  for (const auto& [key, value] : file.scheduler_told) scheduler[key] = value;
+  file_configs_[scheduler_file] = std::move(scheduler);
+  file_ = std::move(file.path);
+  class_name_ = std::move(file.class_name);
+  return {};
+}
+
+bool ModelFolder::is_in_file(const std::string& file) const {
+  return file_weights_.contains(file.substr(0, file.find('/')));
+}
+
+bool ModelFolder::has(const std::string& component) const {
+  return !class_of(component).empty() && (is_in_file(component) || is_folder(path_ / component));
+}
+
+std::string ModelFolder::class_of(const std::string& component) const {
+  return component_class(index_, component).class_name;
+}
+
+Result<void> ModelFolder::require(const std::string& component, std::string_view library,
+                                  std::string_view class_name) const {
+  const ComponentClass found = component_class(index_, component);
+  if (found.class_name.empty()) {
+    return refuse(ErrorCode::not_found, kIndex,
+                  fmt::format("names no component '{}', which this model needs", component));
+  }
+  if (found.library != library || found.class_name != class_name) {
+    return refuse(ErrorCode::unsupported, kIndex,
+                  fmt::format("component '{}' is a {}.{}; only {}.{} is served", component, found.library,
+                              found.class_name, library, class_name));
+  }
+  if (has(component)) return {};
+  if (!file_.empty()) {
+    return fail(ErrorCode::not_found,
+                fmt::format("{}: has no {}, and neither has the folder of --parts, {}", file_.string(),
+                            component, path_.string()),
+                file_.string());
+  }
+  return refuse(ErrorCode::not_found, component,
+                "missing: half-downloaded; model_index.json names this component");
+}
+
+Result<bool> ModelFolder::option(const std::string& key, bool fallback) const {
+  const boost::json::value* const value = index_.if_contains(key);
+  if (!value || value->is_null()) return fallback;
+  if (value->is_bool()) return value->get_bool();
+  return refuse(ErrorCode::data_loss, kIndex, fmt::format("'{}' must be true or false", key));
+}
+
+Result<boost::json::object> ModelFolder::json(const std::string& file) const {
+  if (const auto told = file_configs_.find(file); told != file_configs_.end()) return told->second;
+  return tokenizers::read_json(path_ / file);
+}
+
+Result<boost::json::object> ModelFolder::optional_json(const std::string& file) const {
+  std::error_code ec;
+  if (!fs::exists(path_ / file, ec)) return boost::json::object();
+  return json(file);
+}
+
+Result<std::shared_ptr<weights::Checkpoint>> ModelFolder::checkpoint(const std::string& component,
+                                                                     const std::string& stem) const {
+  if (const auto view = file_weights_.find(component); view != file_weights_.end()) return view->second;
+  return weights::Checkpoint::open(path_ / component, {.stem = stem, .variant = variant_});
+}
+
+tl::unexpected<Error> ModelFolder::refuse(ErrorCode code, const std::string& file,
+                                          std::string_view message) const {
+  const std::string path = (path_ / file).string();
+  if (!is_in_file(file)) return fail(code, fmt::format("{}: {}", path, message), path);
+  return fail(code, fmt::format("{}: {}, as its tensors tell: {}", file_.string(), file, message),
+              file_.string());
+}
+
+Result<at::Device> choose_device(const std::string& name) {
+  const bool cuda = name == "cuda" || name.starts_with("cuda:");
+  if (name == "cpu") return at::Device(at::kCPU);
+  if (!cuda)
+    return fail(ErrorCode::unsupported, fmt::format("device '{}' is neither cpu nor cuda", name), "device");
+  if (!at::globalContext().hasCUDA()) {
+    return fail(ErrorCode::unsupported, "device 'cuda': this libtorch finds no CUDA device", "device");
+  }
+  return at::Device(name);
+}
+
+Result<at::ScalarType> choose_dtype(const std::string& name, const at::Device& device) {
+  if (name == "fp32") return at::kFloat;
+  if (name == "bf16") return at::kBFloat16;
+  if (name.empty()) return !device.is_cpu() || nn::has_avx512_for(at::kBFloat16) ? at::kBFloat16 : at::kFloat;
+  return fail(ErrorCode::unsupported, fmt::format("dtype '{}' is neither fp32 nor bf16", name), "dtype");
+}
+
+Result<nn::LinearFormat> choose_format(const std::string& quantize, at::ScalarType dtype,
+                                       const at::Device& device) {
+  if (quantize.empty()) return nn::LinearFormat::plain;
+  if (quantize != "int8") {
+    return fail(ErrorCode::unsupported, fmt::format("quantize '{}' is not int8", quantize), "quantize");
+  }
+  const std::string why_not = nn::why_no_int8(dtype, device);
+  if (why_not.empty()) return nn::LinearFormat::int8;
+  return fail(ErrorCode::unsupported, fmt::format("quantize 'int8': {}", why_not), "quantize");
+}
+
+std::string dtype_label(at::ScalarType dtype) { return dtype == at::kFloat ? "fp32" : "bf16"; }
+
+}  // namespace diffused::pipelines

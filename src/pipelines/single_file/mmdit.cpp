@@ -1,0 +1,96 @@
+// The names that the transformer of Stable Diffusion 3 has where its makers publish it.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json/array.hpp>
+#include <boost/json/value.hpp>
+#include <cmath>
+
+#include "pipelines/single_file/component.h"
+
+namespace diffused::pipelines {
+namespace {
+
+using weights::Form;
+using weights::Renaming;
+
+constexpr std::int64_t kHeadSize = 64;
+constexpr std::int64_t kSampleSize = 128;
+
+void rename_ends(Renaming& names) {
+  names.tensor("pos_embed", "pos_embed.pos_embed");
+  names.layer("x_embedder.proj", "pos_embed.proj");
+  names.layer("t_embedder.mlp.0", "time_text_embed.timestep_embedder.linear_1");
+  names.layer("t_embedder.mlp.2", "time_text_embed.timestep_embedder.linear_2");
+  names.layer("y_embedder.mlp.0", "time_text_embed.text_embedder.linear_1");
+  names.layer("y_embedder.mlp.2", "time_text_embed.text_embedder.linear_2");
+  names.layer("context_embedder", "context_embedder");
+  names.layer("final_layer.linear", "proj_out");
+  // There shift and scale, here scale and shift.
+  names.layer("final_layer.adaLN_modulation.1", "norm_out.linear", Form::halves_swapped);
+}
+
+void rename_attention(Renaming& names, const std::string& from, const std::string& to) {
+  names.split_layer(from + ".qkv", {to + ".to_q", to + ".to_k", to + ".to_v"});
+  names.layer(from + ".ln_q", to + ".norm_q");
+  names.layer(from + ".ln_k", to + ".norm_k");
+  names.layer(from + ".proj", to + ".to_out.0");
+}
+
+void rename_block(Renaming& names, int i, bool last) {
+  const std::string image = fmt::format("joint_blocks.{}.x_block", i);
+  const std::string text = fmt::format("joint_blocks.{}.context_block", i);
+  const std::string to = fmt::format("transformer_blocks.{}.", i);
+  rename_attention(names, image + ".attn", to + "attn");
+  rename_attention(names, image + ".attn2", to + "attn2");
+  names.split_layer(text + ".attn.qkv",
+                    {to + "attn.add_q_proj", to + "attn.add_k_proj", to + "attn.add_v_proj"});
+  names.layer(text + ".attn.ln_q", to + "attn.norm_added_q");
+  names.layer(text + ".attn.ln_k", to + "attn.norm_added_k");
+  names.layer(text + ".attn.proj", to + "attn.to_add_out");
+  names.layer(image + ".adaLN_modulation.1", to + "norm1.linear");
+  // The last block's text has no more than scale and shift.
+  names.layer(text + ".adaLN_modulation.1", to + "norm1_context.linear",
+              last ? Form::halves_swapped : Form::as_is);
+  names.layer(image + ".mlp.fc1", to + "ff.net.0.proj");
+  names.layer(image + ".mlp.fc2", to + "ff.net.2");
+  names.layer(text + ".mlp.fc1", to + "ff_context.net.0.proj");
+  names.layer(text + ".mlp.fc2", to + "ff_context.net.2");
+}
+
+}  // namespace
+
+FileComponent mmdit_component(Renaming& names) {
+  FileComponent mmdit{"diffusers", "SD3Transformer2DModel", {}, {}, nullptr};
+  const int layers = names.count("joint_blocks");
+  rename_ends(names);
+  boost::json::array dual;
+  for (int i = 0; i < layers; ++i) {
+    rename_block(names, i, i + 1 == layers);
+    if (names.has(fmt::format("joint_blocks.{}.x_block.attn2.qkv.weight", i))) dual.emplace_back(i);
+  }
+  const std::int64_t width = names.size("x_embedder.proj.weight", 4, 0);
+  const std::int64_t patch = std::max<std::int64_t>(names.size("x_embedder.proj.weight", 4, 2), 1);
+  const std::string norm = "joint_blocks.0.x_block.attn.ln_q.weight";
+  const bool normed = names.has(norm);
+  const auto side = std::llround(std::sqrt(static_cast<double>(names.size("pos_embed", 3, 1))));
+  mmdit.told = {{"patch_size", patch},
+                {"in_channels", names.size("x_embedder.proj.weight", 4, 1)},
+                {"out_channels", names.size("final_layer.linear.weight", 2, 0) / (patch * patch)},
+                {"num_layers", layers},
+                {"joint_attention_dim", names.size("context_embedder.weight", 2, 1)},
+                {"caption_projection_dim", width},
+                {"pooled_projection_dim", names.size("y_embedder.mlp.0.weight", 2, 1)},
+                {"pos_embed_max_size", side},
+                {"dual_attention_layers", std::move(dual)},
+                {"qk_norm", normed ? boost::json::value("rms_norm") : boost::json::value()}};
+  const std::int64_t head = std::max<std::int64_t>(normed ? names.size(norm, 1, 0) : kHeadSize, 1);
+  boost::json::object& heads = normed ? mmdit.told : mmdit.likely;
+  heads["attention_head_dim"] = head;
+  heads["num_attention_heads"] = width / head;
+  mmdit.likely["sample_size"] = kSampleSize;
+  mmdit.weights = names.view();
+  return mmdit;
+}
+
+}  // namespace diffused::pipelines

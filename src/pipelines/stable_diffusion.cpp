@@ -1,0 +1,94 @@
+// Follows diffusers 0.42.1, pipelines/stable_diffusion/pipeline_stable_diffusion.py.
+#include "pipelines/stable_diffusion.h"
+
+#include <fmt/format.h>
+
+#include "pipelines/latent_request.h"
+#include "pipelines/text_encoders.h"
+#include "pipelines/unet_family.h"
+
+namespace diffused::pipelines {
+namespace {
+
+// As the pipeline's constructor does, for configs of 2022.
+void amend_scheduler(boost::json::object& options) {
+  options["steps_offset"] = 1;
+  options["clip_sample"] = false;
+}
+
+constexpr FamilyDefaults kDefaults{.process = samplers::Process::diffusion,
+                                   .steps = 50,
+                                   .guidance_scale = 7.5,
+                                   .amend_scheduler = amend_scheduler};
+
+FamilyTraits traits_of(const ClipEncoder& clip) {
+  FamilyTraits traits;
+  traits.clip_skip_max = clip.clip_skip_max();
+  traits.image_strength = 0.8;
+  traits.inpaint_strength = 1.0;
+  return traits;
+}
+
+class StableDiffusion final : public UnetFamily {
+ public:
+  StableDiffusion(models::Unet2DCondition unet, ClipEncoder clip)
+      : UnetFamily(std::move(unet), traits_of(clip)), clip_(std::move(clip)) {}
+
+  Result<void> complete(GenerateRequest& request) const override {
+    request.negative_prompt = request.negative_prompt.value_or("");
+    TRY_VOID(chunks(request));
+    return check_guidance_rescale(request);
+  }
+
+  FamilyWork work(const GenerateRequest& resolved, LatentSize size) const override {
+    const int count = chunks(resolved).value(), tokens = clip_.length() * count;
+    return {.encode_flops = count * clip_.config().flops(clip_.length()),
+            .network_flops = unet().config().flops(size.height, size.width, tokens),
+            .tokens_key = tokens};
+  }
+
+  Result<PromptIds> tokenize(const GenerateRequest& resolved, PromptSide side) const override {
+    const bool positive = side == PromptSide::positive, weighted = is_weighted(resolved);
+    const std::string& prompt = positive ? resolved.prompt : *resolved.negative_prompt;
+    PromptIds prompts;
+    TRY(prompts.chunks, chunks(resolved));
+    TRY(auto text, clip_.tokenize(prompt, weighted, clip_.length(), prompts.chunks));
+    prompts.texts = {std::move(text)};
+    // clip_skip is for the positive prompt alone, as in Diffusers.
+    prompts.clip_skip = positive || weighted ? *resolved.clip_skip : 0;
+    prompts.common = !positive && prompt.empty() && !weighted;
+    return prompts;
+  }
+
+  PromptEmbedding encode(const PromptIds& prompt) const override {
+    const auto text = clip_.embed(prompt.texts[0], prompt.chunks, ClipState::last, prompt.clip_skip);
+    return {.context = unet().embed_context(text.tokens), .repeats = {}, .pooled = {}};
+  }
+
+ private:
+  Result<int> chunks(const GenerateRequest& request) const {
+    std::vector<ClipTextUse> texts = {{clip_, request.prompt}};
+    if (guidance(request)) texts.push_back({clip_, *request.negative_prompt});
+    return count_chunks(request, clip_.length(), texts);
+  }
+
+  ClipEncoder clip_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Pipeline>> load_stable_diffusion(const ModelFolder& folder,
+                                                        const LoadOptions& options) {
+  TRY(LatentLoader loader, LatentLoader::begin(folder, options, kDefaults));
+  TRY(const auto config, read_unet_config(loader));
+  if (config.text_time) {
+    return folder.refuse(ErrorCode::unsupported, "unet/config.json",
+                         "addition_embed_type is for StableDiffusionXLPipeline");
+  }
+  TRY(ClipEncoder clip, ClipEncoder::load(loader, "", "CLIPTextModel"));
+  TRY_VOID(check_text_width(loader, config, clip.config().hidden_size));
+  TRY(auto unet, load_unet(loader, config));
+  return loader.finish(std::make_unique<StableDiffusion>(std::move(unet), std::move(clip)));
+}
+
+}  // namespace diffused::pipelines

@@ -1,0 +1,149 @@
+#include "pipelines/text_encoders.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/tensor.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+
+#include "pipelines/latent_request.h"
+#include "tokenizers/weighted_prompt.h"
+
+namespace diffused::pipelines {
+namespace {
+
+constexpr int kClipLengthDefault = 77;
+constexpr int kChunksMax = 16;
+
+Result<void> check_ids(const std::vector<int>& ids, std::int64_t vocabulary, const std::string& tokenizer) {
+  const int largest = ids.empty() ? 0 : *std::ranges::max_element(ids);
+  if (largest < vocabulary) return {};
+  return fail(ErrorCode::data_loss, fmt::format("{} gives token id {}, but its text encoder has {} tokens",
+                                                tokenizer, largest, vocabulary));
+}
+
+at::Tensor id_tensor(std::span<const int> ids, at::Device device) {
+  return at::tensor(std::vector<std::int64_t>(ids.begin(), ids.end()), at::kLong)
+      .unsqueeze(0)
+      .to(device);  // [1, L]
+}
+
+// states: [1, L, D]. Each token's times its weight; then all times what gives them the mean they had before.
+at::Tensor emphasised(const at::Tensor& states, std::span<const float> weights) {
+  if (std::ranges::all_of(weights, [](float weight) { return weight == 1; })) return states;
+  const at::Tensor x = states.to(at::kFloat);
+  const at::Tensor factors = at::tensor(std::vector<float>(weights.begin(), weights.end()), at::kFloat)
+                                 .to(x.device())
+                                 .unsqueeze(-1);  // [L, 1]
+  const at::Tensor weighted = x * factors;
+  const at::Tensor ratio = x.mean() / weighted.mean();
+  // Weights of zero, say, leave no mean to go by.
+  return (at::isfinite(ratio).item<bool>() ? weighted * ratio : weighted).to(states.scalar_type());
+}
+
+}  // namespace
+
+Result<ClipEncoder> ClipEncoder::load(LatentLoader& loader, const std::string& number,
+                                      std::string_view class_name) {
+  const ModelFolder& folder = loader.folder();
+  const std::string component = "text_encoder" + number;
+  TRY_VOID(folder.require(component, "transformers", class_name));
+  TRY(models::ClipTextConfig config, folder.config<models::ClipTextConfig>(component));
+  config.with_projection = class_name == "CLIPTextModelWithProjection";
+  // A file may hold the projection without its class using it; with it, it counts as used.
+  TRY(auto network, loader.network<models::ClipText>(component, "model", config, {"text_projection."}));
+  ClipEncoder loaded(std::move(network), loader.device());
+  loaded.tokenizer_name_ = "tokenizer" + number;
+  TRY(loaded.tokenizer_, tokenizers::load_clip_tokenizer(folder.path() / loaded.tokenizer_name_));
+  loaded.length_ = loaded.tokenizer_->length_default().value_or(kClipLengthDefault);
+  if (loaded.length_ > config.max_position_embeddings) {
+    return folder.refuse(
+        ErrorCode::data_loss, loaded.tokenizer_name_ + "/tokenizer_config.json",
+        fmt::format("model_max_length {} is more than the text encoder's max_position_embeddings, {}",
+                    loaded.length_, config.max_position_embeddings));
+  }
+  return loaded;
+}
+
+Result<EncoderText> ClipEncoder::tokenize(std::string_view text, bool weighted, int length,
+                                          int chunks) const {
+  EncoderText made;
+  if (weighted) {
+    auto parts = tokenizers::weighted_chunks(*tokenizer_, text, length);
+    const auto empty = tokenizers::weighted_chunks(*tokenizer_, "", length).front();
+    parts.resize(static_cast<std::size_t>(chunks), empty);
+    for (const auto& part : parts) {
+      made.ids.insert(made.ids.end(), part.ids.begin(), part.ids.end());
+      made.weights.insert(made.weights.end(), part.weights.begin(), part.weights.end());
+    }
+  } else {
+    made.ids = tokenizer_->encode(text, length).ids;
+  }
+  TRY_VOID(check_ids(made.ids, config().vocab_size, tokenizer_name_));
+  return made;
+}
+
+int ClipEncoder::chunks(std::string_view text, int length) const {
+  return static_cast<int>(tokenizers::weighted_chunks(*tokenizer_, text, length).size());
+}
+
+ClipEmbedding ClipEncoder::embed(const EncoderText& text, int chunks, ClipState state, int clip_skip) const {
+  const std::size_t length = text.ids.size() / static_cast<std::size_t>(chunks);
+  ClipEmbedding embedding;
+  std::vector<at::Tensor> tokens;
+  for (std::size_t begin = 0; begin < text.ids.size(); begin += length) {
+    const models::ClipTextOutput out =
+        network_.forward(id_tensor(std::span(text.ids).subspan(begin, length), device_));
+    at::Tensor states = state == ClipState::penultimate ? out.penultimate(clip_skip)
+                        : clip_skip == 0                ? out.last_hidden_state
+                                                        : network_.normed(out.penultimate(clip_skip - 1));
+    if (!text.weights.empty()) states = emphasised(states, std::span(text.weights).subspan(begin, length));
+    tokens.push_back(states);
+    if (begin == 0) embedding.pooled = out.pooled;
+  }
+  embedding.tokens = tokens.size() == 1 ? tokens.front() : at::cat(tokens, 1);
+  return embedding;
+}
+
+Result<T5TextEncoder> T5TextEncoder::load(LatentLoader& loader, const std::string& number) {
+  const ModelFolder& folder = loader.folder();
+  const std::string component = "text_encoder" + number;
+  TRY_VOID(folder.require(component, "transformers", "T5EncoderModel"));
+  TRY(const auto config, folder.config<models::T5Config>(component));
+  TRY(auto network, loader.network<models::T5Encoder>(component, "model", config, {"decoder.", "lm_head."}));
+  T5TextEncoder loaded(std::move(network), loader.device());
+  loaded.tokenizer_name_ = "tokenizer" + number;
+  TRY(loaded.tokenizer_, tokenizers::load_t5_tokenizer(folder.path() / loaded.tokenizer_name_));
+  return loaded;
+}
+
+Result<EncoderText> T5TextEncoder::tokenize(std::string_view text, bool weighted, int length) const {
+  EncoderText made;
+  if (weighted) {
+    auto read = tokenizers::weighted_text(*tokenizer_, text, length);
+    made = {std::move(read.ids), std::move(read.weights)};
+  } else {
+    made.ids = tokenizer_->encode(text, length).ids;
+  }
+  TRY_VOID(check_ids(made.ids, config().vocab_size, tokenizer_name_));
+  return made;
+}
+
+at::Tensor T5TextEncoder::encode(const EncoderText& text) const {
+  const at::Tensor states = network_.forward(id_tensor(text.ids, device_));
+  return text.weights.empty() ? states : emphasised(states, text.weights);
+}
+
+Result<int> count_chunks(const GenerateRequest& request, int length, const std::vector<ClipTextUse>& texts) {
+  int most = 1;
+  if (!is_weighted(request)) return most;
+  for (const ClipTextUse& use : texts) most = std::max(most, use.encoder.chunks(use.text, length));
+  if (most <= kChunksMax) return most;
+  return wrong_field(fmt::format("the prompt needs {} chunks; at most {} are taken", most, kChunksMax),
+                     "prompt");
+}
+
+}  // namespace diffused::pipelines

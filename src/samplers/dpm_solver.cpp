@@ -1,0 +1,103 @@
+// Follows diffusers 0.42.1, schedulers/scheduling_dpmsolver_multistep.py and
+// scheduling_dpmsolver_singlestep.py, operation by operation.
+#include "samplers/dpm_solver.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/exp.h>
+#include <ATen/ops/log.h>
+#include <ATen/ops/sqrt.h>
+#include <ATen/ops/sum.h>
+#include <ATen/ops/tensor.h>
+
+namespace diffused::samplers {
+
+bool is_stochastic(DpmAlgorithm algorithm) {
+  return algorithm == DpmAlgorithm::sde_dpmsolver || algorithm == DpmAlgorithm::sde_dpmsolver_plus;
+}
+bool is_plus(DpmAlgorithm algorithm) {
+  return algorithm == DpmAlgorithm::dpmsolver_plus || algorithm == DpmAlgorithm::sde_dpmsolver_plus;
+}
+
+void read_dpm_algorithm(Options& options, DpmAlgorithm& algorithm, bool& heun) {
+  options.read("algorithm_type", algorithm,
+               {{"dpmsolver++", DpmAlgorithm::dpmsolver_plus},
+                {"dpmsolver", DpmAlgorithm::dpmsolver},
+                {"sde-dpmsolver++", DpmAlgorithm::sde_dpmsolver_plus},
+                {"sde-dpmsolver", DpmAlgorithm::sde_dpmsolver},
+                {"deis", DpmAlgorithm::dpmsolver_plus}});
+  // Those of other solvers count as midpoint, as in Diffusers.
+  options.read("solver_type", heun,
+               {{"midpoint", false}, {"heun", true}, {"logrho", false}, {"bh1", false}, {"bh2", false}});
+}
+
+void check_dpm_options(Options& options, const SolverConfig& solver, DpmAlgorithm algorithm) {
+  if (options.has("variance_type"))
+    options.refuse("variance_type", "absent: learned variances are not served");
+  if (!is_plus(algorithm) && solver.zero_final_sigma)
+    options.refuse("final_sigmas_type", "sigma_min for this algorithm_type");
+  if (!is_plus(algorithm) && solver.prediction == Prediction::flow_prediction)
+    options.refuse("prediction_type", "another one for this algorithm_type");
+}
+
+DpmWeights dpm_weights(DpmAlgorithm algorithm, bool heun, const SolverLevel& t, const SolverLevel& s,
+                       int order) {
+  const at::Tensor h = t.lambda - s.lambda;
+  const bool midpoint = !heun && order == 2;
+  DpmWeights w;
+  switch (algorithm) {
+    case DpmAlgorithm::dpmsolver_plus: {
+      const at::Tensor e = (-h).exp() - 1.0;
+      w.sample = t.sigma / s.sigma;
+      w.first = -(t.alpha * e);
+      w.second = midpoint ? 0.5 * w.first : t.alpha * (e / h + 1.0);
+      w.third = -(t.alpha * ((e + h) / h.pow(2) - 0.5));
+      break;
+    }
+    case DpmAlgorithm::dpmsolver: {
+      const at::Tensor e = h.exp() - 1.0;
+      w.sample = t.alpha / s.alpha;
+      w.first = -(t.sigma * e);
+      w.second = midpoint ? 0.5 * w.first : -(t.sigma * (e / h - 1.0));
+      w.third = -(t.sigma * ((e - h) / h.pow(2) - 0.5));
+      break;
+    }
+    case DpmAlgorithm::sde_dpmsolver_plus: {
+      const at::Tensor e = 1.0 - (-2.0 * h).exp();
+      w.sample = t.sigma / s.sigma * (-h).exp();
+      w.first = t.alpha * e;
+      w.second = midpoint ? 0.5 * w.first : t.alpha * (e / (-2.0 * h) + 1.0);
+      w.third = t.alpha * ((e - 2.0 * h) / (2.0 * h).pow(2) - 0.5);
+      w.noise = t.sigma * e.sqrt();
+      break;
+    }
+    case DpmAlgorithm::sde_dpmsolver: {
+      const at::Tensor e = h.exp() - 1.0;
+      w.sample = t.alpha / s.alpha;
+      w.first = -2.0 * (t.sigma * e);
+      w.second = midpoint ? -(t.sigma * e) : -2.0 * (t.sigma * (e / h - 1.0));
+      w.noise = t.sigma * ((2 * h).exp() - 1.0).sqrt();
+      break;
+    }
+  }
+  return w;
+}
+
+at::Tensor dpm_converted(const SolverConfig& solver, DpmAlgorithm algorithm, const Schedule& schedule,
+                         int index, const at::Tensor& model_output, const at::Tensor& latents) {
+  if (is_plus(algorithm)) return solver_clean(solver, schedule, index, model_output, latents);
+  const at::Tensor noise = solver_noise(solver, schedule, index, model_output, latents);
+  if (!solver.thresholding) return noise;
+  SolverConfig epsilon = solver;
+  epsilon.prediction = Prediction::epsilon;
+  const SolverLevel level = solver_level(solver, schedule, index);
+  return (latents - level.alpha * solver_clean(epsilon, schedule, index, noise, latents)) / level.sigma;
+}
+
+int timesteps_from(const TrainingNoise& noise, const std::optional<double>& least) {
+  if (!least) return noise.timesteps();
+  const at::Tensor alphas_cumprod = at::tensor(noise.alphas_cumprod(), at::kFloat);
+  const at::Tensor lambdas = alphas_cumprod.sqrt().log() - (1 - alphas_cumprod).sqrt().log();
+  return (lambdas >= static_cast<float>(*least)).sum().item<int>();
+}
+
+}  // namespace diffused::samplers

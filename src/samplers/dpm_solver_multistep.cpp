@@ -1,0 +1,128 @@
+// Follows diffusers 0.42.1, schedulers/scheduling_dpmsolver_multistep.py, operation by operation.
+#include "samplers/dpm_solver_multistep.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/randn.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace diffused::samplers {
+namespace {
+
+// Below this many steps the last ones are of lower order.
+constexpr int kFewSteps = 15;
+
+}  // namespace
+
+Result<DpmSolverMultistepConfig> DpmSolverMultistepConfig::parse(const boost::json::object& object) {
+  DpmSolverMultistepConfig config;
+  Options options(object);
+  read_solver(options, config.solver);
+  read_dpm_algorithm(options, config.algorithm, config.heun);
+  options.read("euler_at_final", config.euler_at_final);
+  options.read("use_lu_lambdas", config.use_lu_lambdas);
+  options.read("lambda_min_clipped", config.lambda_min_clipped);
+
+  const SolverConfig& solver = config.solver;
+  const int orders = config.algorithm == DpmAlgorithm::sde_dpmsolver ? 2 : 3;
+  if (solver.solver_order > orders) options.refuse("solver_order", orders == 2 ? "1 or 2" : "1 to 3");
+  check_dpm_options(options, solver, config.algorithm);
+  if (solver.use_flow_sigmas && (solver.spacing != SigmaSpacing::linear || config.use_lu_lambdas))
+    options.refuse("use_flow_sigmas", "the only choice of sigmas");
+  if (options.error()) return tl::unexpected<Error>(*options.error());
+  return config;
+}
+
+DpmSolverMultistep::DpmSolverMultistep(const DpmSolverMultistepConfig& config)
+    : config_(config),
+      noise_(config.solver.noise),
+      timesteps_(timesteps_from(noise_, config.lambda_min_clipped)) {}
+
+Result<Schedule> DpmSolverMultistep::schedule(const ScheduleRequest& request) const {
+  TRY_VOID(check_steps(request));
+  const SolverConfig& solver = config_.solver;
+  TRY(const double flow_shift, shift_of(request, solver.flow_shift, solver.dynamic.used));
+  const auto steps = static_cast<std::size_t>(request.steps);
+  const auto& table = noise_.sigmas();
+  std::vector<double> sigmas, timesteps;
+  if (solver.spacing != SigmaSpacing::linear || config_.use_lu_lambdas) {
+    const double first = solver.sigma_max.value_or(table.back()),
+                 last = solver.sigma_min.value_or(table.front());
+    if (solver.spacing != SigmaSpacing::linear) {
+      sigmas = spaced(solver.spacing, first, last, steps);
+    } else {
+      sigmas = linspace(0, 1, steps);
+      const double highest = noise_.log_sigmas().back(), lowest = noise_.log_sigmas().front();
+      for (double& sigma : sigmas) sigma = std::exp(highest + sigma * (lowest - highest));
+    }
+    const bool rounded = (solver.spacing == SigmaSpacing::karras || config_.use_lu_lambdas) &&
+                         solver.noise.beta_schedule != BetaSchedule::squaredcos_cap_v2;
+    for (const double sigma : sigmas) {
+      const double timestep = noise_.timestep_at(sigma);
+      timesteps.push_back(rounded ? std::nearbyint(timestep) : timestep);
+    }
+  } else if (solver.use_flow_sigmas) {
+    const double shift = solver.dynamic.used ? std::exp(solver.dynamic.mu(request.image_tokens)) : flow_shift;
+    sigmas = solver_flow_sigmas(solver, shift, request.steps);
+    for (const double sigma : sigmas) timesteps.push_back(sigma * solver.noise.num_train_timesteps);
+  } else {
+    timesteps = solver_timesteps(solver, timesteps_, request.steps);
+    for (const double timestep : timesteps) sigmas.push_back(noise_.sigma_at(timestep));
+  }
+  return solver_schedule(sigmas, timesteps, solver.zero_final_sigma ? 0 : table.front());
+}
+
+int DpmSolverMultistep::order_at(const Schedule& schedule, int index, const History& history) const {
+  const SolverConfig& solver = config_.solver;
+  const bool few = solver.lower_order_final && schedule.calls() < kFewSteps;
+  const int left = schedule.calls() - index;
+  int order = std::min(solver.solver_order, static_cast<int>(history.size()) + 1);
+  if (left == 1 && (config_.euler_at_final || few || solver.zero_final_sigma)) order = 1;
+  if (left == 2 && few) order = std::min(order, 2);
+  return order;
+}
+
+Stepped DpmSolverMultistep::step(const Schedule& schedule, int index, const at::Tensor& model_output,
+                                 const at::Tensor& latents, const History& history,
+                                 at::Generator& generator) const {
+  const at::Tensor m0 =
+      dpm_converted(config_.solver, config_.algorithm, schedule, index, model_output, latents);
+  const int order = order_at(schedule, index, history);
+  const auto level = [&](int place) { return solver_level(config_.solver, schedule, place); };
+  const SolverLevel t = level(index + 1), s0 = level(index);
+  const DpmWeights w = dpm_weights(config_.algorithm, config_.heun, t, s0, order);
+  at::Tensor next = w.sample * latents.to(at::kFloat) + w.first * m0;
+  if (order >= 2) {
+    const SolverLevel s1 = level(index - 1);
+    const at::Tensor h = t.lambda - s0.lambda, r0 = (s0.lambda - s1.lambda) / h;
+    const at::Tensor d1_0 = (1.0 / r0) * (m0 - history[0]);
+    if (order == 2) {
+      next = next + w.second * d1_0;
+    } else {
+      const at::Tensor r1 = (s1.lambda - level(index - 2).lambda) / h;
+      const at::Tensor d1_1 = (1.0 / r1) * (history[0] - history[1]);
+      next = next + w.second * (d1_0 + (r0 / (r0 + r1)) * (d1_0 - d1_1)) +
+             w.third * ((1.0 / (r0 + r1)) * (d1_0 - d1_1));
+    }
+  }
+  if (is_stochastic(config_.algorithm))
+    next = next + w.noise * at::randn(m0.sizes(), generator, at::kFloat).to(m0.device());
+  History kept = {m0};
+  kept.insert(kept.end(), history.begin(), history.end());
+  kept.resize(std::min(kept.size(), static_cast<std::size_t>(config_.solver.solver_order - 1)));
+  return {next.to(m0.dtype()), std::move(kept)};
+}
+
+at::Tensor DpmSolverMultistep::clean_estimate(const Schedule& schedule, int index,
+                                              const at::Tensor& model_output,
+                                              const at::Tensor& latents) const {
+  return solver_clean(config_.solver, schedule, index, model_output, latents.to(at::kFloat));
+}
+
+at::Tensor DpmSolverMultistep::add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
+                                         const at::Tensor& noise) const {
+  return solver_add_noise(config_.solver, schedule, index, x0, noise);
+}
+
+}  // namespace diffused::samplers

@@ -1,0 +1,25 @@
+#include "samplers/guidance.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/std.h>
+
+#include <numeric>
+#include <vector>
+
+namespace diffused::samplers {
+
+at::Tensor guide(const at::Tensor& unconditional, const at::Tensor& conditional, double scale) {
+  return unconditional + scale * (conditional - unconditional);
+}
+
+at::Tensor rescaled(const at::Tensor& guided, const at::Tensor& conditional, double rescale) {
+  if (rescale <= 0) return guided;
+  std::vector<std::int64_t> dims(static_cast<std::size_t>(guided.dim() - 1));
+  std::iota(dims.begin(), dims.end(), 1);
+  const auto deviation = [&](const at::Tensor& x) {
+    return at::std(x, dims, /*unbiased=*/true, /*keepdim=*/true);
+  };
+  return rescale * (guided * (deviation(conditional) / deviation(guided))) + (1 - rescale) * guided;
+}
+
+}  // namespace diffused::samplers

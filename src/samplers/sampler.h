@@ -1,0 +1,90 @@
+// START HERE for the room `samplers`: noise schedules and update rules, which Diffusers calls schedulers. A
+// sampler has no state: where a picture stands is an index into its schedule, and what a method remembers
+// from step to step is a value; both belong to the picture's row.
+#pragma once
+
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace diffused::samplers {
+
+// The noise levels of one picture's run, from noise to picture. The network is called once for each
+// timestep. Methods that call it twice for a step list both calls.
+struct Schedule {
+  std::vector<float> sigmas{};     // calls + 1: call i goes from sigmas[i] to sigmas[i + 1]
+  std::vector<float> timesteps{};  // calls: what the network is told at call i
+  int calls_per_step = 1;
+  int begin = 0;  // the first call that is made; image-to-image leaves out those before it
+
+  int calls() const { return static_cast<int>(timesteps.size()); }
+};
+
+struct ScheduleRequest {
+  int steps = 0;               // 1 or more; the number of custom sigmas when there are any
+  int image_tokens = 0;        // latent pixels / patch², for schedules that depend on the picture's size
+  std::vector<double> sigmas;  // custom noise levels, before any shift; empty: the sampler's own spacing
+  // Of a flow's noise levels, > 0, in place of the config's own; diffusions have none to replace.
+  std::optional<double> shift = {};
+};
+
+// For methods that know of no custom sigmas. Errors: invalid_argument (no steps), unsupported (custom
+// sigmas).
+Result<void> check_steps(const ScheduleRequest& request);
+
+// The shift of a flow: the request's, or else the config's own. Error: unsupported (field "flow_shift"), when
+// the request has one but the picture's size decides (`dynamic`).
+Result<double> shift_of(const ScheduleRequest& request, double own, bool dynamic);
+
+// The schedule, when all its numbers are finite. Error: invalid_argument.
+Result<Schedule> finite(Schedule schedule);
+
+// What a method remembers of a picture's earlier calls: whose, in which order and how many is the method's
+// affair. Empty before the first call. The tensors are never changed, so copies may share them.
+using History = std::vector<at::Tensor>;
+
+struct Stepped {
+  at::Tensor latents;
+  History history;
+};
+
+// Immutable; any thread. `index` is a call's place in the schedule: schedule.begin to calls() - 1.
+class Sampler {
+ public:
+  virtual ~Sampler() = default;
+
+  // Whether a request may name its own sigmas.
+  virtual bool takes_sigmas() const { return false; }
+
+  // Error: invalid_argument, when no schedule of this many steps exists; unsupported, for sigmas that are not
+  // taken.
+  virtual Result<Schedule> schedule(const ScheduleRequest& request) const = 0;
+
+  // What unit noise is multiplied with to begin a run from noise alone.
+  virtual float first_noise(const Schedule&) const { return 1; }
+
+  // What the network is given of the latents at call `index`: same shape and dtype.
+  virtual at::Tensor network_input(const Schedule&, int, const at::Tensor& latents) const { return latents; }
+
+  // The latents for call index + 1, from those of call `index` and the network's output for them: same shape,
+  // any floating dtype; the result has the output's dtype. `history` is what the call before returned. Draws
+  // from `generator` only if the method is stochastic.
+  virtual Stepped step(const Schedule& schedule, int index, const at::Tensor& model_output,
+                       const at::Tensor& latents, const History& history, at::Generator& generator) const = 0;
+
+  // What the latents would be without their noise, by the network's output: [shape of latents], float32.
+  virtual at::Tensor clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
+                                    const at::Tensor& latents) const = 0;
+
+  // Clean latents brought to the noise level of call `index`: where image-to-image starts. Shapes and dtype
+  // as x0's.
+  virtual at::Tensor add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
+                               const at::Tensor& noise) const = 0;
+};
+
+}  // namespace diffused::samplers

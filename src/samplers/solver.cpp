@@ -1,0 +1,146 @@
+// Follows diffusers 0.42.1, schedulers/scheduling_dpmsolver_multistep.py and scheduling_unipc_multistep.py.
+#include "samplers/solver.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/log.h>
+#include <ATen/ops/pow.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "samplers/threshold.h"
+
+namespace diffused::samplers {
+namespace {
+
+struct AlphaSigma {
+  at::Tensor alpha, sigma;
+};
+
+AlphaSigma alpha_sigma(const SolverConfig& config, const at::Tensor& sigma) {
+  if (config.use_flow_sigmas) return {1 - sigma, sigma};
+  const at::Tensor alpha = 1 / (sigma.pow(2) + 1).pow(0.5);
+  return {alpha, sigma * alpha};
+}
+
+at::Tensor sigma_tensor(const Schedule& schedule, int index) {
+  return scalar(schedule.sigmas[static_cast<std::size_t>(index)]);
+}
+
+}  // namespace
+
+void read_solver(Options& options, SolverConfig& config) {
+  read_training_noise(options, config.noise);
+  options.read("solver_order", config.solver_order);
+  options.read("prediction_type", config.prediction,
+               {{"epsilon", Prediction::epsilon},
+                {"sample", Prediction::sample},
+                {"v_prediction", Prediction::v_prediction},
+                {"flow_prediction", Prediction::flow_prediction}});
+  options.read("thresholding", config.thresholding);
+  options.read("dynamic_thresholding_ratio", config.dynamic_thresholding_ratio);
+  options.read("sample_max_value", config.sample_max_value);
+  options.read("lower_order_final", config.lower_order_final);
+  config.spacing = read_spacing(options);
+  options.read("sigma_min", config.sigma_min);
+  options.read("sigma_max", config.sigma_max);
+  options.read("use_flow_sigmas", config.use_flow_sigmas);
+  options.read("flow_shift", config.flow_shift);
+  options.read("final_sigmas_type", config.zero_final_sigma, {{"zero", true}, {"sigma_min", false}});
+  read_timestep_spacing(options, config.timestep_spacing, config.steps_offset);
+  // The class has no option of this name; Diffusers' pipelines then take another default than the flow
+  // scheduler's own.
+  config.dynamic.max_shift = 1.16;
+  read_dynamic_shift(options, config.dynamic);
+  if (config.flow_shift <= 0) options.refuse("flow_shift", "positive");
+  const double ratio = config.dynamic_thresholding_ratio;
+  if (ratio < 0 || ratio > 1) options.refuse("dynamic_thresholding_ratio", "0 to 1");
+}
+
+SolverLevel solver_level(const SolverConfig& config, const Schedule& schedule, int index) {
+  const auto [alpha, sigma] = alpha_sigma(config, sigma_tensor(schedule, index));
+  return {alpha, sigma, alpha.log() - sigma.log()};
+}
+
+at::Tensor solver_clean(const SolverConfig& config, const Schedule& schedule, int index,
+                        const at::Tensor& model_output, const at::Tensor& latents) {
+  const at::Tensor level = sigma_tensor(schedule, index);
+  const auto [alpha, sigma] = alpha_sigma(config, level);
+  at::Tensor clean;
+  switch (config.prediction) {
+    case Prediction::epsilon:
+      clean = (latents - sigma * model_output) / alpha;
+      break;
+    case Prediction::sample:
+      clean = model_output;
+      break;
+    case Prediction::v_prediction:
+      clean = alpha * latents - sigma * model_output;
+      break;
+    case Prediction::flow_prediction:
+      clean = latents - level * model_output;
+      break;
+  }
+  return config.thresholding ? threshold(clean, config.dynamic_thresholding_ratio, config.sample_max_value)
+                             : clean;
+}
+
+at::Tensor solver_noise(const SolverConfig& config, const Schedule& schedule, int index,
+                        const at::Tensor& model_output, const at::Tensor& latents) {
+  const auto [alpha, sigma] = alpha_sigma(config, sigma_tensor(schedule, index));
+  switch (config.prediction) {
+    case Prediction::sample:
+      return (latents - alpha * model_output) / sigma;
+    case Prediction::v_prediction:
+      return alpha * model_output + sigma * latents;
+    case Prediction::epsilon:
+    case Prediction::flow_prediction:
+      break;
+  }
+  return model_output;
+}
+
+at::Tensor solver_add_noise(const SolverConfig& config, const Schedule& schedule, int index,
+                            const at::Tensor& x0, const at::Tensor& noise) {
+  const auto [alpha, sigma] = alpha_sigma(config, sigma_tensor(schedule, index).to(x0.options()));
+  return alpha * x0 + sigma * noise;
+}
+
+std::vector<double> solver_timesteps(const SolverConfig& config, int last, int steps) {
+  const auto count = static_cast<std::size_t>(steps);
+  std::vector<double> timesteps;
+  switch (config.timestep_spacing) {
+    case TimestepSpacing::linspace:
+      timesteps = linspace(0, last - 1, count + 1);
+      for (double& timestep : timesteps) timestep = std::nearbyint(timestep);
+      break;
+    case TimestepSpacing::leading:
+      for (int i = 0; i <= steps; ++i) timesteps.push_back(i * (last / (steps + 1)) + config.steps_offset);
+      break;
+    case TimestepSpacing::trailing:
+      return trailing_timesteps(last, config.noise.num_train_timesteps, steps);
+  }
+  std::ranges::reverse(timesteps);
+  timesteps.pop_back();
+  return timesteps;
+}
+
+std::vector<double> solver_flow_sigmas(const SolverConfig& config, double shift, int steps) {
+  std::vector<double> sigmas =
+      linspace(1, 1.0 / config.noise.num_train_timesteps, static_cast<std::size_t>(steps) + 1);
+  for (double& sigma : sigmas) sigma = static_shift(1.0 - sigma, shift);
+  std::ranges::reverse(sigmas);
+  sigmas.pop_back();
+  return sigmas;
+}
+
+Result<Schedule> solver_schedule(const std::vector<double>& sigmas, const std::vector<double>& timesteps,
+                                 double final_sigma) {
+  Schedule schedule{.sigmas = {sigmas.begin(), sigmas.end()}};
+  schedule.sigmas.push_back(static_cast<float>(final_sigma));
+  for (const double timestep : timesteps)
+    schedule.timesteps.push_back(static_cast<float>(std::trunc(timestep)));
+  return finite(std::move(schedule));
+}
+
+}  // namespace diffused::samplers

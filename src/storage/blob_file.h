@@ -1,0 +1,77 @@
+// A blob as a file whose name says all there is to know about it: ID.EXPIRES.SHA256.EXTENSION. It is written
+// under another name, synced and renamed, so that a name that can be read always stands for a whole file; the
+// hash tells later damage. Objects of a bucket are named alike.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "storage/blob_store.h"
+
+namespace diffused::storage {
+
+// Closes a file descriptor.
+class Descriptor {
+ public:
+  explicit Descriptor(int number) : number_(number) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor();
+  int get() const { return number_; }
+  bool open() const { return number_ >= 0; }
+
+ private:
+  int number_;
+};
+
+// What a file's name says, and its size.
+struct BlobFile {
+  std::string name;
+  std::string id;
+  std::int64_t expires = 0;
+  std::string sha256;  // 64 hexadecimal digits
+  std::string content_type;
+  std::uint64_t size = 0;
+};
+
+// What the name says, if it is one of ours; the size is that of the regular file in `folder`, if there is
+// one.
+std::optional<BlobFile> parse_blob_name(const std::string& name);
+std::optional<BlobFile> find_blob_file(int folder, const std::string& name);
+// Whether the name is that of a file which was never finished.
+bool is_unfinished(const std::string& name);
+
+// The file that the blob is to become. Error: invalid_argument (no valid id, a content type that is not
+// kept).
+Result<BlobFile> describe_blob(std::string_view id, const Blob& blob);
+
+// Writes or reads the whole file in `folder` (a descriptor). Errors: unavailable "storage_full", internal;
+// reading also not_found and data_loss.
+Result<void> write_blob_file(int folder, const BlobFile& file, const std::string& bytes);
+Result<Blob> read_blob_file(int folder, const BlobFile& file);
+void unlink_blob_file(int folder, const BlobFile& file);
+
+// Whether some number of bytes is free on the disk. Any thread.
+class FreeSpace {
+ public:
+  // Looks at once; nothing is asked of a `bytes_min` of 0.
+  FreeSpace(int folder, std::uint64_t bytes_min);
+  // As of the last look. Error: unavailable "storage_full".
+  Result<void> check() const;
+  // Looks, and says so.
+  Result<void> look();
+
+ private:
+  const int folder_;
+  const std::uint64_t bytes_min_;
+  std::atomic<bool> enough_ = true;
+};
+
+// Logs that a blob is damaged; the error data_loss.
+tl::unexpected<Error> damaged(const BlobFile& file);
+// Logs errno and gives what a client may see of it.
+tl::unexpected<Error> storage_failure(std::string_view doing);
+
+}  // namespace diffused::storage

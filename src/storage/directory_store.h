@@ -1,0 +1,61 @@
+// Blobs as files of one folder (blob_file.h) that one server has to itself; a person may look into it, and a
+// restart finds it again.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "base/clock.h"
+#include "storage/blob_file.h"
+#include "storage/blob_store.h"
+#include "storage/ledger.h"
+
+namespace diffused::storage {
+
+struct DirectoryLimits {
+  std::uint64_t bytes_max = 0;  // of all blobs together
+  WhenFull when_full = WhenFull::evict;
+  std::uint64_t free_bytes_min = 0;  // below so much free space nothing more is kept ("storage_full")
+};
+
+class DirectoryStore final : public BlobStore {
+ public:
+  // Opens `folder`, making it if need be, and holds at most limits.bytes_max bytes of files there. Expired
+  // files and those of an interrupted put are removed; files of other names are left alone. `clock` must
+  // outlive the store. Errors: unavailable (another process has the folder open), invalid_argument (it cannot
+  // be made or read).
+  static Result<std::unique_ptr<DirectoryStore>> open(const std::filesystem::path& folder,
+                                                      DirectoryLimits limits, const Clock& clock);
+  DirectoryStore(const DirectoryStore&) = delete;
+  DirectoryStore& operator=(const DirectoryStore&) = delete;
+  ~DirectoryStore() override;
+
+  Result<void> put(std::string_view id, Blob blob) override;
+  Result<void> check_room() const override { return free_space_.check(); }
+  Result<Blob> get(std::string_view id) override;
+  Result<void> remove(std::string_view id) override;
+  std::size_t sweep() override;
+  std::uint64_t bytes() const override;
+
+ private:
+  DirectoryStore(int folder, DirectoryLimits limits, const Clock& clock)
+      : folder_(folder),
+        limits_(limits),
+        clock_(clock),
+        free_space_(folder, limits.free_bytes_min),
+        ledger_(limits.bytes_max) {}
+
+  void adopt(const std::filesystem::path& folder);
+  void unlink(const std::vector<BlobFile>& files);
+
+  const int folder_;  // its descriptor; holds the lock
+  const DirectoryLimits limits_;
+  const Clock& clock_;
+  FreeSpace free_space_;
+  mutable std::mutex mutex_;  // guards ledger_; never held while a file is read or written
+  Ledger<BlobFile> ledger_;
+};
+
+}  // namespace diffused::storage

@@ -1,0 +1,39 @@
+#include "storage/memory_store.h"
+
+namespace diffused::storage {
+
+Result<void> MemoryStore::put(std::string_view id, Blob blob) {
+  if (!is_valid_id(id)) return fail(ErrorCode::invalid_argument, "that is not an id", "id");
+  const std::lock_guard lock(mutex_);
+  const std::uint64_t size = blob.bytes->size();
+  if (size > ledger_.bytes_max())
+    return fail(ErrorCode::payload_too_large, "the blob is larger than the store");
+  const std::int64_t expires = blob.expires;
+  ledger_.add(id, size, expires, std::move(blob));
+  return {};
+}
+
+Result<Blob> MemoryStore::get(std::string_view id) {
+  const std::lock_guard lock(mutex_);
+  const Blob* blob = ledger_.find(id, clock_.unix_seconds());
+  if (blob == nullptr) return fail(ErrorCode::not_found, "there is nothing of that id, or it has expired");
+  return *blob;
+}
+
+Result<void> MemoryStore::remove(std::string_view id) {
+  const std::lock_guard lock(mutex_);
+  ledger_.take(id);
+  return {};
+}
+
+std::size_t MemoryStore::sweep() {
+  const std::lock_guard lock(mutex_);
+  return ledger_.take_expired(clock_.unix_seconds()).size();
+}
+
+std::uint64_t MemoryStore::bytes() const {
+  const std::lock_guard lock(mutex_);
+  return ledger_.bytes();
+}
+
+}  // namespace diffused::storage

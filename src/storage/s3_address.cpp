@@ -1,0 +1,105 @@
+#include "storage/s3_address.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string_view>
+
+#include "web/client.h"
+
+namespace diffused::storage {
+namespace {
+
+constexpr std::string_view kScheme = "s3://";
+
+bool all_of(std::string_view text, bool (*good)(char)) { return std::all_of(text.begin(), text.end(), good); }
+
+bool is_small(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
+
+bool is_bucket(std::string_view name) {
+  return name.size() >= 3 && name.size() <= 63 && is_small(name.front()) && is_small(name.back()) &&
+         name.find("..") == name.npos &&
+         all_of(name, [](char c) { return is_small(c) || c == '-' || c == '.'; });
+}
+
+// Names of folders, of characters that mean the same in a URL and in XML.
+bool is_prefix(std::string_view prefix) {
+  const bool plain = all_of(prefix, [](char c) {
+    return is_small(c) || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.' || c == '/';
+  });
+  const std::string between = fmt::format("/{}/", prefix);
+  return plain && prefix.size() <= 512 &&
+         (prefix.empty() || (between.find("//") == between.npos && between.find("/./") == between.npos &&
+                             between.find("/../") == between.npos));
+}
+
+// "https://host:port" → "host:port", the port only where it is not the scheme's own.
+std::string host_of(const std::string& endpoint) {
+  std::string origin = web::origin(endpoint);
+  const bool tls = origin.starts_with("https://");
+  origin.erase(0, tls ? 8 : 7);
+  const std::string usual = tls ? ":443" : ":80";
+  if (origin.ends_with(usual)) origin.resize(origin.size() - usual.size());
+  return origin;
+}
+
+tl::unexpected<Error> wrong(std::string message) {
+  return fail(ErrorCode::invalid_argument, std::move(message), "--blobs");
+}
+
+Result<S3Keys> read_keys(const Variables& variables) {
+  S3Keys keys{variables("AWS_ACCESS_KEY_ID").value_or(""), variables("AWS_SECRET_ACCESS_KEY").value_or(""),
+              variables("AWS_SESSION_TOKEN").value_or("")};
+  if (keys.id.empty() || keys.secret.empty())
+    return wrong("--blobs s3://…: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+  // They become a header's value.
+  for (const auto& [name, value] : {std::pair{"AWS_ACCESS_KEY_ID", &keys.id},
+                                    {"AWS_SECRET_ACCESS_KEY", &keys.secret},
+                                    {"AWS_SESSION_TOKEN", &keys.token}})
+    if (!all_of(*value, [](char c) { return c > 0x20 && c < 0x7f; }))
+      return wrong(fmt::format("{} holds characters that no key has", name));
+  return keys;
+}
+
+}  // namespace
+
+std::string S3Address::path(const std::string& name) const {
+  const std::string root = bucket_in_host ? "/" : fmt::format("/{}/", bucket);
+  if (name.empty()) return bucket_in_host ? root : root.substr(0, root.size() - 1);
+  return root + prefix + name;
+}
+
+bool is_s3_url(const std::string& text) { return text.starts_with(kScheme); }
+
+Result<S3Address> read_s3_address(const std::string& url, std::string endpoint, const Variables& variables) {
+  S3Address address;
+  const std::string_view rest = std::string_view(url).substr(kScheme.size());
+  const std::size_t slash = std::min(rest.find('/'), rest.size());
+  address.bucket = rest.substr(0, slash);
+  address.prefix = rest.substr(std::min(slash + 1, rest.size()));
+  while (address.prefix.ends_with('/')) address.prefix.pop_back();
+  if (!is_bucket(address.bucket) || !is_prefix(address.prefix))
+    return wrong(fmt::format("--blobs {}: must be like s3://bucket/prefix", url));
+  if (!address.prefix.empty()) address.prefix += '/';
+  address.region = variables("AWS_REGION").value_or(variables("AWS_DEFAULT_REGION").value_or("us-east-1"));
+  if (!all_of(address.region, [](char c) { return is_small(c) || c == '-'; }))
+    return wrong(fmt::format("AWS_REGION is '{}', which is no region", address.region));
+  if (endpoint.empty()) endpoint = variables("AWS_ENDPOINT_URL").value_or("");
+  if (endpoint.empty()) {
+    // A certificate for *.s3.… does not hold for a name with dots.
+    address.bucket_in_host = address.bucket.find('.') == std::string::npos;
+    endpoint = fmt::format("https://{}s3.{}.amazonaws.com",
+                           address.bucket_in_host ? address.bucket + "." : "", address.region);
+  }
+  while (endpoint.ends_with('/')) endpoint.pop_back();
+  address.host = host_of(endpoint);
+  const std::size_t host_at = endpoint.find("://");
+  if (address.host.empty() || host_at == std::string::npos ||
+      endpoint.find_first_of("/?#@", host_at + 3) != std::string::npos)
+    return wrong(fmt::format("--blobs-endpoint {}: must be like https://host:port", endpoint));
+  address.endpoint = endpoint;
+  TRY(address.keys, read_keys(variables));
+  return address;
+}
+
+}  // namespace diffused::storage

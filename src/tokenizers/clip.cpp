@@ -1,0 +1,190 @@
+// The CLIP tokenizer: NFC, white space, lower case, words, byte-pair encoding. Rules: CLIPTokenizer of
+// transformers 5.23 (models/clip/tokenization_clip.py), which builds the same pipeline whichever kind of file
+// the folder holds.
+#include <fmt/format.h>
+
+#include <array>
+#include <limits>
+#include <sstream>
+
+#include "tokenizers/byte_pair.h"
+#include "tokenizers/folder.h"
+#include "tokenizers/framed_tokenizer.h"
+#include "tokenizers/special_tokens.h"
+#include "tokenizers/unicode.h"
+
+namespace diffused::tokenizers {
+namespace {
+
+constexpr int kClipLength = 77;
+constexpr std::array<std::string_view, 7> kContractions = {"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"};
+constexpr std::array<std::string_view, 2> kLiterals = {"<|startoftext|>", "<|endoftext|>"};
+
+// The length of the word that `text` begins with: a contraction, letters, one number, or other symbols; 0 at
+// a space.
+std::size_t word_length(std::string_view text) {
+  for (const std::string_view contraction : kContractions) {
+    if (text.starts_with(contraction)) return contraction.size();
+  }
+  std::size_t end = 0;
+  const char32_t first = next_code_point(text, end);
+  if (is_space(first)) return 0;
+  if (is_number(first)) return end;
+  const bool letters = is_letter(first);
+  for (std::size_t next = end; next < text.size(); end = next) {
+    const char32_t code_point = next_code_point(text, next);
+    if (is_letter(code_point) != letters) break;
+    if (!letters && (is_space(code_point) || is_number(code_point))) break;
+  }
+  return end;
+}
+
+// The length of the literal of a special token that `text` begins with, or 0. One that was not cut out as a
+// token (in upper case, say) is three words, "<|", its name and "|>", whatever follows.
+std::size_t literal_length(std::string_view text) {
+  for (const std::string_view literal : kLiterals) {
+    if (text.starts_with(literal)) return literal.size();
+  }
+  return 0;
+}
+
+class ClipText final : public TextModel {
+ public:
+  explicit ClipText(BytePair byte_pair) : byte_pair_(std::move(byte_pair)) {}
+
+  std::string normalise(std::string_view text) const override {
+    const std::string composed = composer_.compose(std::string(text));
+    std::string normalised;
+    normalised.reserve(composed.size());
+    bool after_space = false;
+    for (std::size_t position = 0; position < composed.size();) {
+      const char32_t code_point = next_code_point(composed, position);
+      const bool space = is_space(code_point);
+      if (!space) append_lower_case(normalised, code_point);
+      if (space && !after_space) normalised += ' ';
+      after_space = space;
+    }
+    return normalised;
+  }
+
+  void append_ids(std::string_view rest, std::vector<int>& ids) const override {
+    const auto take_word = [&](std::size_t length) {
+      byte_pair_.append_ids(rest.substr(0, length), ids);
+      rest.remove_prefix(length);
+    };
+    while (!rest.empty()) {
+      if (const std::size_t literal = literal_length(rest); literal > 0) {
+        take_word(2);
+        take_word(literal - 4);
+        take_word(2);
+      } else if (const std::size_t length = word_length(rest); length > 0) {
+        take_word(length);
+      } else {
+        rest.remove_prefix(1);  // a space; normalised text has no others
+      }
+    }
+  }
+
+ private:
+  BytePair byte_pair_;
+  Composer composer_;
+};
+
+struct BytePairData {
+  Vocabulary vocabulary = {};
+  std::vector<BytePair::Merge> merges = {};
+  std::filesystem::path merges_file;
+};
+
+Result<Vocabulary> read_vocabulary(const json::object& object, const std::filesystem::path& file) {
+  Vocabulary vocabulary;
+  vocabulary.reserve(object.size());
+  for (const auto& [token, id] : object) {
+    if (!id.is_int64() || id.get_int64() < 0 || id.get_int64() > std::numeric_limits<int>::max()) {
+      return bad_file(ErrorCode::data_loss, file,
+                      fmt::format("the id of \"{}\" must be a whole number", std::string_view(token)));
+    }
+    vocabulary.emplace(token, static_cast<int>(id.get_int64()));
+  }
+  return vocabulary;
+}
+
+// "left right"; nothing when it is not of that form.
+std::optional<BytePair::Merge> split_merge(std::string_view text) {
+  const std::size_t space = text.find(' ');
+  if (space == std::string_view::npos || text.rfind(' ') != space) return std::nullopt;
+  return BytePair::Merge(text.substr(0, space), text.substr(space + 1));
+}
+
+std::optional<BytePair::Merge> read_merge(const json::value& value) {
+  if (value.is_string()) return split_merge(value.get_string());
+  const json::array* pair = value.if_array();
+  const bool two_strings = pair && pair->size() == 2 && pair->front().is_string() && pair->back().is_string();
+  if (!two_strings) return std::nullopt;
+  return BytePair::Merge(pair->front().get_string(), pair->back().get_string());
+}
+
+Result<BytePairData> read_tokenizer_json(const Folder& folder) {
+  const std::filesystem::path file = tokenizer_file(folder);
+  BytePairData data{.merges_file = file};
+  TRY(const json::object* model, model_member(folder, "BPE"));
+  TRY(const json::object* vocabulary, object_member(*model, "vocab", file));
+  TRY(data.vocabulary, read_vocabulary(*vocabulary, file));
+  TRY(const json::array* merges, array_member(*model, "merges", file));
+  for (const json::value& value : *merges) {
+    auto merge = read_merge(value);
+    if (!merge) return bad_file(ErrorCode::data_loss, file, "a merge must be \"a b\" or [\"a\", \"b\"]");
+    data.merges.push_back(std::move(*merge));
+  }
+  return data;
+}
+
+Result<BytePairData> read_classic_files(const Folder& folder) {
+  const std::filesystem::path vocabulary_file = folder.path / "vocab.json";
+  BytePairData data{.merges_file = folder.path / "merges.txt"};
+  std::error_code error;
+  if (!std::filesystem::exists(vocabulary_file, error)) {
+    return bad_file(ErrorCode::not_found, folder.path,
+                    "holds neither tokenizer.json nor vocab.json and merges.txt");
+  }
+  TRY(const json::object vocabulary, read_json(vocabulary_file));
+  TRY(data.vocabulary, read_vocabulary(vocabulary, vocabulary_file));
+  TRY(const std::string merges, read_file(data.merges_file));
+  std::istringstream lines(merges);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("#version")) continue;
+    if (line.ends_with('\r')) line.pop_back();
+    auto merge = split_merge(line);
+    if (!merge) {
+      return bad_file(ErrorCode::data_loss, data.merges_file, fmt::format("\"{}\" is not a merge", line));
+    }
+    data.merges.push_back(std::move(*merge));
+  }
+  return data;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Tokenizer>> load_clip_tokenizer(const std::filesystem::path& path) {
+  TRY(const Folder folder, read_folder(path));
+  TRY(const BytePairData data, folder.tokenizer ? read_tokenizer_json(folder) : read_classic_files(folder));
+  const TokenRoles defaults{.begin = "<|startoftext|>",
+                            .end = "<|endoftext|>",
+                            .unknown = "<|endoftext|>",
+                            .padding = "<|endoftext|>"};
+  TRY(const std::vector<AddedToken> additional, read_additional_tokens(folder));
+  TRY(SpecialTokens special, read_special_tokens(folder, defaults, additional));
+  const auto ids = assign_ids(special.added, data.vocabulary, data.vocabulary.size());
+  TRY(const std::optional<int> length, length_default(folder));
+
+  const int unknown_id = ids.at(special.roles.unknown);
+  TRY(BytePair byte_pair,
+      in_file(data.merges_file, BytePair::create(data.vocabulary, data.merges, unknown_id)));
+  return make_framed_tokenizer(std::make_unique<ClipText>(std::move(byte_pair)), special.added,
+                               Frame{.begin_id = ids.at(special.roles.begin),
+                                     .end_id = ids.at(special.roles.end),
+                                     .padding_id = ids.at(special.roles.padding),
+                                     .length_default = length.value_or(kClipLength)});
+}
+
+}  // namespace diffused::tokenizers

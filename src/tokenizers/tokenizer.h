@@ -1,0 +1,60 @@
+// START HERE for the room `tokenizers`: a prompt's text becomes the token ids that a text encoder reads,
+// those of `transformers` 5.23 for the same folder (except around characters newer than Unicode 15.0, which
+// ICU 72 lacks). Not here: embeddings. Weights of words and
+// prompts in chunks, where asked for: weighted_prompt.h.
+//
+// How a text travels (the files in that order): unicode.h makes it valid UTF-8, added_tokens.h cuts out
+// special tokens, clip.cpp or t5.cpp normalises and splits what is left, byte_pair.h or unigram.h turns each
+// word into ids, framed_tokenizer.h adds begin, end and padding. folder.h, special_tokens.h read the files.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace diffused::tokenizers {
+
+// A text as ids.
+struct Encoding {
+  // Exactly `length_max` ids: begin token (CLIP only), text, end token, padding.
+  std::vector<int> ids;
+  // How many ids the whole text needs, begin and end included: more than ids.size() when text was cut off.
+  int token_count = 0;
+};
+
+// What a tokenizer puts round a text.
+struct Frame {
+  std::optional<int> begin_id = std::nullopt;
+  int end_id = 0;
+  int padding_id = 0;
+  std::optional<int> length_default;
+};
+
+// Immutable once loaded; const methods from any thread.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  // Turns `text` into `length_max` ids (at least 2): what does not fit is cut off at the right, the end token
+  // is kept. Never fails: bytes that are not UTF-8 count as U+FFFD. Time grows as length times log of length.
+  virtual Encoding encode(std::string_view text, int length_max) const = 0;
+
+  // The `length_max` the folder asks for: model_max_length of tokenizer_config.json. CLIP's default is 77.
+  virtual std::optional<int> length_default() const = 0;
+
+  // For putting texts together from pieces: a piece's own ids, however many, and what stands round the whole.
+  virtual std::vector<int> text_ids(std::string_view text) const = 0;
+  virtual const Frame& frame() const = 0;
+};
+
+// Load a tokenizer folder of Diffusers (`tokenizer`, `tokenizer_2`, `tokenizer_3`): tokenizer.json when it is
+// there, else vocab.json and merges.txt (CLIP), or spiece.model (T5). Errors, each naming the file: not_found
+// (no such files), data_loss (damaged), unsupported (another kind of tokenizer).
+Result<std::unique_ptr<Tokenizer>> load_clip_tokenizer(const std::filesystem::path& folder);
+Result<std::unique_ptr<Tokenizer>> load_t5_tokenizer(const std::filesystem::path& folder);
+
+}  // namespace diffused::tokenizers

@@ -1,0 +1,260 @@
+#include "api/fixture.h"
+#include "image/base64.h"
+#include "image/codec.h"
+#include "support/files.h"
+
+namespace diffused::api {
+namespace {
+
+std::string png(int width, int height, int channels = 3, std::uint8_t shade = 50) {
+  const std::vector<std::uint8_t> pixels(static_cast<std::size_t>(width) * height * channels, shade);
+  return find_codec("png")->encode(Image{width, height, channels, pixels}, {}).value();
+}
+
+// A form as clients write it: files have a file name and a type of no account.
+class Form {
+ public:
+  Form& field(const std::string& name, const std::string& value) {
+    body_ += "--edge\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + value + "\r\n";
+    return *this;
+  }
+  Form& file(const std::string& name, const std::string& bytes) {
+    body_ += "--edge\r\nContent-Disposition: form-data; name=\"" + name +
+             "\"; filename=\"blob\"\r\nContent-Type: application/octet-stream\r\n\r\n" + bytes + "\r\n";
+    return *this;
+  }
+  http::Request request(const std::string& path, bool final_boundary = true) const {
+    http::Request request = ApiFixture::request("POST", path, body_ + (final_boundary ? "--edge--\r\n" : ""));
+    request.headers = {{"host", "localhost:8000"}, {"content-type", "multipart/form-data; boundary=edge"}};
+    return request;
+  }
+
+ private:
+  std::string body_;
+};
+
+class Edits : public testing::Test, public ApiFixture {
+ protected:
+  http::Response edit(const Form& form) { return ask(form.request("/v1/images/edits")); }
+  http::Response edit_json(const std::string& body) { return ask("POST", "/v1/images/edits", body); }
+  const GenerateRequest& job() const { return dispatcher.jobs.back().request; }
+
+  void expect_refusal(const http::Response& response, const char* param, const char* code, int status = 400) {
+    EXPECT_EQ(response.status, status) << *response.body;
+    const auto error = body_of(response).at("error").as_object();
+    EXPECT_EQ(error.at("param"), param ? json::value(param) : json::value(nullptr)) << *response.body;
+    EXPECT_EQ(error.at("code"), code) << *response.body;
+  }
+};
+
+TEST_F(Edits, TakeTheImageUnderEveryNameClientsGiveIt) {
+  for (const char* name : {"image", "image[]", "image[0]"}) {
+    const auto response = edit(Form().field("prompt", "a hat").file(name, png(64, 32)));
+    ASSERT_EQ(response.status, 200) << name << *response.body;
+    EXPECT_EQ(job().prompt, "a hat");
+    ASSERT_TRUE(job().init_image);
+    EXPECT_EQ(job().init_image->width, 64);
+    EXPECT_EQ(job().width, 64);
+    EXPECT_EQ(job().height, 32);
+    EXPECT_FALSE(job().mask);
+  }
+}
+
+TEST_F(Edits, ReadFormTextAsTheFieldsType) {
+  const auto response = edit(Form()
+                                 .field("n", "2")
+                                 .field("seed", "7")
+                                 .field("strength", "0.25")
+                                 .field("response_format", "b64_json")
+                                 .field("prompt", "2")
+                                 .field("steps", "3")
+                                 .file("image", png(64, 64)));
+  ASSERT_EQ(response.status, 200) << *response.body;
+  EXPECT_EQ(job().prompt, "2");
+  EXPECT_EQ(job().seeds, (std::vector<std::uint64_t>{7, 8}));
+  EXPECT_EQ(job().strength, 0.25);
+  EXPECT_EQ(job().num_inference_steps, 3);
+  EXPECT_TRUE(body_of(response).at("data").at(0).as_object().contains("b64_json"));
+}
+
+TEST_F(Edits, ReadListsAndObjectsThatFormsSpellWithBrackets) {
+  const auto response = edit(Form()
+                                 .field("prompt", "x")
+                                 .field("seed[]", "7")
+                                 .field("seed[]", "3")
+                                 .field("extra_body[steps]", "9")
+                                 .field("svg[model]", "none")
+                                 .file("image", png(64, 64)));
+  ASSERT_EQ(response.status, 200) << *response.body;
+  EXPECT_EQ(job().seeds, (std::vector<std::uint64_t>{7, 3}));
+  EXPECT_EQ(job().num_inference_steps, 9);
+  const Form form = Form().field("prompt", "x").file("image", png(16, 16));
+  expect_refusal(edit(Form(form).field("n[]", "2")), "n", "invalid_type");
+  expect_refusal(edit(Form(form).field("seed[]", "x")), "seed", "invalid_type");
+  EXPECT_EQ(edit(Form(form).field("[]", "2").field("[a]", "2").field("x[", "2").field("y[a][b]", "2")).status,
+            200);
+}
+
+TEST_F(Edits, LeaveOtherFilesAlone) {
+  const Form form = Form().field("prompt", "x").file("image", png(16, 16));
+  EXPECT_EQ(edit(Form(form).file("thumbnail", png(16, 16))).status, 200);
+  expect_refusal(edit(Form(form).file("markup", png(16, 16, 4))), "markup", "unsupported_value");
+}
+
+TEST_F(Edits, FitTheImageToTheSizeThatIsMade) {
+  ASSERT_EQ(edit(Form().field("prompt", "x").file("image", png(70, 45))).status, 200);
+  EXPECT_EQ(job().init_image->width, 64);
+  EXPECT_EQ(job().init_image->height, 32);
+  ASSERT_EQ(edit(Form().field("prompt", "x").file("image", png(2048, 1024))).status, 200);
+  EXPECT_EQ(job().init_image->width, 1024);
+  EXPECT_EQ(job().init_image->height, 512);
+  ASSERT_EQ(edit(Form().field("prompt", "x").field("size", "32x48").file("image", png(70, 45, 4))).status,
+            200);
+  EXPECT_EQ(job().init_image->width, 32);
+  EXPECT_EQ(job().init_image->height, 48);
+  EXPECT_EQ(job().init_image->channels, 3);
+  ASSERT_EQ(edit(Form().field("prompt", "x").file("image", png(1, 1))).status, 200);
+  EXPECT_EQ(job().width, 16);
+}
+
+TEST_F(Edits, ReadAMaskByItsAlphaOrItsLight) {
+  const auto mask_of = [&](const std::string& mask, const std::string& mode) -> int {
+    const auto response = edit(
+        Form().file("mask", mask).field("mask_mode", mode).field("prompt", "x").file("image[]", png(32, 32)));
+    EXPECT_EQ(response.status, 200) << *response.body;
+    EXPECT_EQ(job().mask->channels, 1);
+    return job().mask->pixels[0];
+  };
+  EXPECT_EQ(mask_of(png(32, 32, 3, 255), "auto"), 255);
+  EXPECT_EQ(mask_of(png(32, 32, 3, 0), "auto"), 0);
+  EXPECT_EQ(mask_of(png(32, 32, 4, 0), "auto"), 255);  // transparent black
+  EXPECT_EQ(mask_of(png(32, 32, 4, 0), "luminance"), 0);
+  EXPECT_EQ(mask_of(png(32, 32, 4, 255), "auto"), 255);  // opaque white
+  EXPECT_EQ(mask_of(png(32, 32, 4, 255), "alpha"), 0);
+}
+
+TEST_F(Edits, TakeJsonInTheSpellingsInUse) {
+  const std::string text = to_base64(png(32, 32));
+  const std::string url = "data:image/png;base64," + text;
+  for (const std::string& images :
+       {R"("images": [{"image_url": ")" + url + R"("}])",
+        R"("images": [{"image_url": {"url": ")" + url + R"("}}])", R"("image": ")" + url + R"(")",
+        R"("image": [")" + text + R"("])", R"("image": {"b64_json": ")" + text + R"("})",
+        R"("images": [{"base64": ")" + text + R"("}])"}) {
+    const auto response =
+        edit_json(R"({"prompt": "x", "mask": {"image_url": ")" + url + R"("}, )" + images + "}");
+    ASSERT_EQ(response.status, 200) << *response.body;
+    EXPECT_EQ(job().init_image->width, 32);
+    EXPECT_TRUE(job().mask);
+  }
+}
+
+TEST_F(Edits, StreamUnderTheirOwnEventNames) {
+  http::FakeExchange exchange(io, Form()
+                                      .field("prompt", "x")
+                                      .field("stream", "true")
+                                      .field("partial_images", "1")
+                                      .file("image", png(32, 32))
+                                      .request("/v1/images/edits"));
+  run(exchange);
+  std::vector<std::string> names;
+  for (const auto& sent : exchange.sent)
+    if (!sent.comment) names.push_back(sent.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"image_edit.partial_image", "image_edit.completed"}));
+}
+
+TEST_F(Edits, NeedNoPromptToMakeAVariation) {
+  ASSERT_EQ(ask(Form().field("n", "2").file("image", png(32, 32)).request("/v1/images/variations")).status,
+            200);
+  EXPECT_EQ(job().prompt, "");
+  EXPECT_TRUE(job().init_image);
+  expect_refusal(edit(Form().file("image", png(32, 32))), "prompt", "missing_required_parameter");
+}
+
+TEST_F(Edits, RefuseWhatIsNoImage) {
+  const auto data = [](const std::string& name) {
+    return read_file(std::filesystem::path(DIFFUSED_SOURCE_DIR) / "tests/image/data" / name);
+  };
+  const Form prompt = Form().field("prompt", "x");
+  expect_refusal(edit(prompt), "image", "missing_required_parameter");
+  expect_refusal(edit(Form(prompt).file("image", "")), "image", "invalid_image_file");
+  expect_refusal(edit(Form(prompt).file("image", "Example data")), "image", "invalid_image_file");
+  expect_refusal(edit(Form(prompt).file("image[]", png(32, 32).substr(0, 60))), "image[]",
+                 "invalid_image_file");
+  expect_refusal(edit(Form(prompt).file("image", data("bomb_pixels.png"))), "image", "image_too_large");
+  expect_refusal(edit(Form(prompt).file("image", data("webp_animated.webp"))), "image", "invalid_image_file");
+  expect_refusal(edit(Form(prompt).file("image", png(32, 32)).file("mask", "")), "mask",
+                 "invalid_image_file");
+}
+
+TEST_F(Edits, AcceptTheImagesThatAreOnlyUnusual) {
+  for (const char* name :
+       {"png_sixteen_bit.png", "jpeg_cmyk.jpg", "jpeg_exif_6.jpg", "webp_alpha.webp", "png_grey.png"}) {
+    const auto bytes = read_file(std::filesystem::path(DIFFUSED_SOURCE_DIR) / "tests/image/data" / name);
+    EXPECT_EQ(edit(Form().field("prompt", "x").file("image", bytes)).status, 200) << name;
+    EXPECT_EQ(job().init_image->channels, 3);
+  }
+}
+
+TEST_F(Edits, RefuseMoreThanCanBeUsed) {
+  Form many = Form().field("prompt", "x");
+  for (int i = 0; i < 17; ++i) many.file("image[]", png(16, 16));
+  expect_refusal(edit(many), "image[]", "invalid_value");
+  expect_refusal(edit(Form().field("prompt", "x").file("image", png(16, 16)).file("image", png(16, 16))),
+                 "image", "unsupported_value");
+  expect_refusal(edit(Form()
+                          .field("prompt", "x")
+                          .file("image", png(16, 16))
+                          .file("mask", png(16, 16))
+                          .file("mask", png(16, 16))),
+                 "mask", "invalid_value");
+}
+
+TEST_F(Edits, RefuseAMaskThatDoesNotFit) {
+  const Form form = Form().field("prompt", "x").file("image", png(32, 32));
+  expect_refusal(edit(Form(form).file("mask", png(32, 48))), "mask", "invalid_value");
+  expect_refusal(edit(Form(form).file("mask", png(32, 32)).field("mask_mode", "alpha")), "mask",
+                 "invalid_value");
+}
+
+TEST_F(Edits, RefuseWhatTheModelCannotDo) {
+  const Form form = Form().field("prompt", "x").file("image", png(32, 32));
+  dispatcher.served[0].info.inpaint = false;
+  expect_refusal(edit(Form(form).file("mask", png(32, 32))), "mask", "unsupported_value");
+  dispatcher.served[0].info.image_to_image = false;
+  expect_refusal(edit(form), "image", "unsupported_value");
+}
+
+TEST_F(Edits, RefuseMalformedForms) {
+  const Form form = Form().field("prompt", "x").file("image", png(32, 32));
+  EXPECT_EQ(ask(form.request("/v1/images/edits", false)).status, 400);
+  http::Request no_boundary = form.request("/v1/images/edits");
+  no_boundary.headers = {{"content-type", "multipart/form-data"}};
+  EXPECT_EQ(ask(no_boundary).status, 400);
+  http::Request plain = form.request("/v1/images/edits");
+  plain.headers = {{"content-type", "text/plain"}};
+  expect_refusal(ask(plain), nullptr, "unsupported_content_type", 415);
+  expect_refusal(edit(Form(form).field("user", "\xff")), "user", "invalid_value");
+  expect_refusal(edit(Form(form).field("n", "two")), "n", "invalid_type");
+  expect_refusal(edit(Form(form).field("stream", "yes")), "stream", "invalid_type");
+  expect_refusal(edit(Form(form).field("strength", "1.5")), "strength", "invalid_value");
+  expect_refusal(edit(Form(form).field("denoising_strength", "NaN")), "denoising_strength", "invalid_type");
+}
+
+TEST_F(Edits, NeverFetchAUrlAndRefuseWhatIsNoImageInJson) {
+  const auto refuse = [&](const std::string& image, const char* code) {
+    expect_refusal(edit_json(R"({"prompt": "x", "images": [)" + image + "]}"), "images", code);
+  };
+  refuse(R"({"image_url": "http://127.0.0.1/x.png"})", "invalid_value");
+  refuse(R"("https://example.com/x.png")", "invalid_value");
+  refuse(R"({"image_url": "file:///etc/passwd"})", "invalid_value");
+  refuse(R"({"file_id": "file-1"})", "unsupported_value");
+  refuse(R"("data:text/plain;base64,aGVsbG8=")", "invalid_image_file");
+  refuse(R"("data:image/png,abc")", "invalid_base64");
+  refuse("7", "invalid_value");
+  refuse("{}", "invalid_value");
+  expect_refusal(edit_json(R"({"prompt": "x", "images": []})"), "image", "missing_required_parameter");
+}
+
+}  // namespace
+}  // namespace diffused::api

@@ -1,0 +1,137 @@
+#include "api/keys.h"
+
+#include <set>
+
+#include "api/fixture.h"
+#include "image/base64.h"
+
+namespace diffused::api {
+namespace {
+
+TEST(KeyRing, KnowsTheHoldersOfItsKeys) {
+  const std::string file = "# who may\n\n" + key_line("anna", "sk-a").value() + " # until May\n" +
+                           key_line("anna", "sk-new").value() + "\r\n\t" +
+                           key_line("berta.b", "sk-b").value();
+  const auto ring = KeyRing::parse(file);
+  ASSERT_TRUE(ring) << ring.error().message;
+  EXPECT_EQ(*ring->holder_of("sk-a"), "anna");
+  EXPECT_EQ(*ring->holder_of("sk-new"), "anna");
+  EXPECT_EQ(*ring->holder_of("sk-b"), "berta.b");
+  for (const char* wrong : {"", "sk", "sk-a ", "SK-A", "anna", "sk-c"})
+    EXPECT_FALSE(ring->holder_of(wrong)) << wrong;
+}
+
+TEST(KeyRing, TakesTheSumsThatOtherProgramsPrint) {
+  // printf sk-test | sha256sum
+  const auto ring =
+      KeyRing::parse("me sha256:F3ABF2A6CC4F00987743DB5F544BA345B4899AE31F326D8EE9C4816DE153C9E0");
+  ASSERT_TRUE(ring);
+  ASSERT_TRUE(ring->holder_of("sk-test"));
+}
+
+TEST(KeyRing, RefusesAFileThatIsNotOneOfKeys) {
+  const std::string good = key_line("anna", "sk-a").value() + "\n";
+  for (const std::string& bad :
+       {std::string("sk-plain-key"), std::string("anna sk-plain-key"), std::string("anna sha256:abcd"),
+        "sp ace " + good, good.substr(0, good.size() - 2) + "g", good.substr(0, good.size() - 1) + " more"}) {
+    const auto ring = KeyRing::parse(good + bad);
+    ASSERT_FALSE(ring) << bad;
+    EXPECT_EQ(ring.error().message.rfind("line 2 ", 0), 0u) << ring.error().message;
+    EXPECT_EQ(ring.error().message.find("sk-plain-key"), std::string::npos);
+  }
+  EXPECT_FALSE(KeyRing::parse(""));
+  EXPECT_FALSE(KeyRing::parse("# nobody\n"));
+  EXPECT_FALSE(key_line("no spaces", "x"));
+  EXPECT_FALSE(key_line("", "x"));
+}
+
+class KeyedApi : public testing::Test, public ApiFixture {
+ protected:
+  KeyedApi() {
+    const std::string file = key_line("anna", "sk-a").value() + "\n" + key_line("berta", "sk-b").value();
+    keys = std::make_shared<Keys>(KeyRing::parse(file).value());
+    api.options.keys = keys;
+  }
+  std::shared_ptr<Keys> keys;
+
+  http::Response generate(std::vector<std::pair<std::string, std::string>> headers) {
+    http::Request wanted = request("POST", "/v1/images/generations", R"({"prompt": "x"})");
+    wanted.headers.insert(wanted.headers.end(), headers.begin(), headers.end());
+    return ask(std::move(wanted));
+  }
+};
+
+TEST_F(KeyedApi, LetsAKeysHolderInUnderItsName) {
+  EXPECT_EQ(generate({{"authorization", "Bearer sk-a"}}).status, 200);
+  EXPECT_EQ(dispatcher.jobs.back().options.user, "anna");
+  EXPECT_EQ(generate({{"authorization", "bearer  sk-b"}}).status, 200);
+  EXPECT_EQ(dispatcher.jobs.back().options.user, "berta");
+  EXPECT_EQ(generate({{"api-key", "sk-a"}}).status, 200);
+  EXPECT_EQ(dispatcher.jobs.back().options.user, "anna");
+}
+
+TEST_F(KeyedApi, RefusesWhoeverShowsNone) {
+  for (const std::string& authorization :
+       {std::string(), std::string("Bearer"), std::string("Bearer "), std::string("Bearer sk-c"),
+        std::string("sk-a"), std::string("Basic ") + to_base64("anna:sk-a"), std::string("Bearersk-a")}) {
+    const auto response = generate({{"authorization", authorization}});
+    EXPECT_EQ(response.status, 401) << authorization;
+    EXPECT_EQ(header_of(response, "WWW-Authenticate"), "Bearer");
+    const auto error = body_of(response).at("error").as_object();
+    EXPECT_EQ(error.at("code"), "invalid_api_key");
+    EXPECT_EQ(error.at("type"), "invalid_request_error");
+  }
+  EXPECT_TRUE(dispatcher.jobs.empty());
+}
+
+TEST_F(KeyedApi, KnowsOtherKeysOnceTheyAreReplaced) {
+  keys->replace(
+      KeyRing::parse(key_line("berta", "sk-b").value() + "\n" + key_line("carl", "sk-c").value()).value());
+  EXPECT_EQ(generate({{"authorization", "Bearer sk-a"}}).status, 401);
+  EXPECT_EQ(generate({{"authorization", "Bearer sk-b"}}).status, 200);
+  EXPECT_EQ(generate({{"authorization", "Bearer sk-c"}}).status, 200);
+  EXPECT_EQ(dispatcher.jobs.back().options.user, "carl");
+}
+
+// By the route table itself: a new route is closed unless it stands here.
+TEST_F(KeyedApi, IsClosedButForPagesHealthAndPictures) {
+  const std::set<std::string> open{"/", "/docs", "/openapi.json", "/livez", "/readyz", "/images/{file}"};
+  for (const http::Route& route : make_routes(api)) {
+    EXPECT_EQ(route.gate == nullptr, open.contains(route.pattern)) << route.pattern;
+    if (!route.gate) continue;
+    http::Request none = request(route.method, route.pattern);
+    EXPECT_EQ(route.gate(none).value().status, 401) << route.pattern;
+    http::Request wrong = none;
+    wrong.headers.emplace_back("authorization", "Bearer sk-wrong");
+    EXPECT_EQ(route.gate(wrong).value().status, 401) << route.pattern;
+    http::Request right = none;
+    right.headers.emplace_back("authorization", "Bearer sk-b");
+    EXPECT_FALSE(route.gate(right)) << route.pattern;
+    EXPECT_EQ(right.user, "berta");
+  }
+}
+
+TEST(KeyGate, IsNoneWithoutKeys) { EXPECT_FALSE(key_gate(nullptr, KeyScheme::bearer)); }
+
+TEST(KeyGate, TakesAPasswordWhereBasicIsSpoken) {
+  const auto ring = std::make_shared<Keys>(KeyRing::parse(key_line("anna", "sk-a").value()).value());
+  const http::Gate gate = key_gate(ring, KeyScheme::basic);
+  const auto passes = [&](const std::string& authorization) {
+    http::Request request = ApiFixture::request("GET", "/sdapi/v1/options");
+    request.headers.emplace_back("authorization", authorization);
+    const auto refused = gate(request);
+    if (refused) {
+      EXPECT_EQ(header_of(*refused, "WWW-Authenticate"), "Basic realm=\"diffused\"");
+    }
+    return !refused && request.user == "anna";
+  };
+  EXPECT_TRUE(passes("Basic " + to_base64("anyone:sk-a")));
+  EXPECT_TRUE(passes("Basic " + to_base64(":sk-a")));
+  EXPECT_TRUE(passes("Basic " + to_base64("sk-a")));
+  EXPECT_TRUE(passes("Bearer sk-a"));
+  for (const std::string& wrong : {"Basic ", "Basic !", "Basic"}) EXPECT_FALSE(passes(wrong)) << wrong;
+  EXPECT_FALSE(passes("Basic " + to_base64("sk-a:")));
+}
+
+}  // namespace
+}  // namespace diffused::api

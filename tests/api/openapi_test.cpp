@@ -1,0 +1,125 @@
+#include <functional>
+#include <set>
+
+#include "api/endpoints.h"
+#include "api/fixture.h"
+#include "api/sdapi/sd_request.h"
+#include "base/json_text.h"
+
+namespace diffused::api {
+namespace {
+
+class OpenApi : public testing::Test, public ApiFixture {
+ protected:
+  json::value described = describe_api(api);
+
+  const json::object& properties_of(const char* path, const char* type = "application/json") const {
+    return described.at("paths")
+        .at(path)
+        .at("post")
+        .at("requestBody")
+        .at("content")
+        .at(type)
+        .at("schema")
+        .at("properties")
+        .as_object();
+  }
+};
+
+TEST_F(OpenApi, IsServedAsItIsDescribed) {
+  const auto response = ask("GET", "/openapi.json");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_TRUE(*response.body == json_text(described));
+  EXPECT_EQ(described.at("openapi"), "3.1.0");
+}
+
+TEST_F(OpenApi, NamesEveryRouteAndNothingElse) {
+  std::set<std::string> routes, operations;
+  for (const http::Route& route : make_routes(api)) {
+    std::string pattern = route.pattern;
+    std::erase(pattern, '*');
+    routes.insert(route.method + " " + pattern);
+  }
+  for (const auto& path : described.at("paths").as_object())
+    for (const auto& operation : path.value().as_object())
+      operations.insert((operation.key() == "get" ? "GET " : "POST ") + std::string(path.key()));
+  EXPECT_EQ(operations, routes);
+}
+
+TEST_F(OpenApi, NamesEveryFieldWithItsAliasesAndLimits) {
+  api.options.limits.n_max = 3;
+  described = describe_api(api);
+  ImageRequest request;
+  const auto& generation = properties_of("/v1/images/generations");
+  for (const Field& field : generation_fields(api.options.limits, request)) {
+    ASSERT_TRUE(generation.contains(json::string_view(field.name.data(), field.name.size()))) << field.name;
+    for (const std::string_view alias : field.aliases)
+      EXPECT_TRUE(generation.contains(json::string_view(alias.data(), alias.size()))) << alias;
+  }
+  EXPECT_EQ(generation.at("n").at("maximum"), 3);
+  EXPECT_EQ(generation.at("batch_size").at("maximum"), 3);
+  EXPECT_EQ(generation.at("prompt").at("type"), "string");
+  EXPECT_EQ(generation.at("prompt").at("maxLength"), 32000);
+  EXPECT_EQ(generation.at("output_format").at("enum"), (json::array{"png", "jpeg", "jpg", "webp", nullptr}));
+  EXPECT_TRUE(properties_of("/v1/images/edits", "multipart/form-data").contains("image"));
+  EXPECT_TRUE(properties_of("/v1/images/edits").contains("strength"));
+  EXPECT_TRUE(properties_of("/sdapi/v1/img2img").contains("init_images"));
+}
+
+TEST_F(OpenApi, AsksForAKeyWhereTheServerDoes) {
+  EXPECT_FALSE(described.at("paths").at("/v1/models").at("get").as_object().contains("security"));
+  api.options.keys = std::make_shared<Keys>(KeyRing::parse(key_line("anna", "sk-a").value()).value());
+  described = describe_api(api);
+  for (const Endpoint& endpoint : make_endpoints(api)) {
+    std::string path = endpoint.route.pattern;
+    std::erase(path, '*');
+    const auto& operation =
+        described.at("paths").at(path).at(endpoint.route.method == "GET" ? "get" : "post").as_object();
+    EXPECT_EQ(operation.contains("security"), endpoint.route.gate != nullptr) << path;
+    EXPECT_EQ(operation.at("responses").as_object().contains("401"), endpoint.route.gate != nullptr) << path;
+    EXPECT_EQ(operation.contains("requestBody"), endpoint.body != BodyKind::none) << path;
+    EXPECT_FALSE(endpoint.summary.empty()) << path;
+  }
+}
+
+TEST_F(OpenApi, RefersToNothingThatIsNotThere) {
+  std::size_t references = 0;
+  const std::function<void(const json::value&)> follow = [&](const json::value& value) {
+    if (const auto* array = value.if_array())
+      for (const json::value& item : *array) follow(item);
+    if (!value.is_object()) return;
+    for (const auto& member : value.get_object()) {
+      follow(member.value());
+      if (member.key() != "$ref") continue;
+      ++references;
+      const std::string target(member.value().as_string());
+      ASSERT_EQ(target.rfind("#/", 0), 0u) << target;
+      boost::system::error_code error;
+      described.find_pointer(json::string_view(target).substr(1), error);
+      EXPECT_FALSE(error) << target;
+    }
+  };
+  follow(described);
+  EXPECT_GT(references, 50u);
+}
+
+// The pages work on a machine without a network, and whatever stood in them could load nothing.
+TEST_F(OpenApi, HasPagesThatNeedNoOtherHost) {
+  for (const char* path : {"/", "/docs"}) {
+    const auto page = ask("GET", path);
+    EXPECT_EQ(page.content_type, "text/html; charset=utf-8");
+    const std::string policy = header_of(page, "Content-Security-Policy");
+    EXPECT_EQ(policy.find("default-src 'none'"), 0u) << policy;
+    EXPECT_EQ(policy.find("http"), std::string::npos) << policy;
+    std::string text = *page.body;
+    const std::string own = "http://localhost:8000";  // shown, and replaced by the page's own address
+    for (std::size_t at = text.find(own); at != std::string::npos; at = text.find(own))
+      text.erase(at, own.size());
+    EXPECT_EQ(text.find("://"), std::string::npos) << path;
+    for (const char* loading : {" src=\"", "@import", "url(", "<link"})
+      EXPECT_EQ(text.find(loading), std::string::npos) << path << loading;
+  }
+}
+
+}  // namespace
+}  // namespace diffused::api

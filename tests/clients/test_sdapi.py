@@ -1,0 +1,152 @@
+"""Programs made for AUTOMATIC1111's API, and for stable-diffusion.cpp's copy of it, use the server as they use those."""
+
+import base64
+import json
+
+import pytest
+import requests
+from client import SD_CLIENTS, ClientError, able, picture
+from PIL import Image
+
+from tests.e2e.conftest import wait_until
+
+SMALL = {"prompt": "a red balloon at the beach", "negative_prompt": "", "width": 128, "height": 96, "steps": 2, "seed": 7, "cfg_scale": 4.0,
+         "sampler_name": "Euler", "scheduler": "Automatic"}
+LONG = {**SMALL, "width": 512, "height": 512, "steps": 100}
+
+
+def clients(*features):
+    return able(SD_CLIENTS, *features)
+
+
+def pixels(pictures) -> list[bytes]:
+    return [picture(each).tobytes() for each in pictures]
+
+
+@clients("ping")
+def test_a_sign_of_life(client, served):
+    assert client("ping", server=served.url) == "OK"
+
+
+@clients()
+def test_pictures_are_those_of_openais_route(client, served):
+    made = client("generate", server=served.url, request={**SMALL, "batch_size": 2})
+    assert [(picture(each).size, picture(each).mode) for each in made["pictures"]] == [((128, 96), "RGB")] * 2
+    assert made["info"]["all_seeds"] == [7, 8] and made["info"]["sampler_name"] == "Euler"
+    same = {"prompt": SMALL["prompt"], "size": "128x96", "num_inference_steps": 2, "guidance_scale": 4.0, "seed": 7, "n": 2}
+    plain = requests.post(served.server.url + "/v1/images/generations", json={**same, "response_format": "b64_json"}, timeout=60).json()
+    assert pixels(made["pictures"]) == pixels(item["b64_json"] for item in plain["data"])
+
+
+@clients("edit")
+def test_a_picture_is_changed_where_the_mask_is_white(client, served, tmp_path):
+    noise = Image.effect_noise((128, 96), 90).convert("RGB")
+    noise.save(tmp_path / "image.png")
+    mask = Image.new("L", (128, 96))
+    mask.paste(255, (0, 0, 64, 96))
+    mask.save(tmp_path / "mask.png")
+    request = {**SMALL, "steps": 4, "denoising_strength": 1.0, "mask_blur": 0}
+    made = client("edit", server=served.url, request=request, images=[str(tmp_path / "image.png")], mask=str(tmp_path / "mask.png"))
+    assert made["info"]["denoising_strength"] == 1.0
+    changed, kept = (0, 0, 64, 96), (64, 0, 128, 96)
+    shown = picture(made["pictures"][0])
+    assert shown.crop(kept).tobytes() == noise.crop(kept).tobytes()
+    assert shown.crop(changed).tobytes() != noise.crop(changed).tobytes()
+
+
+@clients("edit")
+def test_a_picture_of_other_proportions_is_fitted(client, served, tmp_path):
+    Image.effect_noise((192, 96), 90).convert("RGB").save(tmp_path / "image.png")
+    near = {**SMALL, "steps": 6, "denoising_strength": 0.4}  # so near to where it starts from that this is to be seen
+    made = [client("edit", server=served.url, request={**near, "resize_mode": mode}, images=[str(tmp_path / "image.png")])["pictures"][0]
+            for mode in (0, 1, 2)]
+    assert [picture(each).size for each in made] == [(128, 96)] * 3
+    assert len(set(pixels(made))) == 3
+
+
+@clients()
+def test_steps_are_spaced_as_asked(client, served):
+    made = {name: client("generate", server=served.url, request={**SMALL, "steps": 4, "scheduler": name}) for name in ("Automatic", "Karras")}
+    assert "Schedule type: Karras" in made["Karras"]["info"]["infotexts"][0]
+    assert pixels(made["Karras"]["pictures"]) != pixels(made["Automatic"]["pictures"])
+
+
+@clients("lists")
+def test_lists_have_what_the_client_offers_its_user(client, served):
+    found = client("lists", server=served.url)
+    assert "demo" in found["models"]
+    assert {"Euler", "Heun", "DPM++ 2M", "UniPC"} <= set(found["samplers"]) and found["upscalers"][0] == "None" and found["vaes"] == []
+    assert {each.lower() for each in found["schedulers"]} == {"automatic", "karras", "exponential", "beta"}
+
+
+@clients("choose")
+def test_a_model_is_chosen(client, served):
+    assert client("choose", server=served.url, model="demo") == "demo"
+
+
+@clients("read")
+def test_a_picture_tells_how_it_was_made(client, served, tmp_path):
+    made = requests.post(served.server.url + "/sdapi/v1/txt2img", json=SMALL, timeout=60).json()
+    (tmp_path / "made.png").write_bytes(base64.b64decode(made["images"][0]))
+    assert client("read", server=served.url, image=str(tmp_path / "made.png")) == json.loads(made["info"])["infotexts"][0]
+
+
+@clients("progress")
+def test_progress_is_shown_while_a_picture_is_made(client, served):
+    client("begin", server=served.url, request=LONG)
+    wait_until(lambda: 0 < client("progress", server=served.url)["progress"] < 1)
+    assert client("progress", server=served.url)["state"]["job_count"] == 1
+    wait_until(lambda: client("progress", server=served.url)["current_image"])
+    assert picture(client("progress", server=served.url)["current_image"]).mode == "RGB"
+    assert client("abort") == "0 pictures"
+    wait_until(lambda: client("progress", server=served.url)["progress"] == 0)
+
+
+@clients("abort")
+def test_a_client_that_gives_up_frees_its_place(client, served):
+    client("begin", server=served.url, request=LONG)
+    wait_until(lambda: served.server.metric("diffused_requests_running") == 1)
+    client("abort")
+    wait_until(lambda: served.server.metric("diffused_requests_running") == 0, seconds=5)
+
+
+def status_of_generation(served) -> int | None:
+    """What the server answered to the last request for a picture; some clients send an interrupt after a failure."""
+    asked = [exchange for exchange in served.wire.exchanges() if exchange.target.endswith(("/txt2img", "/images/generations"))]
+    return asked[-1].status
+
+
+@clients()
+def test_a_size_that_cannot_be(client, served):
+    with pytest.raises(ClientError) as raised:
+        client("generate", server=served.url, request={**SMALL, "width": 100_000})
+    assert status_of_generation(served) == 400
+    if "words" not in client.client.cannot:
+        assert raised.value.status == 400 and "width" in raised.value.message
+
+
+@clients("key")
+def test_a_key_is_the_password(client, keyed_server, on_a_wire):
+    served = on_a_wire(keyed_server)
+    assert client("generate", server=served.url, key=keyed_server.key, request=SMALL)["pictures"]
+    with pytest.raises(ClientError):
+        client("generate", server=served.url, key="sk-wrong", request=SMALL)
+    assert status_of_generation(served) == 401
+
+
+def assert_refused(client, served, status) -> None:
+    with pytest.raises(ClientError) as raised:
+        client("generate", server=served.url, request=SMALL)
+    assert status_of_generation(served) == status
+    if "words" not in client.client.cannot:
+        assert raised.value.status == status
+
+
+@clients()
+def test_a_full_queue(client, full_server, on_a_wire):
+    assert_refused(client, on_a_wire(full_server), 429)
+
+
+@clients()
+def test_a_server_that_is_about_to_end(client, draining_server, on_a_wire):
+    assert_refused(client, on_a_wire(draining_server), 503)

@@ -1,0 +1,119 @@
+"""API keys from the file to the request, and who may reach a server that has none."""
+
+import base64
+import signal
+
+import pytest
+import requests
+from conftest import DEMO, make_key, run_program, serve, wait_until
+
+GOOD = {"prompt": "a red balloon", "num_inference_steps": 1, "size": "64x64"}
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory):
+    """A server with keys, and the key of one user."""
+    folder = tmp_path_factory.mktemp("keyed")
+    key = make_key(folder / "keys", "anna")
+    make_key(folder / "keys", "berta")
+    assert key not in (folder / "keys").read_text()
+    with serve(folder / "data", "--api-keys", str(folder / "keys")) as running:
+        yield running, key
+
+
+def test_work_needs_a_key_and_its_picture_does_not(keyed):
+    server, key = keyed
+    refused = server.post(GOOD)
+    assert refused.status_code == 401 and refused.headers["www-authenticate"] == "Bearer"
+    assert refused.json()["error"]["code"] == "invalid_api_key"
+    assert server.post(GOOD, headers={"Authorization": f"Bearer {key}x"}).status_code == 401
+    made = server.post(GOOD, headers={"Authorization": f"Bearer {key}"})
+    assert made.status_code == 200, made.text
+    assert requests.get(made.json()["data"][0]["url"], timeout=10).headers["content-type"] == "image/png"
+    assert server.get("/v1/models", headers={"api-key": key}).status_code == 200
+    basic = base64.b64encode(f"me:{key}".encode()).decode()
+    assert server.get("/v1/models", headers={"Authorization": f"Basic {basic}"}).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "//v1/models", "/models", "/v1/./models", "/v1/models?key=x", "/v1/models/demo", "/metrics"])
+def test_no_spelling_of_a_path_gets_past_the_key(keyed, path):
+    server, _ = keyed
+    with requests.Session() as session:
+        request = requests.Request("GET", server.url + "/x").prepare()
+        request.url = server.url + path
+        assert session.send(request, timeout=10).status_code in (400, 401, 404)
+
+
+@pytest.mark.parametrize("path", ["/", "/livez", "/health"])
+def test_pages_and_signs_of_life_are_open(keyed, path):
+    assert keyed[0].get(path).status_code == 200
+
+
+def test_keys_are_not_logged(keyed):
+    server, key = keyed
+    server.get("/v1/models", headers={"Authorization": f"Bearer {key}"})
+    assert key not in "".join(server.log)
+
+
+def test_the_key_file_is_read_again_at_a_signal(tmp_path):
+    """A key that is added counts, one that is taken out does not; of a damaged file nothing is taken."""
+    old = make_key(tmp_path / "keys", "anna")
+    with serve(tmp_path / "data", "--api-keys", str(tmp_path / "keys")) as server:
+        def statuses(*keys):
+            return [server.get("/v1/models", headers={"api-key": key}).status_code for key in keys]
+
+        def reload(event):
+            server.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: any(f'"{event}"' in line for line in server.log))
+
+        assert statuses(old) == [200]
+        (tmp_path / "keys").write_text("no keys\n")
+        reload("keys_kept")
+        assert statuses(old) == [200]
+        (tmp_path / "keys").unlink()
+        new = make_key(tmp_path / "keys", "berta")
+        reload("keys_reloaded")
+        assert statuses(old, new) == [401, 200]
+
+
+@pytest.mark.parametrize("options", [
+    ["--host", "0.0.0.0"], ["--host", "::"], ["--tls-cert", "x.pem"], ["--api-keys", "/nonexistent"], ["--public-url", "example.com"],
+])
+def test_a_server_that_would_not_be_safe_does_not_start(options):
+    refused = run_program("serve", DEMO, "--port", "0", *options)
+    assert refused.returncode == 2 and refused.stdout == ""
+    assert "diffused: " in refused.stderr and refused.stderr.count("\n") == 1, refused.stderr
+
+
+def test_a_key_file_with_a_plain_key_is_refused_without_printing_it(tmp_path):
+    (tmp_path / "keys").write_text("anna sk-secret\n")
+    refused = run_program("serve", DEMO, "--port", "0", "--api-keys", tmp_path / "keys")
+    assert refused.returncode == 2 and "line 1" in refused.stderr and "sk-secret" not in refused.stderr
+
+
+def test_anonymous_users_from_elsewhere_are_a_choice(tmp_path):
+    with serve(tmp_path, "--host", "0.0.0.0", "--allow-anonymous") as server:
+        assert server.post(GOOD).status_code == 200
+
+
+def test_pages_of_other_sites_cannot_use_the_server(server):
+    for headers in [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}, {"Host": "evil.example"},
+                    {"Origin": server.url + ".evil.example"}]:
+        reply = server.post(GOOD, headers=headers)
+        assert reply.status_code == 403, headers
+        assert reply.json()["error"]["type"] == "invalid_request_error"
+        assert "access-control-allow-origin" not in reply.headers
+    own = server.post(GOOD, headers={"Origin": server.url, "Sec-Fetch-Site": "same-origin"})
+    assert own.status_code == 200 and own.headers["access-control-allow-origin"] == server.url
+
+
+def test_pages_of_an_allowed_origin_and_of_the_public_url_can(tmp_path):
+    with serve(tmp_path, "--allowed-origin", "https://app.example", "--public-url", "https://pictures.example:8443/ai/") as server:
+        for headers in [{"Origin": "https://app.example"}, {"Origin": "https://pictures.example:8443", "Host": "pictures.example:8443"}]:
+            reply = server.post(GOOD, headers=headers)
+            assert reply.status_code == 200, reply.text
+            assert reply.headers["access-control-allow-origin"] == headers["Origin"]
+            assert reply.json()["data"][0]["url"].startswith("https://pictures.example:8443/ai/images/img_")
+        asked = requests.options(server.url + "/v1/images/generations", timeout=10, headers={
+            "Origin": "https://app.example", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"})
+        assert asked.status_code == 204 and "POST" in asked.headers["access-control-allow-methods"]

@@ -1,0 +1,93 @@
+"""What a stranger does first: a prompt over HTTP becomes a picture."""
+
+import base64
+import io
+import json
+
+import requests
+from conftest import DEMO, PROGRAM, run_program
+from PIL import Image
+
+KITTEN = {"model": "something", "prompt": "a kitten in front of a fireplace"}
+QUICK = {**KITTEN, "num_inference_steps": 2}
+
+
+def picture(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def test_the_request_of_the_readme_gives_a_url_that_shows_a_picture(server):
+    reply = server.post(KITTEN)
+    assert reply.status_code == 200, reply.text
+    item = reply.json()["data"][0]
+    assert reply.json()["created"] > 1_700_000_000
+    assert item["url"].startswith(server.url + "/images/img_") and item["url"].endswith(".png")
+    assert "b64_json" not in item
+    shown = requests.get(item["url"], timeout=30)
+    assert shown.headers["content-type"] == "image/png"
+    image = picture(shown.content)
+    assert image.size == (256, 256) and image.mode == "RGB"
+    # A picture, not one flat colour.
+    assert all(high - low > 100 for low, high in image.getextrema())
+    assert f"Seed: {item['seed']}" in image.text["parameters"]
+    assert json.loads(image.text["diffused"])["prompt"] == KITTEN["prompt"]
+
+
+def test_the_seed_that_is_returned_gives_the_same_bytes_again(server):
+    first = server.post({**QUICK, "response_format": "b64_json"}).json()["data"][0]
+    again = server.post({**QUICK, "response_format": "b64_json", "seed": first["seed"]}).json()["data"][0]
+    other = server.post({**QUICK, "response_format": "b64_json", "seed": first["seed"] + 1}).json()["data"][0]
+    assert again == first
+    assert other["b64_json"] != first["b64_json"]
+
+
+def test_n_pictures_are_those_of_the_following_seeds(server):
+    several = server.post({**QUICK, "n": 3, "seed": 40, "response_format": "b64_json"}).json()["data"]
+    assert [item["seed"] for item in several] == [40, 41, 42]
+    for item in several:
+        alone = server.post({**QUICK, "seed": item["seed"], "response_format": "b64_json"}).json()["data"][0]
+        assert alone["b64_json"] == item["b64_json"]
+
+
+def test_generate_makes_the_bytes_that_the_server_makes(server, tmp_path):
+    served = server.post({**QUICK, "model": "demo", "seed": 7, "response_format": "b64_json"}).json()["data"][0]
+    made = run_program("generate", DEMO, QUICK["prompt"], "-o", tmp_path / "out.png", "--steps", 2, "--seed", 7, "--dtype", "fp32")
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "out.png").read_bytes() == base64.b64decode(served["b64_json"])
+
+
+def test_1024_by_1024_which_many_clients_ask_for_runs(server):
+    reply = server.post({**QUICK, "size": "1024x1024", "num_inference_steps": 1, "response_format": "b64_json"})
+    assert picture(base64.b64decode(reply.json()["data"][0]["b64_json"])).size == (1024, 1024)
+
+
+def test_gpt_image_models_get_base64_when_they_do_not_say(server):
+    item = server.post({**QUICK, "model": "gpt-image-1"}).json()["data"][0]
+    assert picture(base64.b64decode(item["b64_json"])).size == (256, 256)
+    assert "url" not in item
+
+
+def test_models_health_and_the_page_answer(server):
+    models = server.get("/v1/models").json()
+    assert models["object"] == "list" and models["data"][0]["id"] == "demo"
+    assert server.get("/v1/models/demo").json()["object"] == "model"
+    assert server.get("/health").status_code == 200
+    assert server.get("/livez").status_code == 200
+    assert server.get("/readyz").status_code == 200
+    page = server.get("/")
+    assert page.headers["content-type"].startswith("text/html") and "diffused" in page.text
+    assert requests.options(server.url + "/v1/images/generations", timeout=10).status_code in (200, 204)
+
+
+def test_inspect_tells_what_the_folder_holds():
+    told = run_program("inspect", DEMO)
+    assert told.returncode == 0
+    assert "StableDiffusion3Pipeline" in told.stdout and "SD3Transformer2DModel" in told.stdout
+
+
+def test_version_and_help_need_no_model():
+    assert run_program("--version").stdout.startswith("diffused ")
+    assert "serve" in run_program("--help").stdout
+    assert PROGRAM.exists()

@@ -1,0 +1,106 @@
+#include "nn/kernels/linear_avx512.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include "nn/kernels/processor.h"
+#include "support/relative_error.h"
+
+namespace diffused::nn::avx512 {
+namespace {
+
+using test::relative_error;
+
+class LinearAvx512 : public testing::TestWithParam<at::ScalarType> {
+ protected:
+  void SetUp() override {
+    if (!has_avx512_for(GetParam())) GTEST_SKIP() << "this processor lacks the instructions";
+    at::manual_seed(1);
+  }
+  at::Tensor random(at::IntArrayRef shape) const { return at::randn(shape, GetParam()); }
+  // One rounding to bfloat16 is at most 2^-8 of a value.
+  double tolerance() const { return GetParam() == at::kFloat ? 3e-6 : 4e-3; }
+};
+
+TEST_P(LinearAvx512, FollowsTheFormulaAtManyShapes) {
+  for (const std::int64_t in : {2, 16, 30, 64, 130, 1000}) {
+    for (const std::int64_t out : {1, 15, 16, 17, 33, 63, 64, 65, 200}) {
+      const at::Tensor weight = random({out, in}), bias = random({out});
+      ASSERT_TRUE(PackedLinear::takes(weight));
+      const PackedLinear linear(weight, bias);
+      for (const std::int64_t rows : {1, 5, 6, 7, 241, 500}) {
+        const at::Tensor x = random({rows, in});
+        const at::Tensor expected =
+            at::linear(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble));
+        ASSERT_LT(relative_error(linear(x), expected), tolerance()) << rows << " x " << in << " x " << out;
+      }
+    }
+  }
+}
+
+TEST_P(LinearAvx512, GoesThroughATallWeightPartByPart) {
+  for (const std::int64_t in : {1100, 2100, 4500}) {
+    const at::Tensor weight = random({70, in}), bias = random({70}), x = random({251, in});
+    const at::Tensor expected = at::linear(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble));
+    EXPECT_LT(relative_error(PackedLinear(weight, bias)(x), expected), tolerance()) << in;
+  }
+}
+
+TEST_P(LinearAvx512, AppliesEachFunctionItFuses) {
+  const at::Tensor weight = random({70, 32}), x = random({9, 32});
+  const PackedLinear linear(weight, {});
+  const at::Tensor sums = at::linear(x.to(at::kDouble), weight.to(at::kDouble));
+  EXPECT_LT(relative_error(linear(x), sums), tolerance());
+  EXPECT_LT(relative_error(linear(x, Activation::relu), sums.relu()), tolerance());
+  EXPECT_LT(relative_error(linear(x, Activation::silu), at::silu(sums)), tolerance());
+  EXPECT_LT(relative_error(linear(x, Activation::gelu_tanh), at::gelu(sums, "tanh")), tolerance());
+  EXPECT_LT(relative_error(linear(x, Activation::quick_gelu), sums * at::sigmoid(sums * 1.702)), tolerance());
+  EXPECT_FALSE(PackedLinear::fuses(Activation::gelu));
+}
+
+TEST_P(LinearAvx512, ReadsStridedRowsAndKeepsTheLeadingShape) {
+  const at::Tensor weight = random({48, 64}), bias = random({48});
+  const PackedLinear linear(weight, bias);
+  const auto expected = [&](const at::Tensor& x) {
+    return at::linear(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble));
+  };
+  const at::Tensor joint = random({3, 20, 128});
+  const at::Tensor part = joint.narrow(1, 4, 11).narrow(2, 64, 64);
+  EXPECT_LT(relative_error(linear(part), expected(part)), tolerance());
+  const at::Tensor crossed = random({3, 64, 7}).transpose(1, 2);
+  EXPECT_LT(relative_error(linear(crossed), expected(crossed)), tolerance());
+  const at::Tensor deep = random({2, 3, 4, 64});
+  EXPECT_EQ(linear(deep).sizes(), (std::vector<std::int64_t>{2, 3, 4, 48}));
+  EXPECT_LT(relative_error(linear(deep), expected(deep)), tolerance());
+  EXPECT_EQ(linear(random({0, 64})).sizes(), (std::vector<std::int64_t>{0, 48}));
+  const PackedLinear transposed(random({64, 48}).t(), {});
+  EXPECT_EQ(transposed(random({5, 64})).size(1), 48);
+}
+
+TEST_P(LinearAvx512, GivesARowTheSameBytesAmongAnyRowsAndThreads) {
+  const PackedLinear linear(random({200, 96}), random({200}));
+  const at::Tensor x = random({700, 96});
+  const at::Tensor together = linear(x, Activation::gelu_tanh);
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  for (const std::int64_t rows : {1, 2, 3, 8, 77, 350}) {
+    for (std::int64_t first = 0; first + rows <= 700; first += 171) {
+      EXPECT_TRUE(at::equal(together.narrow(0, first, rows),
+                            linear(x.narrow(0, first, rows), Activation::gelu_tanh)));
+    }
+  }
+  at::set_num_threads(threads);
+}
+
+TEST_P(LinearAvx512, RefusesWhatItCannotTake) {
+  EXPECT_FALSE(PackedLinear::takes(random({8, 8}).to(at::kHalf)));
+  EXPECT_FALSE(PackedLinear::takes(random({8, 8, 1})));
+  EXPECT_EQ(PackedLinear::takes(random({8, 7})), GetParam() == at::kFloat);
+}
+
+INSTANTIATE_TEST_SUITE_P(Numbers, LinearAvx512, testing::Values(at::kFloat, at::kBFloat16),
+                         [](const auto& info) { return std::string(at::toString(info.param)); });
+
+}  // namespace
+}  // namespace diffused::nn::avx512

@@ -1,0 +1,59 @@
+"""What the parity suites share: pictures of `diffused generate`, and how far they are from Diffusers'."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+BUILD = Path(os.environ.get("DIFFUSED_BUILD", ROOT / "build/release"))
+sys.path.insert(0, str(ROOT / "tools/golden"))
+
+# Tiny networks gain nothing from more threads, and on a busy machine threads that wait for each other cost seconds.
+torch.set_num_threads(1)
+
+PROMPT = "A red fox in the snow, at night: photo, 35mm, it's cold"
+STEPS = 4
+
+
+def arguments_of(folder, request: dict) -> dict:
+    """The request with everything it leaves open, by the names of Diffusers' arguments, and `n` and `seed`."""
+    arguments = {"prompt": PROMPT, "num_inference_steps": STEPS, "n": 1} | request
+    width, height = folder.odd_size if arguments.pop("odd_size", False) else folder.default_size
+    return arguments | {"width": width, "height": height}
+
+
+def our_pictures(path: Path, arguments: dict, folder: Path, dtype: str = "fp32") -> list[numpy.ndarray]:
+    """Pictures are handed over as files in `folder`."""
+    options = dict(arguments)
+    options["steps"] = options.pop("num_inference_steps")
+    options["size"] = f"{options.pop('width')}x{options.pop('height')}"
+    for name in ("image", "mask"):
+        if name in options:
+            options[name].save(folder / f"{name}.png")
+            options[name] = folder / f"{name}.png"
+    command = [BUILD / "diffused", "generate", path, options.pop("prompt"), "-o", folder / "out.png", "--dtype", dtype]
+    for option, value in options.items():
+        values = value if isinstance(value, tuple) else [value]
+        command += [f"--{option.replace('_', '-')}", *map(str, values)]
+    done = subprocess.run(command, check=False, capture_output=True, timeout=300, text=True)
+    assert done.returncode == 0, done.stderr
+    n = arguments["n"]
+    files = ["out.png"] if n == 1 else [f"out-{index}.png" for index in range(n)]
+    return [numpy.asarray(Image.open(folder / file)) for file in files]
+
+
+def differences(ours: list[numpy.ndarray], theirs: list[numpy.ndarray]) -> list[numpy.ndarray]:
+    assert [picture.shape for picture in ours] == [picture.shape for picture in theirs]
+    return [numpy.abs(a.astype(int) - b.astype(int)) for a, b in zip(ours, theirs, strict=True)]
+
+
+def assert_same(ours: list[numpy.ndarray], theirs: list[numpy.ndarray]) -> None:
+    """Each value within 1 of 255. A flat picture would compare with anything, so it is refused."""
+    assert all(picture.std() > 1 for picture in theirs)
+    for difference in differences(ours, theirs):
+        assert difference.max() <= 1, f"{(difference > 1).mean():.2%} of the values differ by more than 1"

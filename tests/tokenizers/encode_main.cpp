@@ -1,0 +1,42 @@
+// tokenizer_encode KIND FOLDER LENGTH: reads one JSON string a line on stdin and writes its ids as a JSON
+// array a line; KIND is clip or t5. LENGTH 0 writes all ids of the text, without padding. For
+// tests/parity/test_tokenizers.py.
+#include <fmt/format.h>
+
+#include <boost/json/parse.hpp>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+
+#include "tokenizers/tokenizer.h"
+
+namespace {
+
+using diffused::tokenizers::Encoding;
+using diffused::tokenizers::Tokenizer;
+
+Encoding encode(const Tokenizer& tokenizer, const std::string& text, int length) {
+  return tokenizer.encode(text, length > 0 ? length : tokenizer.encode(text, 2).token_count);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 4) {
+    std::cerr << "usage: tokenizer_encode clip|t5 FOLDER LENGTH\n";
+    return EXIT_FAILURE;
+  }
+  const auto load = std::string(argv[1]) == "clip" ? diffused::tokenizers::load_clip_tokenizer
+                                                   : diffused::tokenizers::load_t5_tokenizer;
+  const auto tokenizer = load(argv[2]);
+  if (!tokenizer) {
+    std::cerr << tokenizer.error().message << "\n";
+    return 2;
+  }
+  const int length = std::atoi(argv[3]);
+  for (std::string line; std::getline(std::cin, line);) {
+    const std::string text(boost::json::parse(line).as_string());
+    std::cout << fmt::format("[{}]\n", fmt::join(encode(**tokenizer, text, length).ids, ","));
+  }
+  return EXIT_SUCCESS;
+}
