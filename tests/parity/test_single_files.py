@@ -20,6 +20,7 @@ import flux_folders
 import folders
 import single_files
 import unet_folders
+from tiny_pictures import mask, picture
 
 FAMILIES = {"unet": unet_folders, "sd3": folders, "flux": flux_folders}
 # A file has no place for what tells a distilled UNet the guidance scale; the rest of the shapes is as in the folders.
@@ -28,7 +29,8 @@ SD3 = [
     "plain", "t5", "qk_norm", "dual", "dual_all", "one_head", "three_heads", "four_heads", "patch_one", "quant_convs",
     "five_levels", "sharded", "bf16", "old_names",
 ]  # fmt: skip
-FLUX = [name for name in flux_folders.FOLDERS if name != "true_eos"]
+# Of Fill a file tells nothing but its 384 channels.
+FLUX = [name for name in flux_folders.FOLDERS if name not in ("true_eos", "fill_small")]
 MODELS = [("unet", name) for name in UNETS] + [("sd3", name) for name in SD3] + [("flux", name) for name in FLUX]
 # Diffusers knows one width for FLUX, and one number of layers for all levels of a UNet.
 THEIRS = [("unet", name) for name in ("plain", "linear", "kernels", "two_levels", "four_levels", "xl", "xl_v")]
@@ -48,6 +50,8 @@ def model(family: str, name: str) -> Path:
 def arguments_for(family: str, name: str, **request) -> dict:
     folder = FAMILIES[family].FOLDERS[name]
     arguments = {"guidance_scale": getattr(folder, "guidance_scale", 3.0), "num_inference_steps": 2, "seed": 5} | request
+    if getattr(folder, "pipeline", "") == "FluxFillPipeline":
+        arguments |= {"image": picture(64, 64), "mask": mask("box", 64, 64)}
     return arguments_of(folder, arguments)
 
 

@@ -7,6 +7,7 @@ The inverse of what Diffusers' `from_single_file` does, in the words of src/pipe
 """
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -273,7 +274,7 @@ def class_of(folder: Path) -> str:
 def checkpoint_of(folder: Path, components: tuple[str, ...] = (), bare: bool = False) -> Tensors:
     """All tensors of these components, or of all there are. `bare`: the denoiser's have no prefix."""
     tensors: Tensors = {}
-    for component, (prefix, rename) in LAYOUTS[class_of(folder).replace("Inpaint", "")].items():
+    for component, (prefix, rename) in LAYOUTS[re.sub("Inpaint|Fill", "", class_of(folder))].items():
         if not (folder / component).is_dir() or (components and component not in components):
             continue
         prefix = "" if bare and prefix == DENOISER else prefix
