@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <boost/beast/core/string.hpp>
+#include <charconv>
 #include <optional>
 #include <span>
 
@@ -17,6 +18,7 @@ namespace {
 
 constexpr std::string_view kSpaces = " \t\r";
 constexpr std::string_view kAlgorithm = "sha256:";
+constexpr std::string_view kPriority = "priority=";
 
 std::string_view trimmed(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(kSpaces);
@@ -45,6 +47,22 @@ bool read_hex(std::string_view text, std::span<unsigned char> bytes) {
     bytes[i] = static_cast<unsigned char>(high << 4 | low);
   }
   return true;
+}
+
+bool is_priority(int number) { return number >= -kPriorityMax && number <= kPriorityMax; }
+
+// The first word of a line, taken off it with the spaces behind it.
+std::string_view take_word(std::string_view& line) {
+  const std::string_view word = line.substr(0, line.find_first_of(kSpaces));
+  line = trimmed(line.substr(word.size()));
+  return word;
+}
+
+bool read_priority(std::string_view word, int& priority) {
+  if (!word.starts_with(kPriority)) return false;
+  word.remove_prefix(kPriority.size());
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), priority);
+  return error == std::errc() && end == word.data() + word.size() && is_priority(priority);
 }
 
 // What follows the scheme's name in an Authorization header, or nothing.
@@ -78,13 +96,14 @@ Result<KeyRing> KeyRing::parse(std::string_view text) {
     text.remove_prefix(std::min(end + 1, text.size()));
     line = trimmed(line.substr(0, line.find('#')));
     if (line.empty()) continue;
-    const std::string_view name = line.substr(0, line.find_first_of(kSpaces));
-    const std::string_view hash = trimmed(line.substr(name.size()));
-    Entry entry{std::string(name), {}};
-    if (!is_name(name) || hash.substr(0, kAlgorithm.size()) != kAlgorithm ||
-        !read_hex(hash.substr(kAlgorithm.size()), entry.digest))
+    Entry entry{{std::string(take_word(line))}, {}};
+    const std::string_view hash = take_word(line);
+    if (!is_name(entry.holder.name) || hash.substr(0, kAlgorithm.size()) != kAlgorithm ||
+        !read_hex(hash.substr(kAlgorithm.size()), entry.digest) ||
+        !(line.empty() || read_priority(line, entry.holder.priority)))
       return fail(ErrorCode::invalid_argument,
-                  fmt::format("line {} is not of the form NAME {}64 hexadecimal digits", number, kAlgorithm));
+                  fmt::format("line {} is not of the form NAME {}64 hexadecimal digits [{}{} to {}]", number,
+                              kAlgorithm, kPriority, -kPriorityMax, kPriorityMax));
     ring.entries_.push_back(std::move(entry));
   }
   if (ring.entries_.empty()) return fail(ErrorCode::invalid_argument, "there is no key in it");
@@ -97,20 +116,25 @@ KeyRing::Digest KeyRing::digest_of(std::string_view key) {
   return digest;
 }
 
-const std::string* KeyRing::holder_of(std::string_view key) const {
+const KeyHolder* KeyRing::holder_of(std::string_view key) const {
   const Digest digest = digest_of(key);
-  const std::string* holder = nullptr;
+  const KeyHolder* holder = nullptr;
   for (const Entry& entry : entries_)
-    if (CRYPTO_memcmp(entry.digest.data(), digest.data(), digest.size()) == 0) holder = &entry.name;
+    if (CRYPTO_memcmp(entry.digest.data(), digest.data(), digest.size()) == 0) holder = &entry.holder;
   return holder;
 }
 
-Result<std::string> key_line(std::string_view name, std::string_view key) {
-  if (!is_name(name))
-    return fail(
-        ErrorCode::invalid_argument,
-        fmt::format("'{}' cannot name a key: use letters, digits, '.', '_' and '-', at most 64", name));
-  return fmt::format("{} {}{:02x}", name, kAlgorithm, fmt::join(KeyRing::digest_of(key), ""));
+Result<std::string> key_line(const KeyHolder& holder, std::string_view key) {
+  if (!is_name(holder.name))
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("'{}' cannot name a key: use letters, digits, '.', '_' and '-', at most 64",
+                            holder.name));
+  if (!is_priority(holder.priority))
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("a key's priority is {} to {}", -kPriorityMax, kPriorityMax));
+  const std::string line =
+      fmt::format("{} {}{:02x}", holder.name, kAlgorithm, fmt::join(KeyRing::digest_of(key), ""));
+  return holder.priority == 0 ? line : fmt::format("{} {}{}", line, kPriority, holder.priority);
 }
 
 void Keys::replace(KeyRing ring) {
@@ -119,13 +143,13 @@ void Keys::replace(KeyRing ring) {
   ring_.swap(fresh);
 }
 
-std::optional<std::string> Keys::holder_of(std::string_view key) const {
+std::optional<KeyHolder> Keys::holder_of(std::string_view key) const {
   std::shared_ptr<const KeyRing> ring;
   {
     const std::lock_guard lock(mutex_);
     ring = ring_;
   }
-  const std::string* holder = ring->holder_of(key);
+  const KeyHolder* holder = ring->holder_of(key);
   return holder != nullptr ? std::optional(*holder) : std::nullopt;
 }
 
@@ -134,7 +158,8 @@ http::Gate key_gate(std::shared_ptr<const Keys> keys, KeyScheme scheme) {
   return [keys, scheme](http::Request& request) -> std::optional<http::Response> {
     const auto key = shown_key(request, scheme);
     if (auto holder = key ? keys->holder_of(*key) : std::nullopt) {
-      request.user = *std::move(holder);
+      request.user = std::move(holder->name);
+      request.priority = holder->priority;
       return std::nullopt;
     }
     // OpenAI's words, by which litellm tells a wrong key from other mistakes.

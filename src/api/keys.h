@@ -15,28 +15,35 @@
 
 namespace diffused::api {
 
-// The keys of a key file: a line for each, "NAME sha256:HEX", where HEX is the SHA-256 of the key; "#" begins
-// a comment. The keys themselves stand nowhere. A name may have several keys, so that one can replace another
-// without a pause. A fast hash will do, because keys are drawn and not thought up: nobody guesses 128 bits.
-// Immutable; any thread.
+// Whose a key is.
+struct KeyHolder {
+  std::string name;
+  int priority = 0;  // of background jobs that are sent with this key: higher goes first
+};
+constexpr int kPriorityMax = 100;  // and its negative the least
+
+// The keys of a key file: a line for each, "NAME sha256:HEX" or "NAME sha256:HEX priority=N", where HEX is
+// the SHA-256 of the key and N from -100 to 100; "#" begins a comment. The keys themselves stand nowhere. A
+// name may have several keys, so that one can replace another without a pause. A fast hash will do, because
+// keys are drawn and not thought up: nobody guesses 128 bits. Immutable; any thread.
 class KeyRing {
  public:
   // Errors: invalid_argument with the line's number: malformed, or no key at all, which would lock everybody
   // out.
   static Result<KeyRing> parse(std::string_view text);
 
-  // The name of the key's holder, or null. Every digest is compared, in constant time each: how long it takes
+  // The key's holder, or null. Every digest is compared, in constant time each: how long it takes
   // tells nothing of how near a wrong key is.
-  const std::string* holder_of(std::string_view key) const;
+  const KeyHolder* holder_of(std::string_view key) const;
 
  private:
   using Digest = std::array<unsigned char, 32>;
   struct Entry {
-    std::string name;
+    KeyHolder holder;
     Digest digest;
   };
   static Digest digest_of(std::string_view key);
-  friend Result<std::string> key_line(std::string_view name, std::string_view key);
+  friend Result<std::string> key_line(const KeyHolder& holder, std::string_view key);
 
   std::vector<Entry> entries_;
 };
@@ -48,8 +55,8 @@ class Keys {
 
   // Requests that were let in go on; the next ones are held against the new ring.
   void replace(KeyRing ring);
-  // The name of the key's holder, if it has one.
-  std::optional<std::string> holder_of(std::string_view key) const;
+  // The key's holder, if it has one.
+  std::optional<KeyHolder> holder_of(std::string_view key) const;
 
  private:
   mutable std::mutex mutex_;
@@ -57,15 +64,15 @@ class Keys {
 };
 
 // The key file's line for a key. Errors: invalid_argument when the name is not 1 to 64 of A-Z, a-z, 0-9, '.',
-// '_' and '-'.
-Result<std::string> key_line(std::string_view name, std::string_view key);
+// '_' and '-', or the priority not one of a key file.
+Result<std::string> key_line(const KeyHolder& holder, std::string_view key);
 
 // How a key is shown: "Authorization: Bearer KEY" or "api-key: KEY"; with `basic` also as the password of
 // "Authorization: Basic …", whatever the user name.
 enum class KeyScheme { bearer, basic };
 
-// Lets requests with one of the keys pass, as its holder's (Request::user), and answers the others with 401.
-// No keys (null) let everybody pass.
+// Lets requests with one of the keys pass, as its holder's (Request::user and priority), and answers the
+// others with 401. No keys (null) let everybody pass.
 http::Gate key_gate(std::shared_ptr<const Keys> keys, KeyScheme scheme);
 
 // Whose work a request is: its key's holder's, or its address's where there are no keys.

@@ -12,7 +12,7 @@ namespace diffused::app {
 namespace {
 
 struct Options {
-  std::string name;
+  api::KeyHolder holder;
   bool from_stdin = false;
 };
 
@@ -20,9 +20,10 @@ Result<void> make_key(const Options& options) {
   std::string key = random_id("sk-");
   if (options.from_stdin) std::getline(std::cin, key);
   if (key.empty()) return fail(ErrorCode::invalid_argument, "there is no key on the standard input");
-  TRY(const std::string line, api::key_line(options.name, key));
+  TRY(const std::string line, api::key_line(options.holder, key));
   fmt::print("{}\n", line);
-  if (!options.from_stdin) fmt::print(stderr, "The key of {}, shown only now:\n{}\n", options.name, key);
+  if (!options.from_stdin)
+    fmt::print(stderr, "The key of {}, shown only now:\n{}\n", options.holder.name, key);
   return {};
 }
 
@@ -32,8 +33,13 @@ void add_key(CLI::App& program, int& exit_status) {
   const auto options = std::make_shared<Options>();
   CLI::App* command = program.add_subcommand(
       "key", "Make an API key: its line for the key file on stdout, the key itself on stderr");
-  command->add_option("NAME", options->name, "whose key it is: its jobs are counted under this name")
+  command->add_option("NAME", options->holder.name, "whose key it is: its jobs are counted under this name")
       ->required();
+  command
+      ->add_option("--priority", options->holder.priority,
+                   "of background jobs that are sent with this key: those of higher ones go first")
+      ->check(CLI::Range(-api::kPriorityMax, api::kPriorityMax))
+      ->capture_default_str();
   command->add_flag("--from-stdin", options->from_stdin,
                     "take the first line of the standard input as the key instead of drawing one");
   command->callback([options, &exit_status] {

@@ -30,6 +30,7 @@ struct Request {
   std::string body;
   std::string peer;        // the client's address without port
   std::string user;        // who asks, as the route's gate found out; empty when none did
+  int priority = 0;        // how urgent that one's work is, as the gate found out: higher goes first
   std::string request_id;  // the client's X-Request-Id when well-formed, else ours; echoed in every response
   bool tls = false;
 
@@ -85,8 +86,8 @@ class Exchange {
 using Handler = std::function<asio::awaitable<void>(Exchange&)>;
 
 // Decides on a request before its body is read, from the header alone (request.body is empty): the place for
-// keys. A response refuses the request and is sent as it is; none lets it go on, with Request::user as the
-// gate set it. Must not block.
+// keys. A response refuses the request and is sent as it is; none lets it go on, with Request::user and
+// priority as the gate set them. Must not block.
 using Gate = std::function<std::optional<Response>(Request&)>;
 
 // One line of the route table.

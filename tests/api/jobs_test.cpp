@@ -174,6 +174,24 @@ TEST_F(Jobs, AreRefusedAtOnceWhenTheModelCouldNotMakeThem) {
   EXPECT_EQ(post(R"({"prompt": "a", "background_job": true})").status, 400);
 }
 
+TEST_F(Jobs, GoInOrderOfTheirKeysPrioritiesAndCannotAskForAnother) {
+  const std::string keys = key_line({"night", -5}, "sk-n").value() + "\n" +
+                           key_line({"anna"}, "sk-a").value() + "\n" + key_line({"boss", 5}, "sk-b").value();
+  api.options.keys = std::make_shared<Keys>(KeyRing::parse(keys).value());
+  const auto position = [&](const std::string& key) {
+    const auto response = post(R"({"prompt": "a kitten", "background_job": true, "priority": 100})",
+                               {{"authorization", "Bearer " + key}});
+    EXPECT_EQ(response.status, 202) << *response.body;
+    return body_of(response).at("queue_position").as_int64();
+  };
+  EXPECT_EQ(position("sk-n"), 0);
+  EXPECT_EQ(position("sk-a"), 0);
+  EXPECT_EQ(position("sk-b"), 0);
+  EXPECT_EQ(position("sk-n"), 3);
+  EXPECT_EQ(position("sk-a"), 2);
+  EXPECT_EQ(position("sk-b"), 1);
+}
+
 TEST_F(Jobs, AreTheSameUnderTheSameKey) {
   const std::string body = R"({"prompt": "a kitten", "background_job": true})";
   const auto first = post(body, {{"idempotency-key", "k1"}});

@@ -9,14 +9,14 @@ namespace diffused::api {
 namespace {
 
 TEST(KeyRing, KnowsTheHoldersOfItsKeys) {
-  const std::string file = "# who may\n\n" + key_line("anna", "sk-a").value() + " # until May\n" +
-                           key_line("anna", "sk-new").value() + "\r\n\t" +
-                           key_line("berta.b", "sk-b").value();
+  const std::string file = "# who may\n\n" + key_line({"anna"}, "sk-a").value() + " # until May\n" +
+                           key_line({"anna"}, "sk-new").value() + "\r\n\t" +
+                           key_line({"berta.b"}, "sk-b").value();
   const auto ring = KeyRing::parse(file);
   ASSERT_TRUE(ring) << ring.error().message;
-  EXPECT_EQ(*ring->holder_of("sk-a"), "anna");
-  EXPECT_EQ(*ring->holder_of("sk-new"), "anna");
-  EXPECT_EQ(*ring->holder_of("sk-b"), "berta.b");
+  EXPECT_EQ(ring->holder_of("sk-a")->name, "anna");
+  EXPECT_EQ(ring->holder_of("sk-new")->name, "anna");
+  EXPECT_EQ(ring->holder_of("sk-b")->name, "berta.b");
   for (const char* wrong : {"", "sk", "sk-a ", "SK-A", "anna", "sk-c"})
     EXPECT_FALSE(ring->holder_of(wrong)) << wrong;
 }
@@ -29,8 +29,22 @@ TEST(KeyRing, TakesTheSumsThatOtherProgramsPrint) {
   ASSERT_TRUE(ring->holder_of("sk-test"));
 }
 
+TEST(KeyRing, KnowsWhoseWorkGoesFirst) {
+  const auto ring =
+      KeyRing::parse(key_line({"anna", 100}, "sk-a").value() + "  # the boss\n" +
+                     key_line({"berta", -7}, "sk-b").value() + "\n" + key_line({"carl"}, "sk-c").value());
+  ASSERT_TRUE(ring) << ring.error().message;
+  EXPECT_EQ(ring->holder_of("sk-a")->priority, 100);
+  EXPECT_EQ(ring->holder_of("sk-b")->priority, -7);
+  EXPECT_EQ(ring->holder_of("sk-c")->priority, 0);
+  EXPECT_FALSE(key_line({"anna", 101}, "sk-a"));
+  EXPECT_FALSE(key_line({"anna", -101}, "sk-a"));
+  for (const char* wrong : {" priority=101", " priority=", " priority=1x", " priority=1 2", " 5"})
+    EXPECT_FALSE(KeyRing::parse(key_line({"anna"}, "sk-a").value() + wrong)) << wrong;
+}
+
 TEST(KeyRing, RefusesAFileThatIsNotOneOfKeys) {
-  const std::string good = key_line("anna", "sk-a").value() + "\n";
+  const std::string good = key_line({"anna"}, "sk-a").value() + "\n";
   for (const std::string& bad :
        {std::string("sk-plain-key"), std::string("anna sk-plain-key"), std::string("anna sha256:abcd"),
         "sp ace " + good, good.substr(0, good.size() - 2) + "g", good.substr(0, good.size() - 1) + " more"}) {
@@ -41,14 +55,14 @@ TEST(KeyRing, RefusesAFileThatIsNotOneOfKeys) {
   }
   EXPECT_FALSE(KeyRing::parse(""));
   EXPECT_FALSE(KeyRing::parse("# nobody\n"));
-  EXPECT_FALSE(key_line("no spaces", "x"));
-  EXPECT_FALSE(key_line("", "x"));
+  EXPECT_FALSE(key_line({"no spaces"}, "x"));
+  EXPECT_FALSE(key_line({""}, "x"));
 }
 
 class KeyedApi : public testing::Test, public ApiFixture {
  protected:
   KeyedApi() {
-    const std::string file = key_line("anna", "sk-a").value() + "\n" + key_line("berta", "sk-b").value();
+    const std::string file = key_line({"anna"}, "sk-a").value() + "\n" + key_line({"berta"}, "sk-b").value();
     keys = std::make_shared<Keys>(KeyRing::parse(file).value());
     api.options.keys = keys;
   }
@@ -86,7 +100,8 @@ TEST_F(KeyedApi, RefusesWhoeverShowsNone) {
 
 TEST_F(KeyedApi, KnowsOtherKeysOnceTheyAreReplaced) {
   keys->replace(
-      KeyRing::parse(key_line("berta", "sk-b").value() + "\n" + key_line("carl", "sk-c").value()).value());
+      KeyRing::parse(key_line({"berta"}, "sk-b").value() + "\n" + key_line({"carl"}, "sk-c").value())
+          .value());
   EXPECT_EQ(generate({{"authorization", "Bearer sk-a"}}).status, 401);
   EXPECT_EQ(generate({{"authorization", "Bearer sk-b"}}).status, 200);
   EXPECT_EQ(generate({{"authorization", "Bearer sk-c"}}).status, 200);
@@ -114,7 +129,7 @@ TEST_F(KeyedApi, IsClosedButForPagesHealthAndPictures) {
 TEST(KeyGate, IsNoneWithoutKeys) { EXPECT_FALSE(key_gate(nullptr, KeyScheme::bearer)); }
 
 TEST(KeyGate, TakesAPasswordWhereBasicIsSpoken) {
-  const auto ring = std::make_shared<Keys>(KeyRing::parse(key_line("anna", "sk-a").value()).value());
+  const auto ring = std::make_shared<Keys>(KeyRing::parse(key_line({"anna"}, "sk-a").value()).value());
   const http::Gate gate = key_gate(ring, KeyScheme::basic);
   const auto passes = [&](const std::string& authorization) {
     http::Request request = ApiFixture::request("GET", "/sdapi/v1/options");

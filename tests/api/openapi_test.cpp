@@ -68,7 +68,7 @@ TEST_F(OpenApi, NamesEveryFieldWithItsAliasesAndLimits) {
 
 TEST_F(OpenApi, AsksForAKeyWhereTheServerDoes) {
   EXPECT_FALSE(described.at("paths").at("/v1/models").at("get").as_object().contains("security"));
-  api.options.keys = std::make_shared<Keys>(KeyRing::parse(key_line("anna", "sk-a").value()).value());
+  api.options.keys = std::make_shared<Keys>(KeyRing::parse(key_line({"anna"}, "sk-a").value()).value());
   described = describe_api(api);
   for (const Endpoint& endpoint : make_endpoints(api)) {
     std::string path = endpoint.route.pattern;

@@ -77,9 +77,9 @@ def run_program(*arguments, timeout=120, **options):
     return subprocess.run([str(PROGRAM), *map(str, arguments)], capture_output=True, text=True, timeout=timeout, **options)
 
 
-def make_key(file, name):
+def make_key(file, name, *options):
     """Adds a user to a file of keys and returns the key."""
-    made = run_program("key", name)
+    made = run_program("key", name, *options)
     assert made.returncode == 0, made.stderr
     with file.open("a") as lines:
         lines.write(made.stdout)

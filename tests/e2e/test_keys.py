@@ -76,6 +76,37 @@ def test_the_key_file_is_read_again_at_a_signal(tmp_path):
         assert statuses(old, new) == [401, 200]
 
 
+def test_a_keys_priority_puts_its_background_jobs_first(tmp_path):
+    low, high = (make_key(tmp_path / "keys", name, "--priority", priority) for name, priority in [("night", "-1"), ("boss", "1")])
+    with serve(tmp_path / "data", "--api-keys", str(tmp_path / "keys"), "--background-running-max", "1") as server:
+        def job(key, **fields):
+            reply = server.post({**GOOD, "background_job": True, **fields}, headers={"api-key": key})
+            assert reply.status_code == 202, reply.text
+            return reply.json()
+
+        def show(key, shown):
+            return server.get(f"/v1/images/jobs/{shown['id']}", headers={"api-key": key}).json()
+
+        busy = job(low, num_inference_steps=200, size="256x256", n=8)
+        wait_until(lambda: show(low, busy)["status"] == "in_progress", 60)
+        waiting = job(low)
+        first = job(high)
+        assert (show(high, first)["queue_position"], show(low, waiting)["queue_position"]) == (0, 1)
+        cancelled = server.post({}, f"/v1/images/jobs/{busy['id']}/cancel", headers={"api-key": low})
+        assert cancelled.status_code == 200
+        wait_until(lambda: show(low, waiting)["status"] == "completed", 60)
+        assert show(high, first)["completed_at"] <= show(low, waiting)["started_at"]
+
+
+def test_a_priority_that_is_none_is_refused(tmp_path):
+    assert run_program("key", "anna", "--priority", "101").returncode == 2
+    key = run_program("key", "anna", "--priority", "100")
+    assert key.stdout.endswith(" priority=100\n")
+    (tmp_path / "keys").write_text(key.stdout.replace("100", "1e2"))
+    refused = run_program("serve", DEMO, "--port", "0", "--api-keys", tmp_path / "keys")
+    assert refused.returncode == 2 and "line 1" in refused.stderr
+
+
 @pytest.mark.parametrize("options", [
     ["--host", "0.0.0.0"], ["--host", "::"], ["--tls-cert", "x.pem"], ["--api-keys", "/nonexistent"], ["--public-url", "example.com"],
 ])

@@ -99,6 +99,7 @@ Result<jobstore::NewJob> write_down(const Api& api, const http::Request& http_re
   if (request.codec == nullptr) request.codec = find_codec("png");
   job.id = random_id("job_");
   job.owner = user_of(http_request);
+  job.priority = http_request.priority;
   job.pool = request.generate.model;
   job.batch_key = batch_key(request.generate);
   job.cost = cost_of(request.generate);
