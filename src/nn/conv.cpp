@@ -48,6 +48,11 @@ at::Tensor Conv2d::unchanged(const at::Tensor& x) const {
 }
 
 at::Tensor Conv2d::of_silu(const GroupNorm& norm, const at::Tensor& x, const at::Tensor& added) const {
+  if (packed_ && lora_changes(layers_) && x.size(0) > 1) {
+    return each_lora_row(x.size(0), [&](auto row) {
+      return of_silu(norm, x.narrow(0, row, 1), added.defined() ? added.narrow(0, row, 1) : added);
+    });
+  }
   if (packed_ && !lora_changes(layers_)) {
     const at::Tensor input = channels_last(x);
     if (const auto scaling = norm.scaling(input)) {

@@ -91,9 +91,10 @@ at::Tensor Linear::unchanged(const at::Tensor& x) const {
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x, Activation activation) const {
-  if (avx512::PackedLinear::fuses(activation) && !lora_changes(layers_)) {
-    if (packed_) return (*packed_)(x, activation);
-    if (quantized_) return (*quantized_)(x, activation);
+  if ((packed_ || quantized_) && avx512::PackedLinear::fuses(activation)) {
+    if (!lora_changes(layers_)) return packed_ ? (*packed_)(x, activation) : (*quantized_)(x, activation);
+    if (x.size(0) > 1)
+      return each_lora_row(x.size(0), [&](auto row) { return (*this)(x.narrow(0, row, 1), activation); });
   }
   return activate(activation, (*this)(x));
 }

@@ -43,14 +43,13 @@ void for_each_row_change(const LoraLayers& layers, const at::Tensor& x, const at
 
 }  // namespace
 
-LoraRows::LoraRows(std::vector<const LoraSet*> rows) : rows_(std::move(rows)) {
-  CHECK(active_rows == nullptr);
+LoraRows::LoraRows(std::vector<const LoraSet*> rows) : rows_(std::move(rows)), outer_(active_rows) {
   bool any = false;
   for (const LoraSet* const set : rows_) any = any || !set->empty();
-  if (any) active_rows = &rows_;
+  active_rows = any ? &rows_ : nullptr;
 }
 
-LoraRows::~LoraRows() { active_rows = nullptr; }
+LoraRows::~LoraRows() { active_rows = outer_; }
 
 bool lora_changes(const LoraLayers& layers) {
   if (active_rows == nullptr) return false;
@@ -60,6 +59,17 @@ bool lora_changes(const LoraLayers& layers) {
       for_each_change(*set, name, [&](const LowRank&, double) { any = true; });
   }
   return any;
+}
+
+at::Tensor each_lora_row(std::int64_t rows, const std::function<at::Tensor(std::int64_t row)>& f) {
+  const auto& sets = *active_rows;
+  CHECK(sets.size() == 1 || static_cast<std::int64_t>(sets.size()) == rows);
+  std::vector<at::Tensor> results;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const LoraRows own({sets[sets.size() == 1 ? 0 : static_cast<std::size_t>(row)]});
+    results.push_back(f(row));
+  }
+  return at::cat(results);
 }
 
 at::Tensor add_lora(const LoraLayers& layers, const at::Tensor& x, at::Tensor y) {

@@ -34,7 +34,7 @@ struct WeightedLora {
 using LoraSet = std::vector<WeightedLora>;
 
 // While it lives, the layers that this thread runs obey the LoRAs of their rows; without one they obey none.
-// Not nested.
+// Inside another it takes that one's place until its end.
 class LoraRows {
  public:
   // One set for each row of the batch, or one for all rows there are. The sets outlive this.
@@ -45,6 +45,7 @@ class LoraRows {
 
  private:
   std::vector<const LoraSet*> rows_;
+  const std::vector<const LoraSet*>* outer_;
 };
 
 // The layers of the checkpoint whose weights a layer of the network holds, their outputs side by side, each
@@ -56,6 +57,10 @@ struct LoraLayers {
 
 // Whether any row's LoRAs change any of these layers now.
 bool lora_changes(const LoraLayers& layers);
+
+// f(row) → [1, ..] for each of so many rows, with no LoRAs active but that row's; concatenated. For kernels
+// that do more at once than a layer with LoRAs can: rows that nothing changes keep their bits beside others.
+at::Tensor each_lora_row(std::int64_t rows, const std::function<at::Tensor(std::int64_t row)>& f);
 
 // y, of which the layers' LoRAs have been added for x: [B, .., in] → [B, .., out]; y is changed in place.
 at::Tensor add_lora(const LoraLayers& layers, const at::Tensor& x, at::Tensor y);

@@ -33,6 +33,17 @@ Change change_of(const std::string& layer, at::IntArrayRef weight) {
   return {{{lora, kWeight}}, (up.matmul(down.flatten(1)) * (kScale * kWeight)).view(weight)};
 }
 
+// The set in another dtype.
+LoraSet in(const LoraSet& set, at::ScalarType dtype) {
+  LoraSet result = set;
+  for (WeightedLora& chosen : result) {
+    const auto rounded = std::make_shared<Lora>(*chosen.lora);
+    for (auto& [layer, low] : *rounded) low = {low.down.to(dtype), low.up.to(dtype), low.scale};
+    chosen.lora = rounded;
+  }
+  return result;
+}
+
 const LoraSet kNone;
 
 // Weights under "a.", "b." … of random numbers.
@@ -76,6 +87,20 @@ TEST_F(LoraLayer, TheFunctionComesAfterTheChange) {
             kTolerance);
 }
 
+TEST_F(LoraLayer, ARowWithoutOneKeepsItsBitsWithAFunction) {
+  const Change change = change_of(".a", {8, 6});
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const Linear linear(scope.with_dtype(dtype) / "a", 6, 8);
+    const at::Tensor input = at::randn({3, 77, 6}).to(dtype);
+    const at::Tensor plain = linear(input, Activation::gelu_tanh);
+    const LoraSet rounded = in(change.set, dtype);
+    const LoraRows rows({&kNone, &rounded, &kNone});
+    const at::Tensor y = linear(input, Activation::gelu_tanh);
+    EXPECT_TRUE(y[0].equal(plain[0]) && y[2].equal(plain[2])) << dtype;
+    EXPECT_FALSE(y[1].equal(plain[1])) << dtype;
+  }
+}
+
 TEST_F(LoraLayer, OneOfLinearsSideBySideChangesItsShare) {
   const Linear linear(scope, {"a", "b"}, 6, 8);
   const Change change = change_of(".b", {8, 6});
@@ -110,13 +135,7 @@ TEST_F(LoraLayer, ARowHasTheBitsItHasAlone) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
     const Linear own(scope.with_dtype(dtype) / "a", 6, 8);
     const at::Tensor many = at::randn({test::kRowsMax, 77, 6}).to(dtype);
-    for (Change& change : changes) {
-      for (WeightedLora& chosen : change.set) {
-        const auto rounded = std::make_shared<Lora>(*chosen.lora);
-        for (auto& [layer, low] : *rounded) low = {low.down.to(dtype), low.up.to(dtype), low.scale};
-        chosen.lora = rounded;
-      }
-    }
+    for (Change& change : changes) change.set = in(change.set, dtype);
     test::expect_rows_independent(
         [&](std::int64_t row, std::int64_t rows) {
           std::vector<const LoraSet*> sets;
@@ -145,6 +164,26 @@ TEST(LoraConv, ChangesAsTheWeightWould) {
     EXPECT_LE(relative_error(conv.of_silu(norm, x)[0],
                              at::conv2d(norm.with_silu(x), w + change.added, bias, stride, 1)[0]),
               kTolerance);
+  }
+}
+
+TEST(LoraConv, ARowWithoutOneKeepsItsBits) {
+  const test::WrittenWeights weights({{"a.weight", at::randn({32, 32, 3, 3})},
+                                      {"a.bias", at::randn({32})},
+                                      {"norm.weight", at::randn({32})},
+                                      {"norm.bias", at::randn({32})}});
+  const Change change = change_of(".a", {32, 32, 3, 3});
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const weights::Scope scope = weights.scope().with_dtype(dtype);
+    const GroupNorm norm(scope / "norm", 2, 32, 1e-5);
+    const Conv2d conv(scope / "a", 32, 32, 3, 1, 1);
+    const at::Tensor x = at::randn({3, 32, 10, 12}).to(dtype), added = at::randn({3, 32, 10, 12}).to(dtype);
+    const at::Tensor plain = conv.of_silu(norm, x, added);
+    const LoraSet rounded = in(change.set, dtype);
+    const LoraRows rows({&rounded, &kNone, &kNone});
+    const at::Tensor y = conv.of_silu(norm, x, added);
+    EXPECT_FALSE(y[0].equal(plain[0])) << dtype;
+    EXPECT_TRUE(y[1].equal(plain[1]) && y[2].equal(plain[2])) << dtype;
   }
 }
 
