@@ -3,17 +3,26 @@
 import os
 import pathlib
 import subprocess
+import sys
 
 import numpy
 
 import load
 
 CACHE = pathlib.Path(__file__).parent.parent / ".cache/bench_sd3"
+OPENVINO = ("openvino==2026.4.1", "openvino-telemetry==2025.2.0")
 OPENVINO_FOLDER = CACHE / "openvino"
 # For all of them alike: OpenVINO's own folder; and threads that wait for others sleep, so that the time of the processors is work.
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(OPENVINO_FOLDER), "OMP_WAIT_POLICY": "passive"}
 # Between any two, as the norm of the difference over the norm: bfloat16 keeps 3 digits after each layer, each stack after others.
 DIFFERENCE_MAX = 0.03
+
+
+def install_openvino() -> None:
+    if not OPENVINO_FOLDER.exists():
+        print(f"installing {OPENVINO[0]}", flush=True)
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+                        "--target", str(OPENVINO_FOLDER), *OPENVINO], check=True)
 
 
 class Contestant:

@@ -1,4 +1,4 @@
-// What our sides of `./dev bench sd3` and `./dev bench text` have in common: loading a network, and obeying
+// What our sides of the contests (contest.py) have in common: loading a network, and obeying
 // orders.
 #pragma once
 

@@ -19,7 +19,6 @@ import load
 ROOT = pathlib.Path(__file__).parent.parent
 PROGRAM = ROOT / "build/release/bench_sd3"
 PEERS = pathlib.Path(__file__).parent / "sd3_peers.py"
-OPENVINO = ("openvino==2026.4.1", "openvino-telemetry==2025.2.0")
 BLOCKS_ALL = 24
 # What three stacks with all blocks take, each with its own copy of the weights, and OpenVINO with two.
 MEMORY_FOR_ALL_BYTES = 28 << 30
@@ -33,10 +32,8 @@ def run_python(*arguments: object) -> None:
 def prepare(blocks: int, sides: list[int], with_openvino: bool) -> pathlib.Path:
     """Makes what is not there yet: OpenVINO, the weights, the inputs, OpenVINO's files. Returns the folder of the weights."""
     folder = contest.CACHE / f"blocks_{blocks}"
-    if not contest.OPENVINO_FOLDER.exists() and with_openvino:
-        print(f"installing {OPENVINO[0]}", flush=True)
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
-                        "--target", str(contest.OPENVINO_FOLDER), *OPENVINO], check=True)
+    if with_openvino:
+        contest.install_openvino()
     if not (folder / "vae/config.json").exists():
         print(f"making random weights, {blocks} blocks", flush=True)
         run_python("weights", folder, blocks)

@@ -37,30 +37,39 @@ def random_tensor(name: str, shape: torch.Size, generator: torch.Generator) -> t
     return values.to(torch.bfloat16)
 
 
-def make_weights(folder: pathlib.Path, blocks: int) -> None:
-    from diffusers import AutoencoderKL, SD3Transformer2DModel
+def write_network(folder: pathlib.Path, network: type, config: dict, generator: torch.Generator) -> None:
     from safetensors.torch import save_file
 
+    with torch.device("meta"):
+        shapes = {key: value.shape for key, value in network(**config).state_dict().items()}
+    tensors = {key: random_tensor(key, shape, generator) for key, shape in shapes.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "diffusion_pytorch_model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"_class_name": network.__name__} | config))
+
+
+def make_weights(folder: pathlib.Path, blocks: int) -> None:
+    from diffusers import AutoencoderKL, SD3Transformer2DModel
+
     generator = torch.Generator().manual_seed(0)
-    for name, network, config in (("transformer", SD3Transformer2DModel, TRANSFORMER | {"num_layers": blocks}),
-                                  ("vae", AutoencoderKL, VAE)):
-        with torch.device("meta"):
-            shapes = {key: value.shape for key, value in network(**config).state_dict().items()}
-        tensors = {key: random_tensor(key, shape, generator) for key, shape in shapes.items()}
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        save_file(tensors, folder / name / "diffusion_pytorch_model.safetensors")
-        (folder / name / "config.json").write_text(json.dumps({"_class_name": network.__name__} | config))
+    write_network(folder / "transformer", SD3Transformer2DModel, TRANSFORMER | {"num_layers": blocks}, generator)
+    write_network(folder / "vae", AutoencoderKL, VAE, generator)
+
+
+def write_inputs(folder: pathlib.Path, side: int, shapes: dict[str, tuple], told: dict[str, torch.Tensor]) -> None:
+    """Random tensors of these shapes in bfloat16, and what is told."""
+    from safetensors.torch import save_file
+
+    generator = torch.Generator().manual_seed(side)
+    tensors = {name: torch.randn(shape, generator=generator).to(torch.bfloat16) for name, shape in shapes.items()}
+    save_file(tensors | told, folder / f"inputs_{side}.safetensors")
 
 
 def make_inputs(folder: pathlib.Path, side: int) -> None:
-    from safetensors.torch import save_file
-
     # Timestep 0: in its bfloat16 mode OpenVINO rounds the angles of the timestep's sinusoid, which at 0 are exact. At 500 its result
     # was 11 % off; ours and Diffusers keep the angles in float32.
-    generator = torch.Generator().manual_seed(side)
     shapes = {"latents": (2, 16, side, side), "text": (2, TEXT_TOKENS, 4096), "pooled": (2, 2048)}
-    tensors = {name: torch.randn(shape, generator=generator).to(torch.bfloat16) for name, shape in shapes.items()}
-    save_file(tensors | {"timestep": torch.zeros(2)}, folder / f"inputs_{side}.safetensors")
+    write_inputs(folder, side, shapes, {"timestep": torch.zeros(2)})
 
 
 def read_inputs(folder: pathlib.Path, side: int) -> dict[str, torch.Tensor]:
@@ -122,34 +131,66 @@ class Decode(torch.nn.Module):
         return self.vae.decode(latents, return_dict=False)[0]
 
 
-def convert(folder: pathlib.Path, side: int) -> None:
+def convert_network(folder: pathlib.Path, name: str, network: torch.nn.Module, arguments: list[torch.Tensor]) -> None:
     import openvino
     from openvino.frontend.pytorch.patch_model import __make_16bit_traceable as keep_16_bit_weights
 
     (folder / "openvino").mkdir(exist_ok=True)
-    transformer, vae = load_diffusers(folder)
-    inputs = read_inputs(folder, side)
-    for name, network, arguments in (("transformer", Step(transformer), [inputs[n] for n in NAMES]),
-                                     ("vae", Decode(vae), [inputs["latents"][:1]])):
-        keep_16_bit_weights(network)
-        model = openvino.convert_model(network, example_input=tuple(x.float() for x in arguments))
-        openvino.save_model(model, folder / "openvino" / f"{name}.xml", compress_to_fp16=False)
+    keep_16_bit_weights(network)
+    model = openvino.convert_model(network, example_input=tuple(x.float() for x in arguments))
+    openvino.save_model(model, folder / "openvino" / f"{name}.xml", compress_to_fp16=False)
 
 
-def run_openvino(folder: pathlib.Path, side: int, threads: int) -> None:
+def compiled_network(folder: pathlib.Path, name: str, arguments: list[numpy.ndarray], threads: int):
+    """For the shapes of these arguments."""
     import openvino
 
     core = openvino.Core()
+    model = core.read_model(folder / "openvino" / f"{name}.xml")
+    model.reshape({i: list(x.shape) for i, x in enumerate(arguments)})
+    return core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": threads,
+                                             "PERFORMANCE_HINT": "LATENCY"}).create_infer_request()
+
+
+def run_torch_step(load, names: tuple[str, ...], folder: pathlib.Path, side: int, threads: int) -> None:
+    """The module that `load` makes, whose arguments are the inputs of these names."""
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    torch.set_grad_enabled(False)
+    began = time.perf_counter()
+    network = load()
+    print(f"ready load {time.perf_counter() - began:.3f}", flush=True)
+    arguments = [read_inputs(folder, side)[name] for name in names]
+    obey({"step": lambda: network(*arguments).float()})
+
+
+def convert_step(network: torch.nn.Module, names: tuple[str, ...], folder: pathlib.Path, side: int) -> None:
+    torch.set_grad_enabled(False)
+    inputs = read_inputs(folder, side)
+    convert_network(folder, f"denoiser_{side}", network, [inputs[name] for name in names])
+
+
+def run_openvino_step(names: tuple[str, ...], folder: pathlib.Path, side: int, threads: int) -> None:
+    """The denoiser alone, its arguments by their names among the inputs."""
+    inputs = [read_inputs(folder, side)[name].float().numpy() for name in names]
+    began = time.perf_counter()
+    network = compiled_network(folder, f"denoiser_{side}", inputs, threads)
+    print(f"ready load {time.perf_counter() - began:.3f}", flush=True)
+    obey({"step": lambda: network.infer(inputs)[0]})
+
+
+def convert(folder: pathlib.Path, side: int) -> None:
+    transformer, vae = load_diffusers(folder)
+    inputs = read_inputs(folder, side)
+    convert_network(folder, "transformer", Step(transformer), [inputs[name] for name in NAMES])
+    convert_network(folder, "vae", Decode(vae), [inputs["latents"][:1]])
+
+
+def run_openvino(folder: pathlib.Path, side: int, threads: int) -> None:
     inputs = [read_inputs(folder, side)[name].float().numpy() for name in NAMES]
     began = time.perf_counter()
-
-    def compiled(name, arguments):
-        model = core.read_model(folder / "openvino" / f"{name}.xml")
-        model.reshape({i: list(x.shape) for i, x in enumerate(arguments)})
-        return core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": threads,
-                                                 "PERFORMANCE_HINT": "LATENCY"}).create_infer_request()
-
-    transformer, vae = compiled("transformer", inputs), compiled("vae", [inputs[0][:1]])
+    transformer = compiled_network(folder, "transformer", inputs, threads)
+    vae = compiled_network(folder, "vae", [inputs[0][:1]], threads)
     print(f"ready load {time.perf_counter() - began:.3f}", flush=True)
     obey({"step": lambda: transformer.infer(inputs)[0], "decode": lambda: vae.infer([inputs[0][:1]])[0]})
 
