@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "job/weights.h"
 
 namespace diffused::app {
 namespace {
@@ -19,7 +20,9 @@ std::string gigabytes(std::uint64_t bytes) {
 
 class FleetLoader {
  public:
-  FleetLoader(const FleetOptions& options, const ModelOptions& how) : options_(options), how_(how) {}
+  FleetLoader(const FleetOptions& options, const ModelOptions& how) : options_(options), how_(how) {
+    how_.load.networks = pipelines::make_network_store();
+  }
 
   Result<void> add(const std::string& text);
   Result<void> add_alias(const std::string& text);
@@ -28,15 +31,18 @@ class FleetLoader {
  private:
   bool bounded() const { return options_.memory_budget_bytes > 0; }
   std::uint64_t held_bytes() const {
-    std::uint64_t bytes = 0;
-    for (const LocalModel& model : models_) bytes += model.pipeline ? model.info.weight_bytes : 0;
-    return bytes;
+    WeightSum sum;
+    for (const LocalModel& model : models_)
+      if (model.pipeline) sum.add(model.info.networks);
+    return sum.bytes();
   }
   void make_room(std::uint64_t bytes);
   Result<void> load(std::size_t index);
+  Result<void> read(std::size_t index);
+  Result<void> fill_up();
 
   const FleetOptions& options_;
-  const ModelOptions& how_;
+  ModelOptions how_;
   const SystemClock clock_;
   std::vector<LocalModel> models_;
   std::vector<ModelArgument> arguments_;  // of each model
@@ -65,10 +71,17 @@ Result<void> FleetLoader::add(const std::string& text) {
 }
 
 Result<void> FleetLoader::load(std::size_t index) {
+  // Files hold 16 bits a weight or more; what the networks take, and what of it is there already, is known
+  // once they are read.
+  if (bounded()) make_room(weights_on_disk(arguments_[index]));
+  TRY_VOID(read(index));
+  if (bounded()) make_room(0);
+  return {};
+}
+
+Result<void> FleetLoader::read(std::size_t index) {
   const ModelArgument& argument = arguments_[index];
   LocalModel& model = models_[index];
-  // Files hold 16 bits a weight or more; what the networks take is known once they are there.
-  if (bounded()) make_room(weights_on_disk(argument));
   const auto started = clock_.now();
   TRY(model.pipeline, load_model(argument, how_));
   const std::chrono::duration<double> seconds = clock_.now() - started;
@@ -84,7 +97,6 @@ Result<void> FleetLoader::load(std::size_t index) {
     model.load = [argument, how = how_]() -> Result<std::shared_ptr<Pipeline>> {
       return load_model(argument, how);
     };
-  if (bounded()) make_room(0);
   return {};
 }
 
@@ -99,6 +111,18 @@ Result<void> FleetLoader::add_alias(const std::string& text) {
   return {};
 }
 
+// What a model shares with others is known only once both have been read: room may be left by then.
+Result<void> FleetLoader::fill_up() {
+  for (std::size_t i = 0; i < models_.size(); ++i) {
+    WeightSum sum;
+    sum.add(models_[i].info.networks);
+    for (const LocalModel& model : models_)
+      if (model.pipeline) sum.add(model.info.networks);
+    if (!models_[i].pipeline && sum.bytes() <= options_.memory_budget_bytes) TRY_VOID(read(i));
+  }
+  return {};
+}
+
 // The first last, so that it is there in the end. Every model must fit beside those that never go.
 Result<std::vector<LocalModel>> FleetLoader::finish() {
   for (const std::string& name : options_.pinned)
@@ -107,15 +131,20 @@ Result<std::vector<LocalModel>> FleetLoader::finish() {
   for (std::size_t left = models_.size(); left > 0; --left) {
     TRY_VOID(load(left - 1));
   }
-  std::uint64_t pinned = 0;
-  for (const LocalModel& model : models_) pinned += model.pinned ? model.info.weight_bytes : 0;
+  if (!bounded()) return std::move(models_);
+  WeightSum pinned;
+  for (const LocalModel& model : models_)
+    if (model.pinned) pinned.add(model.info.networks);
   for (const LocalModel& model : models_) {
-    const std::uint64_t bytes = pinned + (model.pinned ? 0 : model.info.weight_bytes);
-    if (bounded() && bytes > options_.memory_budget_bytes)
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("--memory-budget: {} and the pinned models take {}, which is more than {}",
-                              model.name, gigabytes(bytes), gigabytes(options_.memory_budget_bytes)));
+    WeightSum together = pinned;
+    together.add(model.info.networks);
+    if (together.bytes() > options_.memory_budget_bytes)
+      return fail(
+          ErrorCode::invalid_argument,
+          fmt::format("--memory-budget: {} and the pinned models take {}, which is more than {}", model.name,
+                      gigabytes(together.bytes()), gigabytes(options_.memory_budget_bytes)));
   }
+  TRY_VOID(fill_up());
   return std::move(models_);
 }
 
@@ -128,8 +157,8 @@ void add_fleet_options(CLI::App& command, FleetOptions& options) {
   command
       .add_option(
           "--memory-budget", options.memory_budget_bytes,
-          "such as 24GB: weights of at most this size are in memory, other models are loaded when asked for "
-          "(default: all, always)")
+          "such as 24GB: weights of at most this size are in memory, those that models share counted once; "
+          "other models are loaded when asked for (default: all, always)")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true));
   command
       .add_option("--keep-alive", options.keep_alive_seconds,

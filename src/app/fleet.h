@@ -26,10 +26,10 @@ void add_fleet_options(CLI::App& command, FleetOptions& options);
 
 engine::PoolOptions pool_options(const FleetOptions& options);
 
-// Loads every model once, so that one that cannot be served is refused now and its limits are known. Those
-// that fit the budget stay, the first before the later ones, pinned ones in any case. Errors: those of
-// find_model and load_model; invalid_argument for names that are double or unknown, and for a model that the
-// budget never has room for.
+// Loads every model once, so that one that cannot be served is refused now and its limits are known; networks
+// that are equal are in memory once. Those that fit the budget stay, the first before the later ones, pinned
+// ones in any case. Errors: those of find_model and load_model; invalid_argument for names that are double or
+// unknown, and for a model that the budget never has room for.
 Result<std::vector<engine::LocalModel>> load_fleet(const FleetOptions& options, const ModelOptions& how);
 
 }  // namespace diffused::app

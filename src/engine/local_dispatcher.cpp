@@ -103,7 +103,7 @@ void LocalDispatcher::drain(std::chrono::milliseconds timeout) {
   pool_.stop();
 }
 
-Health LocalDispatcher::health() const { return {loop_.pulse(), queue_.counts()}; }
+Health LocalDispatcher::health() const { return {loop_.pulse(), queue_.counts(), pool_.weight_bytes()}; }
 
 std::vector<PipelineStats> LocalDispatcher::pipeline_stats() const {
   std::vector<PipelineStats> stats;

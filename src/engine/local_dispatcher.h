@@ -25,6 +25,7 @@ namespace diffused::engine {
 struct Health {
   Pulse device;
   QueueCounts queue;
+  std::uint64_t weight_bytes = 0;  // in memory, of all models together
 };
 
 // Any thread, except that drain, stop_now and the destructor must not be called from an EventSink.

@@ -56,8 +56,9 @@ EngineMetrics::EngineMetrics(prometheus::Registry& registry, std::vector<std::st
       last_step_age_seconds_(
           gauges(registry, "engine_last_step_age_seconds", "Time since a unit of work ended.")),
       prompt_cache_bytes_(gauges(registry, "prompt_cache_bytes", "Prompt embeddings held.")),
-      model_weight_bytes_(
-          gauges(registry, "model_weight_bytes", "Weights in memory; 0 while the model is not loaded.")),
+      model_weight_bytes_(gauges(registry, "model_weight_bytes",
+                                 "Weights in memory that the model uses; 0 while it is not loaded.")),
+      weight_bytes_(gauges(registry, "weight_bytes", "Weights in memory, those that models share once.")),
       jobs_total_(counters(registry, "jobs_total", "Jobs ended.")),
       images_total_(counters(registry, "images_total", "Pictures finished.")),
       steps_total_(counters(registry, "steps_total", "Denoising steps, counted for each picture.")),
@@ -110,6 +111,7 @@ void EngineMetrics::refresh(const Health& health, const std::vector<PipelineStat
   const std::lock_guard lock(refresh_mutex_);
   engine_up_.Add({}).Set(health.device.unit_overdue ? 0 : 1);
   last_step_age_seconds_.Add({}).Set(health.device.seconds_since_unit);
+  weight_bytes_.Add({}).Set(static_cast<double>(health.weight_bytes));
   for (std::size_t i = 0; i < models_.size(); ++i) {
     const prometheus::Labels labels = {{"model", models_[i]}};
     requests_waiting_.Add(labels).Set(static_cast<double>(health.queue.by_model[i].jobs_waiting));

@@ -44,6 +44,7 @@ class EngineMetrics final : public EngineObserver {
   Gauges& last_step_age_seconds_;
   Gauges& prompt_cache_bytes_;
   Gauges& model_weight_bytes_;
+  Gauges& weight_bytes_;
   Counters& jobs_total_;
   Counters& images_total_;
   Counters& steps_total_;

@@ -30,6 +30,7 @@ ModelPool::ModelPool(std::vector<LocalModel> models, const PoolOptions& options,
     Entry& entry = entries_.emplace_back();
     entry.names = {model.name, model.aliases, model.created,
                    model.pipeline ? model.pipeline->info() : model.info};
+    entry.networks = entry.names.info.networks;
     entry.reload = std::move(model.load);
     entry.pinned = model.pinned;
     entry.pipeline = std::move(model.pipeline);
@@ -164,30 +165,42 @@ bool ModelPool::is_expected(const Entry& entry) const {
   return !entry.used && clock_.now() - entry.loaded_at < options_.stay_min + told;
 }
 
-std::uint64_t ModelPool::used_bytes() const {
-  std::uint64_t bytes = 0;
+std::uint64_t ModelPool::Entry::bytes() const {
+  WeightSum sum;
+  sum.add(networks);
+  return sum.bytes();
+}
+
+std::uint64_t ModelPool::weight_bytes() const {
+  const std::lock_guard lock(mutex_);
+  WeightSum sum;
   for (const Entry& entry : entries_)
-    if (entry.pipeline) bytes += entry.bytes();
-  return bytes;
+    if (entry.pipeline) sum.add(entry.networks);
+  return sum.bytes();
+}
+
+// Whether there is room for it beside those that are there and stay.
+bool ModelPool::fits(const Entry& wanted) const {
+  WeightSum sum;
+  sum.add(wanted.networks);
+  for (const Entry& entry : entries_)
+    if (entry.pipeline && !entry.leaving) sum.add(entry.networks);
+  return sum.bytes() <= options_.memory_budget_bytes;
 }
 
 // Whether there is room now. If not, enough of those in use are told to leave.
 bool ModelPool::make_room(const Entry& wanted, std::vector<std::shared_ptr<Pipeline>>& gone) {
   if (options_.memory_budget_bytes == 0) return true;
-  const auto over = [&](std::uint64_t leaving) {
-    return used_bytes() - leaving + wanted.bytes() > options_.memory_budget_bytes;
-  };
-  while (over(0)) {
+  while (!fits(wanted)) {
     Entry* const entry = oldest(/*in_use=*/false);
     if (!entry) break;
     unload(*entry, gone);
   }
-  if (!over(0)) return true;
-  for (std::uint64_t leaving = 0; over(leaving);) {
+  if (fits(wanted)) return true;
+  while (!fits(wanted)) {
     Entry* const entry = oldest(/*in_use=*/true);
     if (!entry) break;
     entry->leaving = true;
-    leaving += entry->bytes();
   }
   return false;
 }
@@ -218,6 +231,7 @@ void ModelPool::load(std::unique_lock<std::mutex>& lock, Entry& entry) {
     return;
   }
   entry.pipeline = *std::move(loaded);
+  entry.networks = entry.pipeline->info().networks;
   entry.load_seconds = seconds;
   entry.used = false;
   log(LogLevel::info, "model_loaded", {{"model", entry.names.name}, {"seconds", seconds}});

@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "job/pipeline.h"
+#include "job/weights.h"
 
 namespace diffused::engine {
 
@@ -43,8 +44,9 @@ struct ModelNames {
 };
 
 struct PoolOptions {
-  std::uint64_t memory_budget_bytes = 0;  // of weights; 0: no bound
-  std::chrono::seconds keep_alive{0};     // unused models go after this time; 0: when room is needed
+  // Of weights, those that several models share counted once; 0: no bound.
+  std::uint64_t memory_budget_bytes = 0;
+  std::chrono::seconds keep_alive{0};  // unused models go after this time; 0: when room is needed
   // A model that has just been loaded is not asked to leave before this time, so that two that share too
   // little memory do not only take turns loading; and until it is used for the first time it stays for so
   // much longer as those who asked for it were told to wait.
@@ -73,8 +75,11 @@ class ModelPool {
   // unavailable, reason "model_load_failed".
   Result<std::shared_ptr<Pipeline>> lease(std::size_t index);
 
-  // What it has counted since the start, and what of it is in memory.
+  // What it has counted since the start, and what of it is in memory, others' share included.
   PipelineStats stats(std::size_t index) const;
+
+  // All weights in memory, each once.
+  std::uint64_t weight_bytes() const;
 
   // Looks once at what is to go and what is to come, and does it; false when there was nothing to do. One
   // thread.
@@ -85,7 +90,8 @@ class ModelPool {
     ModelNames names;
     std::function<Result<std::shared_ptr<Pipeline>>()> reload;
     bool pinned = false;
-    std::shared_ptr<Pipeline> pipeline;  // null while it is not loaded
+    std::shared_ptr<Pipeline> pipeline;    // null while it is not loaded
+    std::vector<NetworkWeights> networks;  // that it has, or had when it was last loaded
     std::size_t leases = 0;
     SteadyTime last_used, loaded_at;
     std::optional<SteadyTime> wanted_since;
@@ -96,7 +102,7 @@ class ModelPool {
     PipelineStats past;  // of pipelines that are gone
 
     bool may_go() const { return pipeline && reload && !pinned; }
-    std::uint64_t bytes() const { return names.info.weight_bytes; }
+    std::uint64_t bytes() const;
   };
 
   void run();
@@ -104,7 +110,7 @@ class ModelPool {
   void unload(Entry& entry, std::vector<std::shared_ptr<Pipeline>>& gone);
   Entry* next_wanted();
   Entry* oldest(bool in_use);
-  std::uint64_t used_bytes() const;
+  bool fits(const Entry& wanted) const;
   bool make_room(const Entry& wanted, std::vector<std::shared_ptr<Pipeline>>& gone);
   void load(std::unique_lock<std::mutex>& lock, Entry& entry);
   bool is_expected(const Entry& entry) const;

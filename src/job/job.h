@@ -15,6 +15,7 @@
 
 #include "base/result.h"
 #include "image/image.h"
+#include "job/weights.h"
 
 namespace diffused {
 
@@ -66,7 +67,7 @@ struct PipelineInfo {
   std::string dtype;       // "bf16" or "fp32"
   std::string device;      // "cpu", "cuda"
   std::uint64_t parameters = 0;
-  std::uint64_t weight_bytes = 0;
+  std::vector<NetworkWeights> networks;
   int default_width = 0, default_height = 0;  // pixels
   int size_multiple = 0;                      // width and height must be multiples of this
   int max_side = 0;                           // pixels; what the position table allows
@@ -77,6 +78,13 @@ struct PipelineInfo {
   bool image_to_image = false;
   bool inpaint = false;
   bool flow_shift = false;  // whether GenerateRequest::flow_shift may be given
+
+  // Of all its networks, whoever else has them.
+  std::uint64_t weight_bytes() const {
+    WeightSum sum;
+    sum.add(networks);
+    return sum.bytes();
+  }
 };
 
 }  // namespace diffused

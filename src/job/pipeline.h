@@ -37,7 +37,7 @@ struct PipelineStats {
   std::uint64_t prompt_cache_hits = 0;    // prompts whose embedding was at hand
   std::uint64_t prompt_cache_misses = 0;  // prompts that were encoded
   std::uint64_t prompt_cache_bytes = 0;   // embeddings held now
-  std::uint64_t weight_bytes = 0;         // held now: 0 while the model is not loaded
+  std::uint64_t weight_bytes = 0;         // that it uses now: 0 while the model is not loaded
 };
 
 // One loaded model. The weights are shared and immutable; everything that changes is in the rows.

@@ -34,6 +34,8 @@ struct AutoencoderKlConfig {
   // for block types or an activation this program does not have; `field` is the key.
   static Result<AutoencoderKlConfig> from_json(const boost::json::object& json);
 
+  bool operator==(const AutoencoderKlConfig&) const = default;
+
   // Pixels per latent side: 2 ^ (levels - 1).
   std::int64_t pixels_per_latent() const { return std::int64_t{1} << (block_out_channels.size() - 1); }
   // Of each stage of a decode (AutoencoderKl::decode_stage), multiply-adds counted twice, for latents of this

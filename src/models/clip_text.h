@@ -39,6 +39,8 @@ struct ClipTextConfig {
   // for an activation this program does not have; `field` is the key.
   static Result<ClipTextConfig> from_json(const boost::json::object& json);
 
+  bool operator==(const ClipTextConfig&) const = default;
+
   // Multiply-adds counted twice, for one sequence of `tokens`.
   double flops(std::int64_t tokens) const;
 };

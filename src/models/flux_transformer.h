@@ -45,6 +45,8 @@ struct FluxTransformerConfig {
   // for a patch_size other than 1; `field` is the key.
   static Result<FluxTransformerConfig> from_json(const boost::json::object& json);
 
+  bool operator==(const FluxTransformerConfig&) const = default;
+
   std::int64_t inner_dim() const { return num_attention_heads * attention_head_dim; }
   // Multiply-adds counted twice, of one forward for one row.
   double flops(std::int64_t image_tokens, std::int64_t text_tokens) const;

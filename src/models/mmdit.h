@@ -48,6 +48,8 @@ struct MmditConfig {
   // for a qk_norm other than rms_norm; `field` is the key.
   static Result<MmditConfig> from_json(const boost::json::object& json);
 
+  bool operator==(const MmditConfig&) const = default;
+
   std::int64_t inner_dim() const { return num_attention_heads * attention_head_dim; }
   // The largest latent side the position table can place.
   std::int64_t latent_side_max() const { return pos_embed_max_size * patch_size; }

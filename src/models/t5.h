@@ -34,6 +34,8 @@ struct T5Config {
   // Unknown keys are ignored. Error: invalid_argument or unsupported; `field` is the key.
   static Result<T5Config> from_json(const boost::json::object& json);
 
+  bool operator==(const T5Config&) const = default;
+
   // Multiply-adds counted twice, for one sequence of `tokens`.
   double flops(std::int64_t tokens) const;
 };

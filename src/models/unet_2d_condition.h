@@ -29,6 +29,8 @@ struct UnetLevel {
   std::int64_t heads = 1;     // of each attention
   std::int64_t depth = 0;     // transformer blocks after a resnet on the way down; 0: none
   std::int64_t up_depth = 0;  // the same on the way up
+
+  bool operator==(const UnetLevel&) const = default;
 };
 
 // The keys of unet/config.json that shape the network; the defaults are those of UNet2DConditionModel.
@@ -55,6 +57,8 @@ struct Unet2DConditionConfig {
   // Unknown keys are ignored. Error: invalid_argument for a wrong type or an impossible value, unsupported
   // for what this program does not have, such as other block types; `field` is the key.
   static Result<Unet2DConditionConfig> from_json(const boost::json::object& json);
+
+  bool operator==(const Unet2DConditionConfig&) const = default;
 
   std::int64_t time_embed_dim() const { return 4 * levels.front().channels; }
   // Multiply-adds counted twice, of one forward for one row of latents of this size.

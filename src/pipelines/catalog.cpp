@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "pipelines/flux.h"
 #include "pipelines/model_folder.h"
+#include "pipelines/network_store.h"
 #include "pipelines/sd3.h"
 #include "pipelines/stable_diffusion.h"
 #include "pipelines/stable_diffusion_xl.h"
@@ -65,5 +66,7 @@ PipelineResult load_pipeline(const std::filesystem::path& path, const LoadOption
                 path.string());
   }
 }
+
+std::shared_ptr<NetworkStore> make_network_store() { return std::make_shared<NetworkStore>(); }
 
 }  // namespace diffused::pipelines

@@ -14,6 +14,8 @@
 
 namespace diffused::pipelines {
 
+class NetworkStore;
+
 struct LoadOptions {
   // "fp32" or "bf16"; empty: bf16 where the processor multiplies it natively, else fp32.
   std::string dtype = {};
@@ -24,6 +26,8 @@ struct LoadOptions {
   std::vector<std::string> parts = {};         // folders for what a checkpoint in one file lacks
   std::filesystem::path loras = {};            // a folder of LoRAs for requests to choose from; empty: none
   std::size_t prompt_cache_bytes = 64u << 20;  // embeddings of recent prompts kept ready
+  // Models loaded with the same store share the networks that are equal; null: with nobody.
+  std::shared_ptr<NetworkStore> networks = {};
 };
 
 // Loads a Diffusers model folder, or a checkpoint in one file with one of options.parts. Every failure is one
@@ -33,5 +37,7 @@ struct LoadOptions {
 // this one.
 Result<std::unique_ptr<Pipeline>> load_pipeline(const std::filesystem::path& folder,
                                                 const LoadOptions& options);
+
+std::shared_ptr<NetworkStore> make_network_store();
 
 }  // namespace diffused::pipelines

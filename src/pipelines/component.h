@@ -1,42 +1,55 @@
 // Building one network from its component folder.
 #pragma once
 
-#include <cstdint>
 #include <initializer_list>
 #include <map>
+#include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "job/weights.h"
 #include "pipelines/model_folder.h"
-#include "weights/scope.h"
+#include "pipelines/network_store.h"
 
 namespace diffused::pipelines {
 
-// The sizes of the weights that LoRAs can change, by layer: "unet.mid_block.attentions.0.proj_in".
-using ChangeableLayers = std::map<std::string, std::vector<std::int64_t>>;
+// What a component's network calls itself in the names of its layers: "text_encoder_2" → "network7".
+using LayerPrefixes = std::map<std::string, std::string>;
 
 // What loading networks adds up to.
 struct LoadedWeights {
-  weights::CheckpointUse use;
-  ChangeableLayers changeable;
+  std::uint64_t parameters = 0;
+  std::vector<NetworkWeights> networks;
+  ChangeableLayers changeable;  // by component and layer
+  LayerPrefixes prefixes;
+};
+
+// How a model's networks are kept, and where those are that others have.
+struct NetworkPlace {
+  NetworkStore& store;
+  at::ScalarType dtype = at::kFloat;
+  at::Device device = at::kCPU;
 };
 
 // A Network(config, Scope) from the weights named `stem` in the component's folder; every tensor there must
 // be part of it, but for those of the prefixes in `left_out`. Adds what it holds to `loaded`. Throws
 // weights::LoadError.
 template <typename Network, typename Config>
-Result<Network> load_component(const ModelFolder& folder, const std::string& component,
-                               const std::string& stem, const Config& config, at::ScalarType dtype,
-                               at::Device device, LoadedWeights& loaded,
-                               std::initializer_list<std::string_view> left_out = {}) {
+Result<std::shared_ptr<const Network>> load_component(const ModelFolder& folder, const std::string& component,
+                                                      const std::string& stem, const Config& config,
+                                                      const NetworkPlace& place, LoadedWeights& loaded,
+                                                      std::initializer_list<std::string_view> left_out = {}) {
   TRY(const auto checkpoint, folder.checkpoint(component, stem));
-  Network network(config, weights::Scope(checkpoint, "", dtype, device, component));
-  checkpoint->require_all_used(left_out);
-  loaded.use.parameters += checkpoint->use().parameters;
-  loaded.use.bytes += checkpoint->use().bytes;
-  for (const std::string& layer : checkpoint->changeable_layers())
-    loaded.changeable.emplace(component + "." + layer, *checkpoint->shape(layer + ".weight"));
+  std::set<std::uint64_t> taken;
+  for (const NetworkWeights& network : loaded.networks) taken.insert(network.id);
+  const auto [network, facts] = place.store.load(
+      NetworkKind<Network, Config>{config, place.dtype, place.device}, checkpoint, taken, left_out);
+  loaded.parameters += facts.use.parameters;
+  loaded.networks.push_back({facts.id, facts.use.bytes});
+  for (const auto& [layer, shape] : facts.changeable) loaded.changeable[component + "." + layer] = shape;
+  loaded.prefixes[component] = facts.layer_prefix();
   return network;
 }
 

@@ -33,7 +33,7 @@ constexpr std::int64_t kLatentSideMax = 256 * kPatch;
 constexpr double kTimestepsTrained = 1000;  // the network is told timesteps in thousandths
 
 struct FluxParts {
-  models::FluxTransformer transformer;
+  std::shared_ptr<const models::FluxTransformer> transformer;
   ClipEncoder clip;
   T5TextEncoder t5;
 };
@@ -100,7 +100,7 @@ FamilyWork Flux::work(const GenerateRequest& resolved, LatentSize size) const {
   const int text_tokens = *resolved.max_sequence_length;
   return {.encode_flops =
               parts_.clip.config().flops(parts_.clip.length()) + parts_.t5.config().flops(text_tokens),
-          .network_flops = parts_.transformer.config().flops(image_tokens(size), text_tokens),
+          .network_flops = parts_.transformer->config().flops(image_tokens(size), text_tokens),
           .tokens_key = text_tokens};
 }
 
@@ -119,7 +119,7 @@ Result<PromptIds> Flux::tokenize(const GenerateRequest& resolved, PromptSide sid
 }
 
 PromptEmbedding Flux::encode(const PromptIds& prompt) const {
-  return {.context = parts_.transformer.embed_context(parts_.t5.encode(prompt.texts[1])),
+  return {.context = parts_.transformer->embed_context(parts_.t5.encode(prompt.texts[1])),
           .repeats = {},
           .pooled = parts_.clip.embed(prompt.texts[0], 1, ClipState::last, 0).pooled};
 }
@@ -136,11 +136,11 @@ at::Tensor Flux::conditioning(const at::Tensor& timesteps, const RowPrompts& pro
   }
   models::FluxConditions conditions{
       .timesteps = at::cat(all_timesteps), .guidance = {}, .pooled = at::cat(pooled)};
-  if (parts_.transformer.config().guidance_embeds) {
+  if (parts_.transformer->config().guidance_embeds) {
     conditions.guidance =
         at::full({conditions.timesteps.size(0)}, *resolved.guidance_scale, conditions.timesteps.options());
   }
-  return parts_.transformer.modulations(conditions);
+  return parts_.transformer->modulations(conditions);
 }
 
 at::Tensor Flux::fill(const at::Tensor& mask, const at::Tensor& kept) const {
@@ -159,7 +159,7 @@ at::Tensor Flux::predict(const NetworkCall& call) const {
   for (const PromptEmbedding* const prompt : call.prompts) contexts.push_back(prompt->context);
   const models::TokenGrid grid{.rows = call.size.height / kPatch, .columns = call.size.width / kPatch};
   const at::Tensor tokens = call.fill.defined() ? at::cat({call.latents, call.fill}, 2) : call.latents;
-  return parts_.transformer.forward(tokens, grid, at::cat(contexts), call.conditioning);
+  return parts_.transformer->forward(tokens, grid, at::cat(contexts), call.conditioning);
 }
 
 at::Tensor Flux::pack(const at::Tensor& latents) const {

@@ -116,14 +116,14 @@ Result<void> LatentLoader::check_latents(std::int64_t in_channels, std::int64_t 
 Result<std::unique_ptr<Pipeline>> LatentLoader::finish(std::unique_ptr<const Family> family) {
   LoraLibrary loras;
   if (!options_.loras.empty()) {
-    TRY(loras, LoraLibrary::scan(options_.loras, loaded_.changeable, dtype_, device_));
+    TRY(loras, LoraLibrary::scan(options_.loras, loaded_, dtype_, device_));
     info_.loras = loras.names();
   }
   TRY(auto vae, network<models::AutoencoderKl>(kVae, "diffusion_pytorch_model", vae_config_));
   describe_sizes(family->traits(), vae_config_, info_);
   if (family->traits().fills) info_.image_to_image = false;
-  info_.parameters = loaded_.use.parameters;
-  info_.weight_bytes = loaded_.use.bytes;
+  info_.parameters = loaded_.parameters;
+  info_.networks = std::move(loaded_.networks);
   return make_latent_pipeline(LatentModel{.family = std::move(family),
                                           .vae = std::move(vae),
                                           .samplers = std::move(samplers_),

@@ -23,7 +23,7 @@ using SamplerList = std::vector<std::pair<std::string, std::shared_ptr<const sam
 // The immutable parts of a loaded model.
 struct LatentModel {
   std::unique_ptr<const Family> family;
-  models::AutoencoderKl vae;
+  std::shared_ptr<const models::AutoencoderKl> vae;
   SamplerList samplers;  // the folder's own first
   LoraLibrary loras;
   PipelineInfo info;
@@ -59,9 +59,11 @@ class LatentLoader {
 
   // Reads a network, as load_component. Throws weights::LoadError.
   template <typename Network, typename Config>
-  Result<Network> network(const std::string& component, const std::string& stem, const Config& config,
-                          std::initializer_list<std::string_view> left_out = {}) {
-    return load_component<Network>(*folder_, component, stem, config, dtype_, device_, loaded_, left_out);
+  Result<std::shared_ptr<const Network>> network(const std::string& component, const std::string& stem,
+                                                 const Config& config,
+                                                 std::initializer_list<std::string_view> left_out = {}) {
+    return load_component<Network>(*folder_, component, stem, config, {*store_, dtype_, device_}, loaded_,
+                                   left_out);
   }
 
   // Whether the transformer takes and gives the autoencoder's latents, of which it packs a square of `patch`
@@ -74,10 +76,15 @@ class LatentLoader {
 
  private:
   LatentLoader(const ModelFolder& folder, LoadOptions options, at::ScalarType dtype, at::Device device)
-      : folder_(&folder), options_(std::move(options)), dtype_(dtype), device_(device) {}
+      : folder_(&folder),
+        options_(std::move(options)),
+        store_(options_.networks ? options_.networks : make_network_store()),
+        dtype_(dtype),
+        device_(device) {}
 
   const ModelFolder* folder_;
   LoadOptions options_;
+  std::shared_ptr<NetworkStore> store_;
   at::ScalarType dtype_;
   at::Device device_;
   models::AutoencoderKlConfig vae_config_;

@@ -28,7 +28,7 @@ constexpr int kSequenceLengthMax = 512;
 constexpr int kSequenceLengthKeys = 1024;  // more than there are lengths
 
 struct Sd3Parts {
-  models::Mmdit transformer;
+  std::shared_ptr<const models::Mmdit> transformer;
   ClipEncoder clip, clip_2;
   std::optional<T5TextEncoder> t5;
 };
@@ -36,7 +36,7 @@ struct Sd3Parts {
 class Sd3 final : public Family {
  public:
   explicit Sd3(Sd3Parts parts) : parts_(std::move(parts)) {
-    const models::MmditConfig& config = parts_.transformer.config();
+    const models::MmditConfig& config = parts_.transformer->config();
     traits_.latent_multiple = config.patch_size;
     traits_.latent_side_max = config.latent_side_max();
     traits_.latent_side_default = config.sample_size;
@@ -61,7 +61,7 @@ class Sd3 final : public Family {
  private:
   Result<int> chunks(const GenerateRequest& request) const;
   std::int64_t image_tokens(LatentSize size) const {
-    const std::int64_t patch = parts_.transformer.config().patch_size;
+    const std::int64_t patch = parts_.transformer->config().patch_size;
     return size.height * size.width / (patch * patch);
   }
 
@@ -89,7 +89,7 @@ FamilyWork Sd3::work(const GenerateRequest& resolved, LatentSize size) const {
   const double clip_flops =
       count * (parts_.clip.config().flops(clip_length) + parts_.clip_2.config().flops(clip_length));
   return {.encode_flops = clip_flops + (parts_.t5 ? parts_.t5->config().flops(t5_length) : 0),
-          .network_flops = parts_.transformer.config().flops(image_tokens(size), text_tokens),
+          .network_flops = parts_.transformer->config().flops(image_tokens(size), text_tokens),
           .tokens_key = t5_length + (count - 1) * kSequenceLengthKeys};
 }
 
@@ -131,7 +131,7 @@ PromptEmbedding Sd3::encode(const PromptIds& prompt) const {
   constexpr ClipState kState = ClipState::penultimate;
   const auto clip = parts_.clip.embed(prompt.texts[0], prompt.chunks, kState, prompt.clip_skip);
   const auto clip_2 = parts_.clip_2.embed(prompt.texts[1], prompt.chunks, kState, prompt.clip_skip);
-  const std::int64_t width = parts_.transformer.config().joint_attention_dim;
+  const std::int64_t width = parts_.transformer->config().joint_attention_dim;
   at::Tensor tokens = at::cat({clip.tokens, clip_2.tokens}, -1);
   // The joint width is T5's; a negative amount crops, which tiny models need.
   tokens = at::constant_pad_nd(tokens, {0, width - tokens.size(-1)});  // [1, 77 · chunks, J]
@@ -144,7 +144,7 @@ PromptEmbedding Sd3::encode(const PromptIds& prompt) const {
     embedding.repeats = at::ones({tokens.size(1)}, tokens.options().dtype(at::kFloat));
     embedding.repeats[-1] = prompt.max_sequence_length;
   }
-  embedding.context = parts_.transformer.embed_context(tokens);
+  embedding.context = parts_.transformer->embed_context(tokens);
   embedding.pooled = at::cat({clip.pooled, clip_2.pooled}, -1);  // [1, P]
   return embedding;
 }
@@ -157,14 +157,14 @@ at::Tensor Sd3::conditioning(const at::Tensor& timesteps, const RowPrompts& prom
     all_timesteps.push_back(timesteps);
     pooled.push_back(prompt->pooled.expand({timesteps.size(0), -1}));
   }
-  return parts_.transformer.modulations(at::cat(all_timesteps), at::cat(pooled));
+  return parts_.transformer->modulations(at::cat(all_timesteps), at::cat(pooled));
 }
 
 at::Tensor Sd3::predict(const NetworkCall& call) const {
   std::vector<at::Tensor> tokens;
   for (const PromptEmbedding* const prompt : call.prompts) tokens.push_back(prompt->context);
   const models::MmditContext context{.tokens = at::cat(tokens), .repeats = call.prompts.front()->repeats};
-  return parts_.transformer.forward(call.latents, context, call.conditioning);
+  return parts_.transformer->forward(call.latents, context, call.conditioning);
 }
 
 // Whether denoiser and text encoders speak of the same texts.

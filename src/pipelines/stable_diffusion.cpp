@@ -31,7 +31,7 @@ FamilyTraits traits_of(const ClipEncoder& clip) {
 
 class StableDiffusion final : public UnetFamily {
  public:
-  StableDiffusion(models::Unet2DCondition unet, ClipEncoder clip)
+  StableDiffusion(std::shared_ptr<const models::Unet2DCondition> unet, ClipEncoder clip)
       : UnetFamily(std::move(unet), traits_of(clip)), clip_(std::move(clip)) {}
 
   Result<void> complete(GenerateRequest& request) const override {

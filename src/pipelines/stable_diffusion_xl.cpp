@@ -24,7 +24,7 @@ constexpr std::int64_t kSizes = 6;
 using Pixels = std::array<int, 2>;  // height (or top) and width (or left)
 
 struct XlParts {
-  models::Unet2DCondition unet;
+  std::shared_ptr<const models::Unet2DCondition> unet;
   ClipEncoder clip, clip_2;
   // Whether a negative prompt that is absent, not only empty, is zeros instead of an encoded text.
   bool zeros_for_no_prompt = true;

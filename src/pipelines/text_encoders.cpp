@@ -96,10 +96,10 @@ ClipEmbedding ClipEncoder::embed(const EncoderText& text, int chunks, ClipState 
   std::vector<at::Tensor> tokens;
   for (std::size_t begin = 0; begin < text.ids.size(); begin += length) {
     const models::ClipTextOutput out =
-        network_.forward(id_tensor(std::span(text.ids).subspan(begin, length), device_));
+        network_->forward(id_tensor(std::span(text.ids).subspan(begin, length), device_));
     at::Tensor states = state == ClipState::penultimate ? out.penultimate(clip_skip)
                         : clip_skip == 0                ? out.last_hidden_state
-                                                        : network_.normed(out.penultimate(clip_skip - 1));
+                                                        : network_->normed(out.penultimate(clip_skip - 1));
     if (!text.weights.empty()) states = emphasised(states, std::span(text.weights).subspan(begin, length));
     tokens.push_back(states);
     if (begin == 0) embedding.pooled = out.pooled;
@@ -133,7 +133,7 @@ Result<EncoderText> T5TextEncoder::tokenize(std::string_view text, bool weighted
 }
 
 at::Tensor T5TextEncoder::encode(const EncoderText& text) const {
-  const at::Tensor states = network_.forward(id_tensor(text.ids, device_));
+  const at::Tensor states = network_->forward(id_tensor(text.ids, device_));
   return text.weights.empty() ? states : emphasised(states, text.weights);
 }
 

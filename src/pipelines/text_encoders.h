@@ -49,14 +49,15 @@ class ClipEncoder {
   // what it was.
   ClipEmbedding embed(const EncoderText& text, int chunks, ClipState state, int clip_skip) const;
 
-  const models::ClipTextConfig& config() const { return network_.config(); }
+  const models::ClipTextConfig& config() const { return network_->config(); }
   int length() const { return length_; }  // of a prompt in tokens, as the folder's tokenizer asks for
   int clip_skip_max() const { return static_cast<int>(config().num_hidden_layers) - 1; }
 
  private:
-  ClipEncoder(models::ClipText network, at::Device device) : network_(std::move(network)), device_(device) {}
+  ClipEncoder(std::shared_ptr<const models::ClipText> network, at::Device device)
+      : network_(std::move(network)), device_(device) {}
 
-  models::ClipText network_;
+  std::shared_ptr<const models::ClipText> network_;
   at::Device device_;
   std::unique_ptr<tokenizers::Tokenizer> tokenizer_;
   std::string tokenizer_name_;
@@ -73,13 +74,13 @@ class T5TextEncoder {
   Result<EncoderText> tokenize(std::string_view text, bool weighted, int length) const;
   at::Tensor encode(const EncoderText& text) const;  // [1, L, d_model]; weights as ClipEncoder's
 
-  const models::T5Config& config() const { return network_.config(); }
+  const models::T5Config& config() const { return network_->config(); }
 
  private:
-  T5TextEncoder(models::T5Encoder network, at::Device device)
+  T5TextEncoder(std::shared_ptr<const models::T5Encoder> network, at::Device device)
       : network_(std::move(network)), device_(device) {}
 
-  models::T5Encoder network_;
+  std::shared_ptr<const models::T5Encoder> network_;
   at::Device device_;
   std::unique_ptr<tokenizers::Tokenizer> tokenizer_;
   std::string tokenizer_name_;

@@ -33,24 +33,24 @@ at::Tensor guidance_embedding(double scale, std::int64_t size) {
 
 }  // namespace
 
-UnetFamily::UnetFamily(models::Unet2DCondition unet, FamilyTraits traits)
+UnetFamily::UnetFamily(std::shared_ptr<const models::Unet2DCondition> unet, FamilyTraits traits)
     : unet_(std::move(unet)), traits_(traits) {
-  const std::int64_t side = unet_.config().sample_size;
+  const std::int64_t side = unet_->config().sample_size;
   traits_.latent_side_default = side > 0 ? side : kSideDefault;
   traits_.latent_side_max = kSideMax;
   traits_.strength_rule = StrengthRule::make_whole_steps;
   traits_.masked_picture_draws = true;
-  traits_.fills = unet_.config().in_channels != unet_.config().out_channels;
+  traits_.fills = unet_->config().in_channels != unet_->config().out_channels;
 }
 
 std::optional<Guidance> UnetFamily::guidance(const GenerateRequest& resolved) const {
-  if (unet_.config().time_cond_proj_dim > 0 || *resolved.guidance_scale <= 1) return std::nullopt;
+  if (unet_->config().time_cond_proj_dim > 0 || *resolved.guidance_scale <= 1) return std::nullopt;
   return Guidance{.scale = *resolved.guidance_scale, .rescale = resolved.guidance_rescale.value_or(0)};
 }
 
 at::Tensor UnetFamily::conditioning(const at::Tensor& timesteps, const RowPrompts& prompts,
                                     const GenerateRequest& resolved) const {
-  const models::Unet2DConditionConfig& config = unet_.config();
+  const models::Unet2DConditionConfig& config = unet_->config();
   const std::int64_t steps = timesteps.size(0);
   const auto each_step = [&](const at::Tensor& row) {
     return row.to(timesteps.device()).expand({steps, -1});  // [1, n] → [K, n]
@@ -70,17 +70,17 @@ at::Tensor UnetFamily::conditioning(const at::Tensor& timesteps, const RowPrompt
   const auto joined = [](const std::vector<at::Tensor>& rows) {
     return rows.empty() ? at::Tensor() : at::cat(rows);
   };
-  return unet_.modulations({.timesteps = at::cat(all_timesteps),
-                            .guidance = joined(guidance),
-                            .pooled = joined(pooled),
-                            .time_ids = joined(sizes)});
+  return unet_->modulations({.timesteps = at::cat(all_timesteps),
+                             .guidance = joined(guidance),
+                             .pooled = joined(pooled),
+                             .time_ids = joined(sizes)});
 }
 
 at::Tensor UnetFamily::predict(const NetworkCall& call) const {
   std::vector<at::Tensor> contexts;
   for (const PromptEmbedding* const prompt : call.prompts) contexts.push_back(prompt->context);
   const at::Tensor input = call.fill.defined() ? at::cat({call.latents, call.fill}, 1) : call.latents;
-  return unet_.forward(input, at::cat(contexts), call.conditioning);
+  return unet_->forward(input, at::cat(contexts), call.conditioning);
 }
 
 Result<models::Unet2DConditionConfig> read_unet_config(const LatentLoader& loader) {
@@ -107,7 +107,8 @@ Result<void> check_text_width(const LatentLoader& loader, const models::Unet2DCo
                                             unet.cross_attention_dim, text_width));
 }
 
-Result<models::Unet2DCondition> load_unet(LatentLoader& loader, const models::Unet2DConditionConfig& config) {
+Result<std::shared_ptr<const models::Unet2DCondition>> load_unet(
+    LatentLoader& loader, const models::Unet2DConditionConfig& config) {
   return loader.network<models::Unet2DCondition>("unet", "diffusion_pytorch_model", config);
 }
 

@@ -18,14 +18,14 @@ class UnetFamily : public Family {
 
  protected:
   // `traits`: without the latents' sides, which the UNet decides.
-  UnetFamily(models::Unet2DCondition unet, FamilyTraits traits);
+  UnetFamily(std::shared_ptr<const models::Unet2DCondition> unet, FamilyTraits traits);
 
-  const models::Unet2DCondition& unet() const { return unet_; }
+  const models::Unet2DCondition& unet() const { return *unet_; }
   // The sizes that condition the network: [1, sizes] float32 on the CPU, of a UNet with text_time.
   virtual at::Tensor time_ids(const GenerateRequest&, PromptSide) const { return {}; }
 
  private:
-  models::Unet2DCondition unet_;
+  std::shared_ptr<const models::Unet2DCondition> unet_;
   FamilyTraits traits_;
 };
 
@@ -34,7 +34,8 @@ Result<models::Unet2DConditionConfig> read_unet_config(const LatentLoader& loade
 // data_loss unless text tokens are of the UNet's width.
 Result<void> check_text_width(const LatentLoader& loader, const models::Unet2DConditionConfig& unet,
                               std::int64_t text_width);
-Result<models::Unet2DCondition> load_unet(LatentLoader& loader, const models::Unet2DConditionConfig& config);
+Result<std::shared_ptr<const models::Unet2DCondition>> load_unet(LatentLoader& loader,
+                                                                 const models::Unet2DConditionConfig& config);
 
 // 0 to 1 where it is given.
 Result<void> check_guidance_rescale(const GenerateRequest& request);

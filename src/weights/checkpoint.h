@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "weights/fingerprint.h"
 #include "weights/header.h"
 #include "weights/mapped_file.h"
 
@@ -89,6 +90,9 @@ class Checkpoint {
 
   // Every tensor, sorted by name.
   std::vector<TensorInfo> list() const;
+
+  // What tells it from other checkpoints.
+  Fingerprint fingerprint() const;
 
   // The names never asked for, sorted, without the stray buffers that old exporters left behind
   // (position_ids) and the second copy of a shared embedding.

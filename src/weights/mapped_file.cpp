@@ -38,6 +38,7 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem
   if (data == MAP_FAILED) return failed("cannot be mapped");
   file->data_ = static_cast<const char*>(data);
   file->size_ = size;
+  file->stamp_ = stamp_of(status);
   return std::shared_ptr<const MappedFile>(std::move(file));
 }
 

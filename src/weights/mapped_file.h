@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "weights/fingerprint.h"
 
 namespace diffused::weights {
 
@@ -24,6 +25,8 @@ class MappedFile {
 
   std::string_view bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
+  // Of the file when it was opened.
+  const FileStamp& stamp() const { return stamp_; }
   // Whether the file on disk still has the length that was mapped.
   bool unchanged() const;
   // Reads bytes [begin, end) ahead, or gives the memory of whole pages within them back: they can be read
@@ -39,6 +42,7 @@ class MappedFile {
   int fd_;
   const char* data_;
   std::size_t size_;
+  FileStamp stamp_;
 };
 
 }  // namespace diffused::weights

@@ -1,5 +1,6 @@
 """More models than the memory budget has room for, and the command that lists what there is."""
 
+import shutil
 import threading
 import time
 
@@ -9,11 +10,32 @@ from conftest import DEMO, run_program, serve
 GOOD = {"prompt": "a red balloon", "num_inference_steps": 2, "size": "64x64", "seed": 3, "response_format": "b64_json"}
 
 
+def fine_tune(folder, bit, components=None):
+    """A copy of the demo model in which one weight of each of these components (None: of all) is a little different."""
+    shutil.copytree(DEMO, folder)
+    for file in folder.rglob("*.safetensors"):
+        if components is None or file.parent.name in components:
+            data = bytearray(file.read_bytes())
+            data[-4] ^= bit
+            file.write_bytes(data)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """Three models, room for one."""
-    with serve(tmp_path_factory.mktemp("small"), f"two={DEMO}", f"three={DEMO}", "--memory-budget", "60MB", "--dtype", "fp32",
-               model=f"one={DEMO}") as running:
+    """Three models that share nothing, room for one."""
+    folder = tmp_path_factory.mktemp("small")
+    two, three = fine_tune(folder / "tuned_two", 1), fine_tune(folder / "tuned_three", 2)
+    with serve(folder / "data", f"two={two}", f"three={three}", "--memory-budget", "60MB", "--dtype", "fp32", model=f"one={DEMO}") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory):
+    """Three models that differ in the autoencoder only, room for two autoencoders and one of everything else."""
+    folder = tmp_path_factory.mktemp("family")
+    two, three = (fine_tune(folder / f"tuned_{bit}", bit, ["vae"]) for bit in (1, 2))
+    with serve(folder / "data", f"two={two}", f"three={three}", "--memory-budget", "70MB", "--dtype", "fp32", model=f"one={DEMO}") as running:
         yield running
 
 
@@ -63,6 +85,16 @@ def test_a_running_picture_is_not_cut(small):
     runner.join()
     assert long["reply"].status_code == 200
     assert ask(small, "two").status_code == 200
+
+
+def test_what_models_share_is_in_memory_once(family):
+    assert held(family) == ["one", "two"]
+    alone, together = family.metric("diffused_model_weight_bytes") / 2, family.metric("diffused_weight_bytes")
+    assert alone < together < 70e6 < 2 * alone
+    for used, wanted in (("one", "three"), ("three", "two"), ("two", "one")):
+        assert ask(family, used).status_code == 200 and ask(family, wanted).status_code == 200
+        assert held(family) == sorted([used, wanted])
+        assert family.metric("diffused_weight_bytes") == together
 
 
 @pytest.mark.parametrize("options", [["--memory-budget", "1MB"], ["--pin", "nobody"], ["--memory-budget", "lots"], ["--keep-alive", "-1"]])

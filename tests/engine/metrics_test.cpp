@@ -54,6 +54,7 @@ TEST(EngineMetrics, RefreshShowsTheLoadAndThePromptCache) {
   health.device.unit_overdue = true;
   health.device.seconds_since_unit = 9;
   health.queue.by_model = {{3, 2, 5, 7.5}, {}};
+  health.weight_bytes = 70;
   metrics.refresh(health,
                   {{.prompt_cache_hits = 4, .prompt_cache_misses = 1, .prompt_cache_bytes = 100}, {}});
   metrics.refresh(health, {{.prompt_cache_hits = 6, .prompt_cache_misses = 1, .prompt_cache_bytes = 90}, {}});
@@ -64,7 +65,7 @@ TEST(EngineMetrics, RefreshShowsTheLoadAndThePromptCache) {
         "diffused_engine_up 0", "diffused_engine_last_step_age_seconds 9",
         "diffused_prompt_cache_total{model=\"one\",result=\"hit\"} 6",
         "diffused_prompt_cache_total{model=\"one\",result=\"miss\"} 1",
-        "diffused_prompt_cache_bytes{model=\"one\"} 90"})
+        "diffused_prompt_cache_bytes{model=\"one\"} 90", "diffused_weight_bytes 70"})
     EXPECT_THAT(all, HasSubstr(line));
 }
 

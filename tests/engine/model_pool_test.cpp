@@ -19,20 +19,29 @@ using std::chrono::seconds;
 using test::FakeClock;
 using test::FakePipeline;
 
-// Models of given sizes, none loaded, under a clock that stands still.
+using Networks = std::vector<NetworkWeights>;
+
+// Networks of these sizes, one for each model.
+std::vector<Networks> of_sizes(const std::vector<std::uint64_t>& sizes) {
+  std::vector<Networks> models;
+  for (const std::uint64_t size : sizes) models.push_back({{models.size(), size}});
+  return models;
+}
+
+// Models of given networks, none loaded, under a clock that stands still.
 class Pool {
  public:
-  Pool(PoolOptions options, std::vector<std::uint64_t> sizes, std::vector<bool> pinned = {}) {
+  Pool(PoolOptions options, std::vector<Networks> networks, std::vector<bool> pinned = {}) {
     std::vector<LocalModel> models;
-    for (std::size_t i = 0; i < sizes.size(); ++i) {
+    for (std::size_t i = 0; i < networks.size(); ++i) {
       LocalModel model{.name = std::string(1, static_cast<char>('a' + i))};
-      model.info.weight_bytes = sizes[i];
+      model.info.networks = networks[i];
       model.pinned = i < pinned.size() && pinned[i];
-      model.load = [this, i]() -> Result<std::shared_ptr<Pipeline>> {
+      model.load = [this, i, has = networks[i]]() -> Result<std::shared_ptr<Pipeline>> {
         loads += model_name(i);
         if (broken) return fail(ErrorCode::data_loss, "/secret/folder: damaged");
         clock.advance(load_seconds);
-        return std::make_shared<FakePipeline>();
+        return std::make_shared<FakePipeline>(test::FakeOptions{.networks = has});
       };
       models.push_back(std::move(model));
     }
@@ -67,7 +76,7 @@ class Pool {
 };
 
 TEST(ModelPool, LoadsWhatIsAskedForAndSaysWhenToComeBack) {
-  Pool models({.memory_budget_bytes = 100}, {40});
+  Pool models({.memory_budget_bytes = 100}, of_sizes({40}));
   auto lease = models.pool->lease(0);
   ASSERT_FALSE(lease);
   EXPECT_EQ(lease.error().code, ErrorCode::unavailable);
@@ -79,7 +88,7 @@ TEST(ModelPool, LoadsWhatIsAskedForAndSaysWhenToComeBack) {
 }
 
 TEST(ModelPool, WhatWasUsedLongestAgoGoesFirst) {
-  Pool models({.memory_budget_bytes = 100}, {40, 40, 40});
+  Pool models({.memory_budget_bytes = 100}, of_sizes({40, 40, 40}));
   for (const std::size_t i : {0, 1, 0}) {
     EXPECT_TRUE(models.get(i));
     models.pass(1);
@@ -90,15 +99,42 @@ TEST(ModelPool, WhatWasUsedLongestAgoGoesFirst) {
 }
 
 TEST(ModelPool, MakesAsMuchRoomAsIsNeeded) {
-  Pool models({.memory_budget_bytes = 100}, {40, 40, 90});
+  Pool models({.memory_budget_bytes = 100}, of_sizes({40, 40, 90}));
   EXPECT_TRUE(models.get(0));
   EXPECT_TRUE(models.get(1));
   EXPECT_TRUE(models.get(2));
   EXPECT_EQ(models.loaded(), "c");
 }
 
+TEST(ModelPool, WhatModelsShareCountsOnce) {
+  Pool models({.memory_budget_bytes = 100},
+              std::vector<Networks>{{{1, 50}, {2, 20}}, {{1, 50}, {3, 30}}, {{4, 60}}});
+  EXPECT_TRUE(models.get(0));
+  EXPECT_EQ(models.pool->weight_bytes(), 70u);
+  EXPECT_TRUE(models.get(1));
+  EXPECT_EQ(models.loaded(), "ab");
+  EXPECT_EQ(models.pool->weight_bytes(), 100u);
+  EXPECT_EQ(models.pool->stats(0).weight_bytes, 70u);
+  EXPECT_EQ(models.pool->stats(1).weight_bytes, 80u);
+  // To let go of one of them gives back no more than it has alone.
+  EXPECT_TRUE(models.get(2));
+  EXPECT_EQ(models.loaded(), "c");
+  EXPECT_EQ(models.pool->weight_bytes(), 60u);
+}
+
+TEST(ModelPool, WhatIsInUseHoldsWhatItShares) {
+  Pool models({.memory_budget_bytes = 100, .stay_min = seconds(10)},
+              std::vector<Networks>{{{1, 50}, {2, 20}}, {{1, 50}, {3, 30}}, {{4, 40}}});
+  const auto running = models.get(0);
+  EXPECT_TRUE(models.get(1));
+  EXPECT_FALSE(models.get(2));  // 50 and 20 are in use
+  EXPECT_EQ(models.loaded(), "a");
+  EXPECT_TRUE(models.get(1));
+  EXPECT_EQ(models.loaded(), "ab");
+}
+
 TEST(ModelPool, PinnedModelsStay) {
-  Pool models({.memory_budget_bytes = 100}, {60, 30, 40}, {true});
+  Pool models({.memory_budget_bytes = 100}, of_sizes({60, 30, 40}), {true});
   EXPECT_TRUE(models.get(0));
   EXPECT_TRUE(models.get(1));
   EXPECT_TRUE(models.get(2));
@@ -106,7 +142,7 @@ TEST(ModelPool, PinnedModelsStay) {
 }
 
 TEST(ModelPool, WhatIsInUseIsNeverCut) {
-  Pool models({.memory_budget_bytes = 100}, {60, 60});
+  Pool models({.memory_budget_bytes = 100}, of_sizes({60, 60}));
   auto first = models.get(0);
   models.pass(60);
   EXPECT_FALSE(models.get(1));
@@ -121,7 +157,7 @@ TEST(ModelPool, WhatIsInUseIsNeverCut) {
 }
 
 TEST(ModelPool, WhatHasJustComeIsNotAskedToLeave) {
-  Pool models({.memory_budget_bytes = 100, .stay_min = seconds(10)}, {60, 60});
+  Pool models({.memory_budget_bytes = 100, .stay_min = seconds(10)}, of_sizes({60, 60}));
   const auto first = models.get(0);
   EXPECT_FALSE(models.get(1));
   EXPECT_TRUE(models.pool->lease(0));
@@ -131,7 +167,7 @@ TEST(ModelPool, WhatHasJustComeIsNotAskedToLeave) {
 }
 
 TEST(ModelPool, WhatWasAskedForStaysUntilItIsFetched) {
-  Pool models({.memory_budget_bytes = 100, .stay_min = seconds(10)}, {60, 60});
+  Pool models({.memory_budget_bytes = 100, .stay_min = seconds(10)}, of_sizes({60, 60}));
   EXPECT_FALSE(models.pool->lease(0));
   models.turn();
   EXPECT_FALSE(models.pool->lease(1));
@@ -149,7 +185,7 @@ TEST(ModelPool, WhatWasAskedForStaysUntilItIsFetched) {
 }
 
 TEST(ModelPool, TwoThatCannotBothStayTakeTurns) {
-  Pool models({.memory_budget_bytes = 100, .stay_min = seconds(10)}, {60, 60});
+  Pool models({.memory_budget_bytes = 100, .stay_min = seconds(10)}, of_sizes({60, 60}));
   for (int round = 0; round < 5; ++round) {
     for (const std::size_t i : {0, 1}) {
       auto lease = models.get(i);
@@ -161,7 +197,7 @@ TEST(ModelPool, TwoThatCannotBothStayTakeTurns) {
 }
 
 TEST(ModelPool, UnusedModelsGoAfterTheirTime) {
-  Pool models({.keep_alive = seconds(60)}, {60, 60}, {false, true});
+  Pool models({.keep_alive = seconds(60)}, of_sizes({60, 60}), {false, true});
   auto first = models.get(0);
   EXPECT_TRUE(models.get(1));
   models.pass(100);
@@ -177,7 +213,7 @@ TEST(ModelPool, UnusedModelsGoAfterTheirTime) {
 }
 
 TEST(ModelPool, AModelThatCannotBeLoadedSaysSoWithoutItsPath) {
-  Pool models({.memory_budget_bytes = 100}, {60});
+  Pool models({.memory_budget_bytes = 100}, of_sizes({60}));
   models.broken = true;
   EXPECT_FALSE(models.pool->lease(0));
   models.turn();
@@ -190,7 +226,7 @@ TEST(ModelPool, AModelThatCannotBeLoadedSaysSoWithoutItsPath) {
 }
 
 TEST(ModelPool, CountsGoOnWhereTheyWere) {
-  Pool models({.memory_budget_bytes = 50}, {40});
+  Pool models({.memory_budget_bytes = 50}, of_sizes({40}));
   EXPECT_EQ(models.pool->stats(0).weight_bytes, 0u);
   EXPECT_TRUE(models.get(0));
   EXPECT_EQ(models.pool->stats(0).weight_bytes, 40u);
@@ -206,11 +242,11 @@ TEST(ModelPool, ManyClientsOfTooManyModelsAllGetTheirPictures) {
   std::vector<LocalModel> models;
   for (const char* const name : {"a", "b", "c"}) {
     LocalModel model{.name = name};
-    model.info = FakePipeline().info();
-    model.info.weight_bytes = 60;
-    model.load = [&]() -> Result<std::shared_ptr<Pipeline>> {
+    const Networks networks = {{static_cast<std::uint64_t>(name[0]), 60}};
+    model.info = FakePipeline({.networks = networks}).info();
+    model.load = [&, networks]() -> Result<std::shared_ptr<Pipeline>> {
       loaded_most = std::max(loaded_most.load(), ++loaded);
-      return std::shared_ptr<Pipeline>(new FakePipeline, [&](Pipeline* pipeline) {
+      return std::shared_ptr<Pipeline>(new FakePipeline({.networks = networks}), [&](Pipeline* pipeline) {
         delete pipeline;
         --loaded;
       });

@@ -159,6 +159,7 @@ class LoraFileTest : public ::testing::Test {
   std::filesystem::path path = folder.path() / "ink.safetensors";
   ChangeableLayers layers = layers_of({"unet.a.to_out.0", "unet.conv_in"}, {6, 4});
   LoraNames names{layers};
+  LayerPrefixes prefixes = {{"unet", "network3"}};
 };
 
 TEST_F(LoraFileTest, TakesTheSpellingsOfItsTensors) {
@@ -213,9 +214,9 @@ TEST_F(LoraFileTest, SaysSoWhenItIsReplacedByAnother) {
                      {"unet.conv_in.lora_B.weight", at::randn({6, 2})}}),
             "");
   const LoraFile file = LoraFile::open(path, names, layers).value();
-  ASSERT_TRUE(file.load(at::kFloat, at::kCPU));
+  ASSERT_TRUE(file.load(prefixes, at::kFloat, at::kCPU));
   write_file(path, safetensors_file({{"x", at::randn({2})}}));
-  EXPECT_THAT(file.load(at::kFloat, at::kCPU).error().message, HasSubstr("is another file"));
+  EXPECT_THAT(file.load(prefixes, at::kFloat, at::kCPU).error().message, HasSubstr("is another file"));
 }
 
 // Two of a kind, one damaged and one of another model, in a folder with others' files.
@@ -232,16 +233,18 @@ TEST_F(LoraFileTest, OfAFolderThoseCountThatFit) {
   ASSERT_EQ(mkfifo((folder.path() / "pipe.safetensors").c_str(), 0600), 0);
   std::filesystem::create_directory_symlink("..", folder.path() / "style/back");
   ASSERT_THAT(refusal({{"unet.b.lora_A.weight", at::randn({2, 4})}}), HasSubstr("layer 'unet.b'"));
-  auto library = LoraLibrary::scan(folder.path(), layers, at::kFloat, at::kCPU).value();
+  const LoadedWeights model{.changeable = layers, .prefixes = prefixes};
+  auto library = LoraLibrary::scan(folder.path(), model, at::kFloat, at::kCPU).value();
   EXPECT_THAT(library.names(), ElementsAre("pencil.v1", "style/ink"));
   const auto set = library.choose({{"style/ink", 0.5}, {"pencil.v1", 0}, {"style/ink", -1}}).value();
   ASSERT_EQ(set.size(), 2u);
   EXPECT_EQ(set[0].lora, set[1].lora);
   EXPECT_EQ(set[1].weight, -1);
+  EXPECT_TRUE(set[0].lora->contains("network3.conv_in"));  // as the network's layer calls itself
   std::filesystem::remove(folder.path() / "pencil.v1.safetensors");
   EXPECT_THAT(library.choose({{"pencil.v1", 1}}).error().message, HasSubstr("pencil.v1.safetensors"));
   EXPECT_THAT(library.choose({}).value(), IsEmpty());
-  EXPECT_EQ(LoraLibrary::scan(folder.path() / "nowhere", layers, at::kFloat, at::kCPU).error().code,
+  EXPECT_EQ(LoraLibrary::scan(folder.path() / "nowhere", model, at::kFloat, at::kCPU).error().code,
             ErrorCode::not_found);
 }
 

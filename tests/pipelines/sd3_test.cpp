@@ -105,7 +105,7 @@ TEST(Sd3, DescribesItself) {
   EXPECT_EQ(info.class_name, "StableDiffusion3Pipeline");
   EXPECT_EQ(info.dtype, "fp32");
   EXPECT_EQ(info.device, "cpu");
-  EXPECT_EQ(info.weight_bytes, 4 * info.parameters);
+  EXPECT_EQ(info.weight_bytes(), 4 * info.parameters);
   EXPECT_GT(info.parameters, 100'000u);
   EXPECT_EQ(info.size_multiple, 16);
   EXPECT_EQ(info.default_width, 64);

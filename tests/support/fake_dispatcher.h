@@ -25,7 +25,7 @@ inline PipelineInfo small_model_info() {
   info.dtype = "fp32";
   info.device = "cpu";
   info.parameters = 12'345;
-  info.weight_bytes = 49'380;
+  info.networks = {{1, 49'380}};
   info.default_width = info.default_height = 64;
   info.size_multiple = 16;
   info.max_side = 1024;

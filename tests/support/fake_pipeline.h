@@ -116,6 +116,7 @@ struct FakeOptions {
   int default_steps = 4;
   int default_side = 64;  // pixels
   std::vector<std::string> loras = {"cute", "ink"};
+  std::vector<NetworkWeights> networks = {};
   // How long a unit takes, and what passing that time means: turning a fake clock; in a benchmark, sleeping.
   std::function<double(const FakeUnit&)> seconds = fake_costs(0.01);
   std::function<void(double)> pass = [](double) {};
@@ -142,6 +143,7 @@ class FakePipeline final : public Pipeline {
     info_.default_guidance_scale = 5;
     info_.schedulers = {"FakeScheduler"};
     info_.loras = options_.loras;
+    info_.networks = options_.networks;
     info_.image_to_image = info_.inpaint = true;
   }
   ~FakePipeline() override { CHECK(live_rows_ == 0); }

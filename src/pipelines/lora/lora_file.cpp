@@ -173,7 +173,8 @@ Result<LoraFile> LoraFile::open(const std::filesystem::path& path, const LoraNam
   return lora;
 }
 
-Result<std::shared_ptr<const nn::Lora>> LoraFile::load(at::ScalarType dtype, at::Device device) const {
+Result<std::shared_ptr<const nn::Lora>> LoraFile::load(const LayerPrefixes& prefixes, at::ScalarType dtype,
+                                                       at::Device device) const {
   TRY(const auto file, Checkpoint::open_file(path_));
   auto lora = std::make_shared<nn::Lora>();
   for (const LoraChange& change : changes_) {
@@ -187,9 +188,11 @@ Result<std::shared_ptr<const nn::Lora>> LoraFile::load(at::ScalarType dtype, at:
       const auto halves = rows.chunk(2);
       rows = at::cat({halves[1], halves[0]});
     }
-    lora->emplace(change.place.layer, nn::LowRank{.down = file->tensor(change.down, *down, dtype, device),
-                                                  .up = rows.contiguous(),
-                                                  .scale = change.scale});
+    const std::size_t dot = change.place.layer.find('.');
+    lora->emplace(prefixes.at(change.place.layer.substr(0, dot)) + change.place.layer.substr(dot),
+                  nn::LowRank{.down = file->tensor(change.down, *down, dtype, device),
+                              .up = rows.contiguous(),
+                              .scale = change.scale});
   }
   return std::shared_ptr<const nn::Lora>(std::move(lora));
 }

@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "nn/lora.h"
+#include "pipelines/component.h"
 #include "pipelines/lora/lora_names.h"
 
 namespace diffused::pipelines {
@@ -33,8 +34,10 @@ class LoraFile {
   static Result<LoraFile> open(const std::filesystem::path& path, const LoraNames& names,
                                const ChangeableLayers& layers);
 
-  // The tensors, of this dtype on this device. Errors: as open, when the file has changed since.
-  Result<std::shared_ptr<const nn::Lora>> load(at::ScalarType dtype, at::Device device) const;
+  // The tensors, of this dtype on this device, by the names that the networks' layers have. Errors: as open,
+  // when the file has changed since.
+  Result<std::shared_ptr<const nn::Lora>> load(const LayerPrefixes& prefixes, at::ScalarType dtype,
+                                               at::Device device) const;
 
  private:
   std::filesystem::path path_;

@@ -28,9 +28,10 @@ Result<LoraFile> open(const std::filesystem::path& path, const LoraNames& names,
   }
 }
 
-Result<std::shared_ptr<const nn::Lora>> read(const LoraFile& file, at::ScalarType dtype, at::Device device) {
+Result<std::shared_ptr<const nn::Lora>> read(const LoraFile& file, const LayerPrefixes& prefixes,
+                                             at::ScalarType dtype, at::Device device) {
   try {
-    return file.load(dtype, device);
+    return file.load(prefixes, dtype, device);
   } catch (const weights::LoadError& error) {
     return tl::unexpected<Error>(error.error);
   }
@@ -60,12 +61,13 @@ Result<LoraFile> open_named(const fs::path& path, const std::string& name, const
 
 }  // namespace
 
-Result<LoraLibrary> LoraLibrary::scan(const std::filesystem::path& folder, const ChangeableLayers& layers,
+Result<LoraLibrary> LoraLibrary::scan(const std::filesystem::path& folder, const LoadedWeights& model,
                                       at::ScalarType dtype, at::Device device) {
   LoraLibrary library;
   library.dtype_ = dtype;
   library.device_ = device;
-  const LoraNames names(layers);
+  library.prefixes_ = model.prefixes;
+  const LoraNames names(model.changeable);
   std::error_code ec;
   fs::recursive_directory_iterator entry(folder, fs::directory_options::follow_directory_symlink, ec);
   for (; !ec && entry != fs::recursive_directory_iterator(); entry.increment(ec)) {
@@ -74,7 +76,7 @@ Result<LoraLibrary> LoraLibrary::scan(const std::filesystem::path& folder, const
     if (path.extension() != kEnding) continue;
     std::string name = path.lexically_relative(folder).generic_string();
     name.resize(name.size() - kEnding.size());
-    auto file = open_named(path, name, names, layers);
+    auto file = open_named(path, name, names, model.changeable);
     if (file)
       library.files_.emplace(std::move(name), *std::move(file));
     else
@@ -111,7 +113,7 @@ Result<std::shared_ptr<const nn::Lora>> LoraLibrary::load(const std::string& nam
   }
   const auto file = files_.find(name);
   CHECK_WITH(file != files_.end(), "a LoRA that resolve() should have refused");
-  TRY(auto lora, read(file->second, dtype_, device_));
+  TRY(auto lora, read(file->second, prefixes_, dtype_, device_));
   recent_.push_front({name, lora});
   if (recent_.size() > kKept) recent_.pop_back();
   return lora;

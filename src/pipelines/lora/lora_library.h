@@ -28,7 +28,7 @@ class LoraLibrary {
   // Every .safetensors file below `folder`, by its path from there without the ending: "ink", "style/ink".
   // One that is damaged or of another model is left out, and the log says why. Error: not_found without the
   // folder.
-  static Result<LoraLibrary> scan(const std::filesystem::path& folder, const ChangeableLayers& layers,
+  static Result<LoraLibrary> scan(const std::filesystem::path& folder, const LoadedWeights& model,
                                   at::ScalarType dtype, at::Device device);
 
   // Sorted.
@@ -46,6 +46,7 @@ class LoraLibrary {
   Result<std::shared_ptr<const nn::Lora>> load(const std::string& name);
 
   std::map<std::string, LoraFile> files_;
+  LayerPrefixes prefixes_;
   std::list<Kept> recent_;  // the latest used first
   at::ScalarType dtype_ = at::kFloat;
   at::Device device_ = at::kCPU;

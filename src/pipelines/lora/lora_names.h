@@ -6,7 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "pipelines/component.h"
+#include "pipelines/network_store.h"
 
 namespace diffused::pipelines {
 
