@@ -25,6 +25,11 @@ bool is_finite_number(const boost::json::value& value) {
 
 const boost::json::value* ConfigReader::find(std::string_view key) const { return json_.if_contains(key); }
 
+bool ConfigReader::is_given(std::string_view key) const {
+  const auto* value = find(key);
+  return value != nullptr && !value->is_null();
+}
+
 bool ConfigReader::is_null(std::string_view key) const {
   const auto* value = find(key);
   return value != nullptr && value->is_null();
@@ -91,6 +96,45 @@ std::vector<std::int64_t> ConfigReader::repeated(std::string_view key, std::int6
   require(items.size() == count, key, fmt::format("must be one number or a list of {}", count));
   items.resize(count, fallback);
   return items;
+}
+
+bool ConfigReader::is_nested(std::string_view key) const {
+  const auto* value = find(key);
+  return value != nullptr && value->is_array() &&
+         std::ranges::any_of(value->get_array(),
+                             [](const boost::json::value& item) { return item.is_array(); });
+}
+
+std::vector<std::vector<std::int64_t>> ConfigReader::nested(std::string_view key, std::int64_t fallback,
+                                                            const std::vector<std::int64_t>& counts,
+                                                            std::int64_t least) {
+  std::vector<std::vector<std::int64_t>> entries;
+  const auto all_of = [&](std::size_t i, std::int64_t number) {
+    entries.emplace_back(static_cast<std::size_t>(counts[i]), number);
+  };
+  if (!is_nested(key)) {
+    const std::vector<std::int64_t> numbers = repeated(key, fallback, counts.size(), least);
+    for (std::size_t i = 0; i < counts.size(); ++i) all_of(i, numbers[i]);
+    return entries;
+  }
+  const boost::json::array& items = find(key)->get_array();
+  require(items.size() == counts.size(), key, fmt::format("must have {} entries", counts.size()));
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const boost::json::value item = i < items.size() ? items[i] : boost::json::value(fallback);
+    if (!item.is_array()) {
+      require(is_integer(item, least), key, fmt::format("must have whole numbers of at least {}", least));
+      all_of(i, good() ? item.get_int64() : fallback);
+      continue;
+    }
+    const auto& list = item.get_array();
+    const auto fits = [&](const boost::json::value& one) { return is_integer(one, least); };
+    require(std::ssize(list) >= counts[i] && std::ranges::all_of(list, fits), key,
+            fmt::format("must have lists of at least {} whole numbers for entry {}", counts[i], i));
+    all_of(i, fallback);
+    if (!good()) continue;
+    for (std::size_t j = 0; j < entries.back().size(); ++j) entries.back()[j] = list[j].get_int64();
+  }
+  return entries;
 }
 
 std::vector<std::string> ConfigReader::texts(std::string_view key) {

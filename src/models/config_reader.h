@@ -34,9 +34,17 @@ class ConfigReader {
   // `count` whole numbers: a list of so many, or one for all of them.
   std::vector<std::int64_t> repeated(std::string_view key, std::int64_t fallback, std::size_t count,
                                      std::int64_t least = 1);
+  // counts.size() entries: a list of so many, or one for all of them. Each is a whole number, which stands
+  // for counts[i] of it, or a list of at least that many, of which the first are taken.
+  std::vector<std::vector<std::int64_t>> nested(std::string_view key, std::int64_t fallback,
+                                                const std::vector<std::int64_t>& counts, std::int64_t least);
+  // Whether the key is a list with a list in it.
+  bool is_nested(std::string_view key) const;
   // A list of strings. Null gives an empty one.
   std::vector<std::string> texts(std::string_view key);
 
+  // Whether the key is there and not null.
+  bool is_given(std::string_view key) const;
   // Whether the key is there and null.
   bool is_null(std::string_view key) const;
 

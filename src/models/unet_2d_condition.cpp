@@ -22,6 +22,7 @@ namespace diffused::models {
 namespace {
 
 constexpr std::size_t kLevelsMax = 16;
+constexpr std::int64_t kLayersMax = 256;
 
 // Options of which only one value is known here, which is Diffusers' default.
 void refuse_other_kinds(ConfigReader& read, const boost::json::object& json) {
@@ -47,8 +48,7 @@ void refuse_other_kinds(ConfigReader& read, const boost::json::object& json) {
                                          {"conv_out_kernel", 3},
                                          {"attention_type", "default"},
                                          {"class_embeddings_concat", false},
-                                         {"cross_attention_norm", nullptr},
-                                         {"reverse_transformer_layers_per_block", nullptr}};
+                                         {"cross_attention_norm", nullptr}};
   for (const auto& [key, only] : kOnly) {
     const boost::json::value* const value = json.if_contains(key);
     const bool same_number = value && value->is_number() && only.is_number() &&
@@ -82,6 +82,43 @@ std::vector<bool> blocks_with_attention(ConfigReader& read, std::string_view key
   return attention;
 }
 
+// The transformer blocks after each resnet. c: without depths.
+void read_depths(ConfigReader& read, const std::vector<bool>& down, const std::vector<bool>& up,
+                 Unet2DConditionConfig& c) {
+  const std::string key = "transformer_layers_per_block", up_key = "reverse_" + key;
+  const std::size_t count = c.levels.size();
+  std::vector<std::int64_t> down_counts, up_counts;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t level = count - 1 - i;
+    down_counts.push_back(down[i] ? c.levels[i].layers : 0);
+    up_counts.push_back(up[i] ? c.levels[level].layers + 1 : 0);
+  }
+  // The middle has the last entry's number, or the first of its list.
+  const bool mid_attention = c.mid_block && c.mid_depth > 0;
+  std::vector<std::int64_t> counts = down_counts;
+  if (mid_attention) counts.back() = std::max<std::int64_t>(counts.back(), 1);
+  const auto depths = read.nested(key, 1, counts, /*least=*/0);
+  std::vector<std::vector<std::int64_t>> up_depths;
+  if (read.is_given(up_key)) {
+    up_depths = read.nested(up_key, 1, up_counts, /*least=*/0);
+  } else {
+    read.require(!read.is_nested(key), up_key, fmt::format("is needed, as {} has lists within it", key));
+    std::ranges::reverse(up_counts);
+    if (read.good()) up_depths = read.nested(key, 1, up_counts, /*least=*/0);
+    std::ranges::reverse(up_depths);
+  }
+  if (!read.good()) return;
+  if (mid_attention) c.mid_depth = depths.back().front();
+  for (std::size_t i = 0; i < count; ++i) {
+    UnetLevel& level = c.levels[i];
+    if (down[i]) level.depths = depths[i];
+    level.up_depths = up_depths[count - 1 - i];
+    for (const auto* const all : {&level.depths, &level.up_depths})
+      read.require(std::ranges::find(*all, 0) == all->end(), key, "must not be 0 where there is attention");
+  }
+  read.require(!mid_attention || c.mid_depth > 0, key, "must not be 0 for the middle's attention");
+}
+
 void read_levels(ConfigReader& read, Unet2DConditionConfig& c) {
   const std::vector<std::int64_t> channels =
       read.integers("block_out_channels", {320, 640, 1280, 1280}, /*least=*/1);
@@ -96,24 +133,20 @@ void read_levels(ConfigReader& read, Unet2DConditionConfig& c) {
   read.require(up.size() == count, "up_block_types", "must have an entry for each of block_out_channels");
   const auto layers = read.repeated("layers_per_block", 2, count);
   const auto heads = read.repeated("attention_head_dim", 8, count);  // the number of heads, whatever its name
-  const auto depth = read.repeated("transformer_layers_per_block", 1, count);
   const auto text = read.repeated("cross_attention_dim", 1280, count);
   if (!read.good()) return;
   c.cross_attention_dim = text.front();
   read.require(std::ranges::count(text, text.front()) == std::ssize(text), "cross_attention_dim",
                "must be the same everywhere");
-  c.mid_depth = depth.back();
   for (std::size_t i = 0; i < count; ++i) {
-    c.levels.push_back({.channels = channels[i],
-                        .layers = layers[i],
-                        .heads = heads[i],
-                        .depth = down[i] ? depth[i] : 0,
-                        .up_depth = up[count - 1 - i] ? depth[i] : 0});
+    c.levels.push_back({.channels = channels[i], .layers = layers[i], .heads = heads[i]});
+    read.require(layers[i] <= kLayersMax, "layers_per_block", "must be at most 256");
     read.require(channels[i] % c.norm_num_groups == 0, "norm_num_groups",
                  "must divide each of block_out_channels");
     read.require(channels[i] % heads[i] == 0, "attention_head_dim",
                  "is the number of heads, and must divide block_out_channels");
   }
+  if (read.good()) read_depths(read, down, up, c);
 }
 
 void read_conditions(ConfigReader& read, Unet2DConditionConfig& c) {
@@ -137,7 +170,6 @@ void read_conditions(ConfigReader& read, Unet2DConditionConfig& c) {
 // Multiply-adds of a resnet and a transformer, per pixel.
 double resnet_products(double in, double out) { return 9 * out * (in + out) + (in != out ? in * out : 0); }
 double transformer_products(double channels, double depth, double pixels, double text_tokens) {
-  if (depth == 0) return 0;
   const double block = channels * (18 * channels + 2 * pixels + 2 * text_tokens);
   return 2 * channels * channels + depth * block;
 }
@@ -157,7 +189,9 @@ Result<Unet2DConditionConfig> Unet2DConditionConfig::from_json(const boost::json
   const std::string mid =
       read.text("mid_block_type", read.is_null("mid_block_type") ? "" : "UNetMidBlock2DCrossAttn");
   c.mid_block = !mid.empty();
-  if (c.mid_block && mid != "UNetMidBlock2DCrossAttn") {
+  if (mid == "UNetMidBlock2D") {
+    c.mid_depth = 0;
+  } else if (c.mid_block && mid != "UNetMidBlock2DCrossAttn") {
     read.refuse("mid_block_type", fmt::format("names a block that is not supported: {}", mid),
                 ErrorCode::unsupported);
   }
@@ -169,6 +203,11 @@ Result<Unet2DConditionConfig> Unet2DConditionConfig::from_json(const boost::json
 double Unet2DConditionConfig::flops(std::int64_t latent_h, std::int64_t latent_w,
                                     std::int64_t text_tokens) const {
   const double text = text_tokens;
+  const auto transformers = [&](double channels, const std::vector<std::int64_t>& depths, double pixels) {
+    double products = 0;
+    for (const std::int64_t depth : depths) products += transformer_products(channels, depth, pixels, text);
+    return products;
+  };
   double sum = 0, in = levels.front().channels, below = levels.back().channels;
   double pixels = static_cast<double>(latent_h) * latent_w;
   sum += pixels * 9 * in * (in_channels + out_channels);
@@ -179,15 +218,16 @@ double Unet2DConditionConfig::flops(std::int64_t latent_h, std::int64_t latent_w
     const double narrower = levels[i == 0 ? 0 : i - 1].channels;
     below = last ? out : levels[i + 1].channels;
     const double down = resnet_products(in, out) + (level.layers - 1) * resnet_products(out, out) +
-                        level.layers * transformer_products(out, level.depth, pixels, text);
+                        transformers(out, level.depths, pixels);
     // On the way up each resnet also sees what the way down gave.
     const double up = resnet_products(below + out, out) + (level.layers - 1) * resnet_products(2 * out, out) +
-                      resnet_products(out + narrower, out) +
-                      (level.layers + 1) * transformer_products(out, level.up_depth, pixels, text);
+                      resnet_products(out + narrower, out) + transformers(out, level.up_depths, pixels);
     sum += pixels * (down + up);
     if (!last) sum += pixels * 9 * (out * out / 4 + below * below);
     if (last && mid_block) {
-      sum += pixels * (2 * resnet_products(out, out) + transformer_products(out, mid_depth, pixels, text));
+      sum += pixels * resnet_products(out, out);
+      if (mid_depth > 0)
+        sum += pixels * (resnet_products(out, out) + transformer_products(out, mid_depth, pixels, text));
     }
     in = out;
     pixels /= 4;
@@ -225,7 +265,7 @@ class UnetBlocks {
   std::optional<nn::Linear> cond_proj;
   std::optional<nn::TwoLayerEmbedding> add_embedding;
   std::vector<UnetStage> down;
-  std::optional<UnetStage> mid;  // of two resnets and one transformer
+  std::optional<UnetStage> mid;  // of two resnets and one transformer, or one resnet
   std::vector<UnetStage> up;
   nn::GroupNorm conv_norm_out;
   nn::Conv2d conv_out;
@@ -258,7 +298,7 @@ UnetBlocks::UnetBlocks(const Unet2DConditionConfig& config, const weights::Scope
     const weights::Scope block = scope / "down_blocks" / i;
     UnetStage& stage = down.emplace_back();
     for (int j = 0; j < level.layers; ++j) {
-      add_layer(stage, config, block, channels, level, level.depth);
+      add_layer(stage, config, block, channels, level, level.depths.empty() ? 0 : level.depths.at(j));
       skips.push_back(channels = level.channels);
     }
     if (i + 1 == count) continue;
@@ -269,14 +309,15 @@ UnetBlocks::UnetBlocks(const Unet2DConditionConfig& config, const weights::Scope
     const UnetLevel& level = config.levels.back();
     mid.emplace();
     add_layer(*mid, config, scope / "mid_block", channels, level, config.mid_depth);
-    add_layer(*mid, config, scope / "mid_block", channels, level, 0);
+    if (config.mid_depth > 0) add_layer(*mid, config, scope / "mid_block", channels, level, 0);
   }
   for (int i = 0; i < count; ++i) {
     const UnetLevel& level = config.levels[count - 1 - i];
     const weights::Scope block = scope / "up_blocks" / i;
     UnetStage& stage = up.emplace_back();
     for (int j = 0; j <= level.layers; ++j) {
-      add_layer(stage, config, block, channels + skips.back(), level, level.up_depth);
+      add_layer(stage, config, block, channels + skips.back(), level,
+                level.up_depths.empty() ? 0 : level.up_depths.at(j));
       skips.pop_back();
       channels = level.channels;
     }
@@ -355,7 +396,7 @@ at::Tensor Unet2DCondition::forward(const at::Tensor& latents, const at::Tensor&
   }
   if (const auto& mid = blocks_->mid) {
     x = mid->layer(0, x, shifts, contexts);
-    x = mid->resnets[1](x, shifts.next(mid->resnets[1].channels()));
+    if (mid->resnets.size() > 1) x = mid->resnets[1](x, shifts.next(mid->resnets[1].channels()));
   }
   for (const UnetStage& stage : blocks_->up) {
     for (std::size_t i = 0; i < stage.resnets.size(); ++i) {

@@ -25,10 +25,10 @@ namespace diffused::models {
 // One resolution, on the way down or up.
 struct UnetLevel {
   std::int64_t channels = 0;
-  std::int64_t layers = 0;    // resnets on the way down; one more on the way up
-  std::int64_t heads = 1;     // of each attention
-  std::int64_t depth = 0;     // transformer blocks after a resnet on the way down; 0: none
-  std::int64_t up_depth = 0;  // the same on the way up
+  std::int64_t layers = 0;  // resnets on the way down; one more on the way up
+  std::int64_t heads = 1;   // of each attention
+  // Transformer blocks after each resnet, on the way down and up; empty: none after any.
+  std::vector<std::int64_t> depths = {}, up_depths = {};
 
   bool operator==(const UnetLevel&) const = default;
 };
@@ -40,7 +40,7 @@ struct Unet2DConditionConfig {
   std::int64_t out_channels = 4;
   std::vector<UnetLevel> levels;  // the largest picture first
   bool mid_block = true;
-  std::int64_t mid_depth = 1;
+  std::int64_t mid_depth = 1;  // transformer blocks between its two resnets; 0: it is one resnet
   std::int64_t norm_num_groups = 32;
   double norm_eps = 1e-5;
   std::int64_t cross_attention_dim = 1280;

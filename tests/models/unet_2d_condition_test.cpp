@@ -12,6 +12,7 @@ namespace {
 using test::Golden;
 using test::kGoldenTolerance;
 using test::relative_error;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -96,6 +97,7 @@ TEST(Unet2DCondition, NamesTheTensorThatIsMissingOrMisshapen) {
   const Golden golden("unet_sd1");
   auto config = Unet2DConditionConfig::from_json(golden.config()).value();
   config.levels[0].layers = 2;
+  config.levels[0].depths = {1, 1};
   EXPECT_THAT(test::load_error([&] { Unet2DCondition(config, golden.scope()); }),
               HasSubstr("down_blocks.0.resnets.1.norm1.weight"));
   config.levels[0].layers = 1;
@@ -109,16 +111,36 @@ TEST(Unet2DConditionConfig, TakesTheDefaultsOfDiffusers) {
   ASSERT_EQ(config.levels.size(), 4u);
   EXPECT_EQ(config.levels[0].channels, 320);
   EXPECT_EQ(config.levels[3].channels, 1280);
-  EXPECT_EQ(config.levels[2].depth, 1);
-  EXPECT_EQ(config.levels[2].up_depth, 1);
-  EXPECT_EQ(config.levels[3].depth, 0);
-  EXPECT_EQ(config.levels[3].up_depth, 0);
+  EXPECT_THAT(config.levels[2].depths, ElementsAre(1, 1));
+  EXPECT_THAT(config.levels[2].up_depths, ElementsAre(1, 1, 1));
+  EXPECT_THAT(config.levels[3].depths, IsEmpty());
+  EXPECT_THAT(config.levels[3].up_depths, IsEmpty());
   EXPECT_EQ(config.levels[1].heads, 8);
   EXPECT_EQ(config.levels[1].layers, 2);
   EXPECT_EQ(config.cross_attention_dim, 1280);
   EXPECT_TRUE(config.mid_block);
   EXPECT_FALSE(config.text_time);
   EXPECT_EQ(config.time_embed_dim(), 1280);
+}
+
+// segmind/SSD-1B.
+TEST(Unet2DConditionConfig, ReadsDepthsByLayer) {
+  const auto config = Unet2DConditionConfig::from_json(boost::json::parse(R"({
+    "block_out_channels": [320, 640, 1280], "attention_head_dim": [5, 10, 20], "mid_block_type": "UNetMidBlock2D",
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+    "transformer_layers_per_block": [0, [2, 2], [4, 4]],
+    "reverse_transformer_layers_per_block": [[4, 4, 10], [2, 1, 1], 1]})")
+                                                           .as_object())
+                          .value();
+  EXPECT_THAT(config.levels[0].depths, IsEmpty());
+  EXPECT_THAT(config.levels[1].depths, ElementsAre(2, 2));
+  EXPECT_THAT(config.levels[2].depths, ElementsAre(4, 4));
+  EXPECT_THAT(config.levels[0].up_depths, IsEmpty());
+  EXPECT_THAT(config.levels[1].up_depths, ElementsAre(2, 1, 1));
+  EXPECT_THAT(config.levels[2].up_depths, ElementsAre(4, 4, 10));
+  EXPECT_TRUE(config.mid_block);
+  EXPECT_EQ(config.mid_depth, 0);
 }
 
 TEST(Unet2DConditionConfig, RefusesWhatNoNetworkCanHaveAndWhatIsNotHere) {
@@ -132,10 +154,25 @@ TEST(Unet2DConditionConfig, RefusesWhatNoNetworkCanHaveAndWhatIsNotHere) {
   EXPECT_EQ(error(R"({"norm_num_groups": 33})").field, "norm_num_groups");
   EXPECT_EQ(error(R"({"cross_attention_dim": [1, 2, 3, 4]})").field, "cross_attention_dim");
   EXPECT_EQ(error(R"({"addition_embed_type": "text_time"})").field, "addition_time_embed_dim");
+  EXPECT_EQ(error(R"({"layers_per_block": 2000000000})").field, "layers_per_block");
+  const char* const kDepths = "transformer_layers_per_block";
+  for (const char* json :
+       {R"({"transformer_layers_per_block": 0})", R"({"transformer_layers_per_block": [1, 1, 0, 1]})",
+        R"({"transformer_layers_per_block": [1, 1, 1, 0]})",
+        R"({"transformer_layers_per_block": [1, [1, 1], 1]})",
+        R"({"transformer_layers_per_block": [1, [1], 1, 1]})",
+        R"({"transformer_layers_per_block": [1, [1, "1"], 1, 1]})",
+        R"({"transformer_layers_per_block": [1, [1, 1], "1", 1]})"})
+    EXPECT_EQ(error(json).field, kDepths) << json;
+  const std::string up = std::string("reverse_") + kDepths;
+  for (const char* json : {R"({"transformer_layers_per_block": [1, [1, 1], 1, 1]})",
+                           R"({"reverse_transformer_layers_per_block": [1, [2, 2], 1, 1]})",
+                           R"({"reverse_transformer_layers_per_block": [1, 1]})"})
+    EXPECT_EQ(error(json).field, up) << json;
   const char* const kUnsupported[] = {
       R"({"down_block_types": ["AttnDownBlock2D", "DownBlock2D", "DownBlock2D", "DownBlock2D"]})",
       R"({"up_block_types": ["UpBlock2D", "UpBlock2D", "UpBlock2D", "SimpleCrossAttnUpBlock2D"]})",
-      R"({"mid_block_type": "UNetMidBlock2D"})",
+      R"({"mid_block_type": "UNetMidBlock2DSimpleCrossAttn"})",
       R"({"addition_embed_type": "text_image"})",
       R"({"act_fn": "gelu"})",
       R"({"class_embed_type": "timestep"})",

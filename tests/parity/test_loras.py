@@ -36,6 +36,7 @@ MODELS = {
     ("unet", "kernels"): SAVED + KOHYA,
     ("unet", "xl"): [*SAVED, *KOHYA, "ldm"],
     ("unet", "xl_kernels"): [*SAVED, *KOHYA, "ldm"],
+    ("unet", "xl_asymmetric"): [*SAVED, *KOHYA, "ldm"],
     ("sd3", "plain"): [*SAVED, "kohya"],
     ("sd3", "t5"): [*SAVED, "kohya"],
     ("sd3", "dual"): [*SAVED, "kohya"],

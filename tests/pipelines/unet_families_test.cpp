@@ -109,7 +109,8 @@ TEST(UnetFamilies, RefuseConfigsThatContradictEachOther) {
   for (const char* folder : {"tiny_sd", "tiny_xl"}) {
     EXPECT_THAT(refusal(folder, unet, "in_channels", 33), HasSubstr("in_channels 33"));
     EXPECT_THAT(refusal(folder, unet, "cross_attention_dim", 33), HasSubstr("cross_attention_dim is 33"));
-    EXPECT_THAT(refusal(folder, unet, "mid_block_type", "UNetMidBlock2D"), HasSubstr("UNetMidBlock2D"));
+    EXPECT_THAT(refusal(folder, unet, "mid_block_type", "UNetMidBlock2DSimpleCrossAttn"),
+                HasSubstr("UNetMidBlock2DSimpleCrossAttn"));
     EXPECT_THAT(refusal(folder, "scheduler/scheduler_config.json", "beta_schedule", 1),
                 HasSubstr("beta_schedule"));
   }

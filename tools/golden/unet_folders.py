@@ -93,6 +93,19 @@ FOLDERS = {
     "xl_conv": Folder("convolutions as projections, heads and layers by level", xl=True, unet={"use_linear_projection": False, "attention_head_dim": (1, 2, 4), "layers_per_block": (2, 1, 1)}),
     "xl_sizes": Folder("another width for sizes and texts", xl=True, unet={"addition_time_embed_dim": 6}, clip={"hidden_size": 16, "num_attention_heads": 1}, clip_2={"hidden_size": 64, "projection_dim": 24, "num_attention_heads": 2}),
     "xl_four_levels": Folder("four levels, attention in the middle ones", xl=True, unet={"block_out_channels": (8, 16, 16, 24), "transformer_layers_per_block": (1, 1, 2, 1)} | blocks(False, True, True, False)),
+    "xl_asymmetric": Folder(
+        "transformers of another depth after each resnet and a single resnet in the middle, as SSD-1B", xl=True,
+        unet={"layers_per_block": 2, "mid_block_type": "UNetMidBlock2D", "transformer_layers_per_block": [0, [2, 1], [1, 3]],
+              "reverse_transformer_layers_per_block": [[2, 1, 3], [2, 1, 1], 1]} | blocks(False, True, True),
+    ),
+    "xl_lists": Folder(
+        "lists with numbers among them, a middle with attention, more numbers than layers", xl=True,
+        unet={"transformer_layers_per_block": [[2], 1, [3, 7]], "reverse_transformer_layers_per_block": [2, [1, 2], [1, 3, 9]]} | blocks(True, True, True),
+    ),
+    "reversed": Folder(
+        "another depth on the way up, of Stable Diffusion 1",
+        unet={"transformer_layers_per_block": [1, 2, 1], "reverse_transformer_layers_per_block": [3, 1, 2]} | blocks(True, True, True),
+    ),
     "xl_unipc": Folder("UniPC as the folder's own", xl=True, scheduler=("UniPCMultistepScheduler", {"steps_offset": 1})),
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 // holding a resnet and perhaps a transformer, or a change of resolution.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/value.hpp>
 
@@ -18,8 +19,8 @@ constexpr std::int64_t kSizeEmbedding = 256;  // of XL, for each of the sizes th
 
 struct Level {
   std::int64_t channels = 0;
-  int layers = 0;
-  int depth = 0;  // transformer blocks in each layer; 0: no attention
+  // Transformer blocks in each layer on the way down and up; 0: no attention.
+  std::vector<int> depths, up_depths;
 };
 
 void rename_resnet(Renaming& names, const std::string& from, const std::string& to) {
@@ -49,28 +50,30 @@ std::vector<Level> rename_down(Renaming& names) {
       continue;
     }
     Level& level = levels.back();
-    rename_resnet(names, block + ".0", fmt::format("{}.resnets.{}", to, level.layers));
+    const std::size_t layer = level.depths.size();
+    rename_resnet(names, block + ".0", fmt::format("{}.resnets.{}", to, layer));
     level.channels = names.size(block + ".0.out_layers.3.weight", 4, 0);
-    level.depth = rename_attention(names, block + ".1", fmt::format("{}.attentions.{}", to, level.layers));
-    ++level.layers;
+    level.depths.push_back(rename_attention(names, block + ".1", fmt::format("{}.attentions.{}", to, layer)));
   }
   return levels;
 }
 
-void rename_up(Renaming& names, const std::vector<Level>& levels) {
+void rename_up(Renaming& names, std::vector<Level>& levels) {
   int i = 0;
-  for (std::size_t level = 0; level < levels.size(); ++level) {
-    const std::string to = fmt::format("up_blocks.{}", level);
-    for (int layer = 0; layer <= levels[levels.size() - 1 - level].layers; ++layer, ++i) {
+  for (std::size_t block_up = 0; block_up < levels.size(); ++block_up) {
+    const std::string to = fmt::format("up_blocks.{}", block_up);
+    Level& level = levels[levels.size() - 1 - block_up];
+    for (std::size_t layer = 0; layer <= level.depths.size(); ++layer, ++i) {
       const std::string block = fmt::format("output_blocks.{}", i);
       rename_resnet(names, block + ".0", fmt::format("{}.resnets.{}", to, layer));
       const int depth = rename_attention(names, block + ".1", fmt::format("{}.attentions.{}", to, layer));
       names.layer(block + (depth > 0 ? ".2.conv" : ".1.conv"), to + ".upsamplers.0.conv");
+      level.up_depths.push_back(depth);
     }
   }
 }
 
-// How many blocks the transformer in the middle has; nothing without a middle.
+// How many blocks the transformer in the middle has, 0 where it is one resnet; nothing without a middle.
 std::optional<int> rename_middle(Renaming& names) {
   if (!names.has_under("middle_block.")) return std::nullopt;
   rename_resnet(names, "middle_block.0", "mid_block.resnets.0");
@@ -78,26 +81,39 @@ std::optional<int> rename_middle(Renaming& names) {
   return rename_attention(names, "middle_block.1", "mid_block.attentions.0");
 }
 
+bool has_attention(const std::vector<int>& depths) {
+  return std::ranges::any_of(depths, [](int depth) { return depth > 0; });
+}
+
+// As the config has it: a number for all layers or a list.
+boost::json::value told_depths(const std::vector<int>& depths) {
+  if (!has_attention(depths)) return 1;
+  if (std::ranges::count(depths, depths.front()) == std::ssize(depths)) return depths.front();
+  return json_list(depths);
+}
+
 void tell_levels(const std::vector<Level>& levels, std::optional<int> middle, FileComponent& unet) {
-  boost::json::array channels, layers, depths, down, up, heads;
+  boost::json::array channels, layers, depths, up_depths, down, up, heads;
   const bool linear = unet.told["use_linear_projection"].as_bool();
   for (const Level& level : levels) {
     channels.emplace_back(level.channels);
-    layers.emplace_back(level.layers);
-    depths.emplace_back(std::max(level.depth, 1));
-    down.emplace_back(level.depth > 0 ? "CrossAttnDownBlock2D" : "DownBlock2D");
-    up.insert(up.begin(), level.depth > 0 ? "CrossAttnUpBlock2D" : "UpBlock2D");
+    layers.emplace_back(std::ssize(level.depths));
+    depths.emplace_back(told_depths(level.depths));
+    up_depths.insert(up_depths.begin(), told_depths(level.up_depths));
+    down.emplace_back(has_attention(level.depths) ? "CrossAttnDownBlock2D" : "DownBlock2D");
+    up.insert(up.begin(), has_attention(level.up_depths) ? "CrossAttnUpBlock2D" : "UpBlock2D");
     heads.emplace_back(linear ? std::max<std::int64_t>(level.channels / kHeadSizeOfNew, 1) : kHeadsOfOld);
   }
   // Without attention of its own the last level's number is the middle's.
-  if (middle && levels.back().depth == 0) depths.back() = *middle;
+  if (middle && *middle > 0 && !has_attention(levels.back().depths)) depths.back() = *middle;
   unet.told["block_out_channels"] = std::move(channels);
   unet.told["layers_per_block"] = std::move(layers);
   unet.told["transformer_layers_per_block"] = std::move(depths);
+  unet.told["reverse_transformer_layers_per_block"] = std::move(up_depths);
   unet.told["down_block_types"] = std::move(down);
   unet.told["up_block_types"] = std::move(up);
   unet.told["mid_block_type"] = nullptr;
-  if (middle) unet.told["mid_block_type"] = "UNetMidBlock2DCrossAttn";
+  if (middle) unet.told["mid_block_type"] = *middle > 0 ? "UNetMidBlock2DCrossAttn" : "UNetMidBlock2D";
   unet.likely["attention_head_dim"] = std::move(heads);
 }
 
@@ -137,9 +153,9 @@ FileComponent unet_component(Renaming& names) {
     unet.told["projection_class_embeddings_input_dim"] = names.size("label_emb.0.0.weight", 2, 1);
     unet.likely["addition_time_embed_dim"] = kSizeEmbedding;
   }
-  const std::vector<Level> levels = rename_down(names);
-  tell_levels(levels, rename_middle(names), unet);
+  std::vector<Level> levels = rename_down(names);
   rename_up(names, levels);
+  tell_levels(levels, rename_middle(names), unet);
   unet.weights = names.view();
   return unet;
 }
