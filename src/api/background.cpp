@@ -7,6 +7,7 @@
 #include <boost/asio/post.hpp>
 
 #include "api/ask.h"
+#include "api/model_note.h"
 #include "base/log.h"
 
 // GCC 12 takes the coroutine frames that Asio recycles for memory of another allocator.
@@ -145,7 +146,10 @@ asio::awaitable<void> Background::claim_jobs() {
 
 asio::awaitable<void> Background::keep_leases() {
   while (!stopping_ || !runs_.empty()) {
-    if (options_.device_moves()) co_await renew_all();
+    if (options_.device_moves()) {
+      co_await renew_all();
+      co_await announce_models();
+    }
     if (api_.clock.now() >= reap_not_before_) {
       const auto reaped = co_await ask<std::int64_t>([&](auto reply) { store_.reap(std::move(reply)); });
       if (!reaped) store_was_away();
@@ -177,6 +181,14 @@ asio::awaitable<void> Background::renew_all() {
     const auto found = runs_.find(key);
     if (!*held && found != runs_.end() && found->second != nullptr) found->second->cancel();
   }
+}
+
+// For servers without models, which know by it what may be asked for.
+asio::awaitable<void> Background::announce_models() {
+  if (options_.claim_delay.count() == 0 || options_.jobs_running_max == 0 || stopping_) co_return;
+  for (const ServedModel& model : api_.dispatcher.models())
+    co_await ask<bool>(
+        [&](auto reply) { store_.announce(model.name, write_model(model), std::move(reply)); });
 }
 
 // Every server may have been kept from renewing: whoever lives shall do so before anybody reaps.

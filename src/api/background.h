@@ -15,8 +15,11 @@
 
 namespace diffused::api {
 
+// How long a job's events are told to other servers after one has asked; watchers ask again well within it.
+constexpr std::chrono::seconds kToldAfterAsking{10};
+
 struct BackgroundOptions {
-  int jobs_running_max = 8;  // taken from the store at a time; the rest waits there
+  int jobs_running_max = 8;  // taken from the store at a time; the rest waits there. 0: others make them
   std::int64_t jobs_queued_max = 10'000;
   std::chrono::milliseconds poll = std::chrono::seconds(2);   // how often to look without being told
   std::chrono::milliseconds renew = std::chrono::seconds(5);  // well below the store's lease
@@ -81,6 +84,7 @@ class Background {
   asio::awaitable<void> claim_jobs();
   asio::awaitable<void> keep_leases();
   asio::awaitable<void> renew_all();
+  asio::awaitable<void> announce_models();
   asio::awaitable<void> run(jobstore::Job job);
   asio::awaitable<Result<std::string>> make(const jobstore::Job& job, JobFeed& feed);
   // Whether that was its end.
@@ -119,8 +123,9 @@ class Background {
   // By id and lease number: a job whose lease ran out may be claimed again before its old run has stopped.
   // The run is null until it is submitted and after it has ended.
   std::map<std::pair<std::string, std::int64_t>, JobRun*> runs_;
-  std::map<std::string, SteadyTime> watched_elsewhere_;  // until when their events are told
-  std::string last_batch_key_;                           // of what was claimed last
+  // Until when the events of a job are told to other servers; its end is told in any case.
+  std::map<std::string, SteadyTime> watched_elsewhere_;
+  std::string last_batch_key_;  // of what was claimed last
   int preferred_in_a_row_ = 0;
   SteadyTime not_before_;       // the dispatcher wants no more until then
   SteadyTime reap_not_before_;  // the store was away: whoever lives shall renew first

@@ -19,8 +19,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Watchers ask again well within that time.
-constexpr auto kToldAfterAsking = 10s;
 // A message is to fit into what a store takes; of events only previews are larger, and travel as blobs.
 constexpr std::size_t kDataBytesMax = 6000;
 constexpr std::int64_t kPreviewSeconds = 600;

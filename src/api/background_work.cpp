@@ -116,6 +116,9 @@ asio::awaitable<Result<void>> Background::keep_picture(std::string_view model, c
 asio::awaitable<Result<std::string>> Background::make(const Job& job, JobFeed& feed) {
   auto spec = read_spec(job.spec);
   if (!spec) co_return tl::unexpected(spec.error());
+  if (spec->awaited.value_or(false))
+    watched_elsewhere_[job.id] =
+        spec->watched.value_or(false) ? api_.clock.now() + kToldAfterAsking : SteadyTime::min();
   ImageRequest& request = spec->request;
   GenerateRequest& generate = request.generate;
   const auto loaded = co_await offload(api_.workers, [&]() -> Result<void> {

@@ -58,6 +58,7 @@ constexpr std::pair<int, std::string_view> kReasons[] = {
     {415, "unsupported_content_type"},
     {415, "unsupported_content_encoding"},
     {503, "model_loading"},
+    {503, "model_away"},
     {503, "draining"},
     {503, "storage_failed"},
     {507, "storage_full"},
@@ -131,6 +132,27 @@ json::object error_object(const Error& error, int status) {
           {"type", type},
           {"param", error.field.empty() ? json::value(nullptr) : json::value(error.field)},
           {"code", reason}};
+}
+
+Error read_error(const json::object& object) {
+  const auto text = [&](const char* name) {
+    const json::value* const value = object.if_contains(name);
+    return value != nullptr && value->is_string() ? std::string(value->get_string()) : std::string();
+  };
+  Error error{ErrorCode::internal, text("message"), text("param"), text("code")};
+  const std::string type = text("type");
+  const auto by_reason = std::ranges::find(kRows, std::string_view(error.reason), &Row::reason);
+  if (by_reason != kRows.end()) {
+    error.code = by_reason->code;
+    error.reason.clear();
+  } else if (type == "invalid_request_error") {
+    error.code = ErrorCode::invalid_argument;
+  } else if (type == "rate_limit_error") {
+    error.code = ErrorCode::overloaded;
+  } else if (error.reason.starts_with("storage_")) {
+    error.code = ErrorCode::unavailable;
+  }
+  return error;
 }
 
 http::Response error_response(const Error& error) { return error_response(error, status_of(error)); }

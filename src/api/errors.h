@@ -25,6 +25,9 @@ std::vector<ErrorStatus> error_statuses();
 // {"message","type","param","code"} for an error that is answered with `status`.
 boost::json::object error_object(const Error& error, int status);
 
+// The error that an error_object tells of, as far as clients see it.
+Error read_error(const boost::json::object& object);
+
 // The whole answer, with Retry-After or x-should-retry where the status alone would mislead a client.
 http::Response error_response(const Error& error);
 http::Response error_response(const Error& error, int status);

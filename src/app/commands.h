@@ -1,5 +1,6 @@
 // START HERE for `app`: the program. Each sub-command is one file that adds itself to the command line;
-// main.cpp lists them. Here the rooms are put together: options, wiring, signals.
+// main.cpp lists them. gateway.cpp is a program of its own, without libtorch. Here the rooms are put
+// together: options, wiring, signals.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -17,7 +18,8 @@ inline constexpr int kUnusable = 2;
 int report(const Error& error);
 
 // Each adds its sub-command; when it is chosen the parser calls back and the outcome goes to `exit_status`.
-void add_serve(CLI::App& program, int& exit_status);
+// `arguments` are the process's, as main() was given them: a gateway is another program, which gets them.
+void add_serve(CLI::App& program, char** arguments, int& exit_status);
 void add_generate(CLI::App& program, int& exit_status);
 void add_inspect(CLI::App& program, int& exit_status);
 void add_models(CLI::App& program, int& exit_status);

@@ -1,27 +1,9 @@
-#include <fmt/format.h>
 #include <malloc.h>
 
 #include <CLI/CLI.hpp>
 #include <csignal>
 
 #include "app/commands.h"
-
-namespace diffused::app {
-
-int report(const Error& error) {
-  fmt::print(stderr, "diffused: {}\n", error.message);
-  switch (error.code) {
-    case ErrorCode::invalid_argument:
-    case ErrorCode::not_found:
-    case ErrorCode::unsupported:
-    case ErrorCode::data_loss:
-      return kUnusable;
-    default:
-      return kFailed;
-  }
-}
-
-}  // namespace diffused::app
 
 int main(int argc, char** argv) {
   // Activations are tens of megabytes and come and go with every layer. By default glibc maps and unmaps
@@ -36,7 +18,7 @@ int main(int argc, char** argv) {
   program.set_version_flag("--version", std::string("diffused ") + DIFFUSED_VERSION);
   program.require_subcommand(1);
   int exit_status = 0;
-  diffused::app::add_serve(program, exit_status);
+  diffused::app::add_serve(program, argv, exit_status);
   diffused::app::add_generate(program, exit_status);
   diffused::app::add_inspect(program, exit_status);
   diffused::app::add_models(program, exit_status);

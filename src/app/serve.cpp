@@ -1,40 +1,42 @@
 // `diffused serve MODEL…`: the options of the server, and the models it is given.
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
-#include <map>
+#include <cstring>
+#include <filesystem>
+#include <vector>
 
-#include "app/access.h"
 #include "app/commands.h"
 #include "app/fleet.h"
 #include "app/models.h"
-#include "app/server.h"
-#include "base/log.h"
+#include "app/serve_options.h"
 
 namespace diffused::app {
 namespace {
 
 struct Options {
+  ServeOptions common;
   ModelOptions model;
-  AccessOptions access;
-  ServerSettings server;
   FleetOptions fleet;
-  std::string log_level = "info";
-  int drain_seconds = 60;
-  int request_seconds = 900;
-  int image_seconds = 3600;
-  int early_head_seconds = 240;
   int queue_seconds = 600;
-  int job_seconds = 24 * 3600;
-  double lease_seconds = 15;
-  std::string role = "all";
 };
 
-Result<void> serve(Options options) {
-  set_log_level(options.log_level == "debug"     ? LogLevel::debug
-                : options.log_level == "warning" ? LogLevel::warning
-                : options.log_level == "error"   ? LogLevel::error
-                                                 : LogLevel::info);
+// A gateway must not load libtorch, which this program is linked to: another one takes its place, with the
+// arguments behind "serve". Returns only when that fails.
+Error become_gateway(char** arguments) {
+  const auto program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "diffused-gateway";
+  std::string name = program.string();
+  std::vector<char*> passed{name.data()};
+  for (char** argument = arguments + 2; *argument != nullptr; ++argument) passed.push_back(*argument);
+  passed.push_back(nullptr);
+  ::execv(name.c_str(), passed.data());
+  return {ErrorCode::not_found, fmt::format("{}: {}", name, std::strerror(errno)), "--role", {}};
+}
+
+Result<void> serve(Options options, char** arguments) {
+  if (options.common.role == "gateway") return tl::unexpected(become_gateway(arguments));
   // What the server of Diffusers' guide reads.
   if (const char* path = std::getenv("MODEL_PATH");
       options.fleet.models.empty() && path != nullptr && *path != 0)
@@ -42,44 +44,19 @@ Result<void> serve(Options options) {
   if (options.fleet.models.empty())
     return fail(ErrorCode::invalid_argument,
                 "serve: which model? Name a Diffusers folder or owner/name in the cache, or set MODEL_PATH");
-  options.server.api.probes_only = options.role == "worker";
-  if (options.server.api.probes_only && options.server.store.empty())
-    return fail(ErrorCode::invalid_argument, "--role worker: whose jobs? Name their --store", "--role");
-  TRY_VOID(apply_access(options.access, options.server));
-
-  options.server.api.version = DIFFUSED_VERSION;
-  options.server.api.request_timeout = std::chrono::seconds(options.request_seconds);
-  options.server.api.early_head = std::chrono::seconds(options.early_head_seconds);
-  options.server.api.queue_jobs_max = options.server.engine.jobs_waiting_max;
-  options.server.api.image_lifetime = std::chrono::seconds(options.image_seconds);
-  options.server.jobs.lifetime = std::chrono::seconds(options.job_seconds);
-  set_lease(options.server, options.lease_seconds);
-  options.server.drain_timeout = std::chrono::seconds(options.drain_seconds);
-  options.server.engine.work_queued_max = std::chrono::seconds(options.queue_seconds);
-  options.server.engine.prepare_device_thread = [model = options.model] { prepare_device_thread(model); };
-  options.server.engine.pool = pool_options(options.fleet);
+  TRY_VOID(apply_serve_options(options.common));
+  ServerSettings& server = options.common.server;
+  server.api.queue_jobs_max = server.engine.jobs_waiting_max;
+  server.engine.work_queued_max = std::chrono::seconds(options.queue_seconds);
+  server.engine.prepare_device_thread = [model = options.model] { prepare_device_thread(model); };
+  server.engine.pool = pool_options(options.fleet);
   TRY(auto models, load_fleet(options.fleet, options.model));
-  return run_server(std::move(options.server), std::move(models));
+  return run_server(std::move(server), std::move(models));
 }
 
-void add_thread_options(CLI::App& command, Options& options) {
-  command.add_option("--io-threads", options.server.io_threads)
-      ->check(CLI::Range(1, 64))
-      ->capture_default_str();
-  command
-      .add_option("--worker-threads", options.server.worker_threads, "threads that encode and store pictures")
-      ->check(CLI::Range(1, 64))
-      ->capture_default_str();
-}
-
-void add_limit_options(CLI::App& command, Options& options) {
-  api::RequestLimits& limits = options.server.api.limits;
-  engine::EngineOptions& engine = options.server.engine;
-  command.add_option("--n-max", limits.n_max, "pictures in one request")->capture_default_str();
-  command.add_option("--steps-max", limits.steps_max)->capture_default_str();
-  command.add_flag("--strict", limits.strict, "refuse fields and words that would be ignored");
-  command.add_option("--side-max", limits.side_max, "pixels; a model's own limit may be lower")
-      ->capture_default_str();
+void add_engine_options(CLI::App& command, Options& options) {
+  ServerSettings& server = options.common.server;
+  engine::EngineOptions& engine = server.engine;
   command.add_option("--queue-jobs-max", engine.jobs_waiting_max, "jobs that may wait")
       ->capture_default_str();
   command
@@ -92,117 +69,27 @@ void add_limit_options(CLI::App& command, Options& options) {
                   "pictures in one step; the best number below it is measured")
       ->capture_default_str();
   command
-      .add_option("--background-running-max", options.server.background.jobs_running_max,
+      .add_option("--background-running-max", server.background.jobs_running_max,
                   "background jobs that run at a time")
       ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
-  command
-      .add_option("--background-queued-max", options.server.background.jobs_queued_max,
-                  "background jobs that may wait")
-      ->capture_default_str();
-  command
-      .add_option("--background-queued-per-user-max", options.server.jobs.owner_queued_max,
-                  "background jobs of one key (without keys: of one address) that may wait; 0: as many as of "
-                  "all")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command
-      .add_option("--job-lifetime", options.job_seconds,
-                  "seconds that an ended background job, its pictures and its Idempotency-Key are kept")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command.add_option("--request-timeout", options.request_seconds, "seconds until a request fails")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command
-      .add_option(
-          "--early-head", options.early_head_seconds,
-          "seconds after which a long answer's head is sent, for clients that wait no longer; 0: never")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command
-      .add_option("--drain-timeout", options.drain_seconds, "seconds that running pictures get at shutdown")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-}
-
-// For many servers that work on the same jobs.
-void add_store_options(CLI::App& command, Options& options) {
-  command
-      .add_option("--store", options.server.store,
-                  "where background jobs are kept that many servers share: postgresql://user@host/name")
-      ->envname("DIFFUSED_STORE");
-  command.add_flag(
-      "--require-sync", options.server.require_sync,
-      "refuse a --store whose commits do not wait for a standby, so that no failover loses a job");
-  command
-      .add_option("--role", options.role,
-                  "worker: make the background jobs of --store, and answer nothing but /health and /metrics")
-      ->check(CLI::IsMember({"all", "worker"}))
-      ->capture_default_str();
-  command.add_option(
-      "--blobs", options.server.blobs,
-      "where all servers of one --store keep their pictures: a folder that all of them see, or "
-      "s3://bucket/prefix with the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
-  command.add_option("--blobs-endpoint", options.server.blobs_endpoint,
-                     "the S3-compatible store that has the bucket, such as https://minio:9000 (default: "
-                     "AWS_ENDPOINT_URL, else Amazon's in AWS_REGION)");
-  command
-      .add_option("--free-bytes-min", options.server.free_bytes_min,
-                  "bytes that stay free where pictures are kept")
-      ->capture_default_str();
-  command
-      .add_option("--job-lease", options.lease_seconds,
-                  "seconds of silence after which a server's background jobs go to another")
-      ->check(CLI::Range(0.5, 3600.0))
-      ->capture_default_str();
-  command
-      .add_option("--job-attempts", options.server.jobs.attempts_max,
-                  "servers that may die under a background job before it fails")
-      ->check(CLI::Range(1, 1000))
       ->capture_default_str();
 }
 
 }  // namespace
 
-void add_serve(CLI::App& program, int& exit_status) {
+void add_serve(CLI::App& program, char** arguments, int& exit_status) {
   const auto options = std::make_shared<Options>();
-  options->server.data_dir = default_data_dir();
   CLI::App* command = program.add_subcommand("serve", "Serve models over HTTP");
   command->add_option("MODEL", options->fleet.models,
                       "Diffusers folders, .safetensors files, owner/name[@revision] in the cache of the "
                       "Hugging Face hub, or name=MODEL; "
                       "the first is the default");
-  add_access_options(*command, options->access, options->server);
-  add_thread_options(*command, *options);
-  add_limit_options(*command, *options);
+  add_serve_options(*command, options->common);
+  add_engine_options(*command, *options);
   add_model_options(*command, options->model);
   add_fleet_options(*command, options->fleet);
-  command->add_option("--data-dir", options->server.data_dir, "where pictures are kept until they expire")
-      ->capture_default_str();
-  command->add_option("--image-lifetime", options->image_seconds, "seconds that a picture's URL works")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--images-bytes-max", options->server.images_bytes_max, "bytes of pictures kept")
-      ->capture_default_str();
-  add_store_options(*command, *options);
-  command
-      ->add_option("--b64-model-prefix", options->server.api.b64_model_prefixes,
-                   "models asked for by names that begin like this answer with bytes by default")
-      ->capture_default_str();
-  using Format = api::DefaultResponseFormat;
-  command->add_option("--default-response-format", options->server.api.default_response_format)
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Format>{
-          {"auto", Format::automatic}, {"url", Format::url}, {"b64_json", Format::b64_json}}));
-  using Unknown = api::UnknownModel;
-  command->add_option("--unknown-model", options->server.api.unknown_model)
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Unknown>{
-          {"auto", Unknown::automatic}, {"default", Unknown::serve_default}, {"reject", Unknown::reject}}));
-  command->add_option("--log-level", options->log_level)
-      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
-      ->capture_default_str();
-  command->callback([options, &exit_status] {
-    if (const auto done = serve(*options); !done) exit_status = report(done.error());
+  command->callback([options, arguments, &exit_status] {
+    if (const auto done = serve(*options, arguments); !done) exit_status = report(done.error());
   });
 }
 

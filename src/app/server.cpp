@@ -16,6 +16,7 @@
 
 #include "api/errors.h"
 #include "api/routes.h"
+#include "api/store_dispatcher.h"
 #include "app/metrics.h"
 #include "app/stores.h"
 #include "base/log.h"
@@ -52,19 +53,23 @@ class Daemon {
       : settings_(std::move(settings)),
         clock_(clock),
         metrics_(names_of(models), settings_.api.version),
-        dispatcher_(std::move(models), settings_.engine, clock_, metrics_.engine()),
+        local_(models.empty() ? nullptr
+                              : std::make_unique<engine::LocalDispatcher>(std::move(models), settings_.engine,
+                                                                          clock_, metrics_.engine())),
         workers_(settings_.worker_threads),
         io_(settings_.io_threads),
         stores_(std::move(stores)),
+        elsewhere_(local_ ? nullptr : std::make_unique<api::StoreDispatcher>(api_, io_.get_executor())),
         api_{settings_.api,
-             dispatcher_,
+             dispatcher(),
              *stores_.images,
              workers_,
              clock_,
              [this] { return health(); },
              [this] {
-               return metrics_.text(dispatcher_.health(), dispatcher_.pipeline_stats(), http_.counters(),
-                                    background_.figures());
+               return metrics_.text(engine_health(),
+                                    local_ ? local_->pipeline_stats() : std::vector<PipelineStats>(),
+                                    http_.counters(), background_.figures());
              }},
         background_(api_, *stores_.jobs, *stores_.inputs, background_options(), io_.get_executor()),
         http_(io_, with_observer(settings_.http), api::make_routes(api_), api::respond_to_error),
@@ -79,6 +84,7 @@ class Daemon {
   Result<void> run() {
     TRY_VOID(http_.listen());
     background_.start();
+    if (elsewhere_) elsewhere_->look_for_models();
     announce();
     signals_.async_wait([this](boost::system::error_code error, int) {
       if (!error) begin_drain();
@@ -98,12 +104,20 @@ class Daemon {
   }
 
  private:
+  Dispatcher& dispatcher() const {
+    if (local_) return *local_;
+    return *elsewhere_;
+  }
+
+  engine::Health engine_health() const { return local_ ? local_->health() : engine::Health{}; }
+
   api::BackgroundOptions background_options() {
     api_.background = &background_;
     api::BackgroundOptions options = settings_.background;
     options.picture_lifetime = settings_.jobs.lifetime;
     if (!settings_.store.empty()) options.claim_delay = kClaimDelay;
-    options.device_moves = [this] { return !dispatcher_.health().device.unit_overdue; };
+    if (elsewhere_) options.jobs_running_max = 0;
+    options.device_moves = [this] { return !engine_health().device.unit_overdue; };
     return options;
   }
 
@@ -129,14 +143,14 @@ class Daemon {
   }
 
   api::Health health() const {
-    const engine::Health engine = dispatcher_.health();
+    const engine::Health engine = engine_health();
     api::Health health;
     health.ready = !draining_ && !engine.device.unit_overdue;
     health.checks = {{"draining", draining_.load()},
                      {"seconds_since_unit", engine.device.seconds_since_unit},
                      {"unit_overdue", engine.device.unit_overdue},
                      {"jobs_waiting", engine.queue.jobs_waiting},
-                     {"jobs_running", engine.queue.jobs_running},
+                     {"jobs_running", elsewhere_ ? elsewhere_->under_way() : engine.queue.jobs_running},
                      {"job_store", stores_.jobs->healthy() ? "ok" : "failing"},
                      {"picture_store", word_for(stores_.images->check_room())},
                      {"background_jobs_queued", background_.counts().queued},
@@ -153,7 +167,8 @@ class Daemon {
       if (!error) std::_Exit(128 + SIGTERM);
     });
     drainer_ = std::jthread([this] {
-      dispatcher_.drain(settings_.drain_timeout);
+      if (local_) local_->drain(settings_.drain_timeout);
+      if (elsewhere_) elsewhere_->drain(settings_.drain_timeout);
       asio::co_spawn(io_, finish(), asio::detached);
     });
   }
@@ -198,10 +213,11 @@ class Daemon {
   const ServerSettings settings_;
   const SystemClock& clock_;
   Metrics metrics_;
-  engine::LocalDispatcher dispatcher_;
+  const std::unique_ptr<engine::LocalDispatcher> local_;  // null: a gateway
   asio::thread_pool workers_;
   asio::io_context io_;
-  const Stores stores_;  // after io_, which their last replies go to
+  const Stores stores_;                                    // after io_, which their last replies go to
+  const std::unique_ptr<api::StoreDispatcher> elsewhere_;  // of a gateway
   api::Api api_;
   api::Background background_;
   http::Server http_;

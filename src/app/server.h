@@ -50,8 +50,9 @@ void set_lease(ServerSettings& settings, double seconds);
 std::filesystem::path default_data_dir();
 
 // Listens, prints "listening on URL" and a curl line on stdout, and serves until SIGTERM or SIGINT; then
-// drains. A second signal ends the process at once. Returns when everything has ended in order. Errors: what
-// cannot be opened or bound.
+// drains. A second signal ends the process at once. Returns when everything has ended in order. Without
+// models it is a gateway: settings.store must be named, and other servers on it make the pictures. Errors:
+// what cannot be opened or bound.
 Result<void> run_server(ServerSettings settings, std::vector<engine::LocalModel> models);
 
 }  // namespace diffused::app

@@ -1,4 +1,5 @@
-// How the api room gets pictures made, wherever that happens.
+// How the api room gets pictures made, wherever that happens: in this process (engine/local_dispatcher.h), or
+// by other servers on a job store (api/store_dispatcher.h).
 #pragma once
 
 #include <chrono>

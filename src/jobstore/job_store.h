@@ -99,6 +99,14 @@ struct Counts {
   double queued_cost = 0;  // NewJob::cost of all that are queued
 };
 
+// A model that some server on the store has, or had not long ago.
+struct Announced {
+  std::string name;         // the pool of its jobs
+  std::string description;  // what the server that spoke last said of it
+  std::int64_t added = 0;   // unix seconds: when it was first heard of
+  bool served = true;       // whether some server still has it, as far as is known
+};
+
 struct StoreOptions {
   std::chrono::milliseconds lease = std::chrono::seconds(15);  // from claim or renew
   std::chrono::seconds lifetime = std::chrono::hours(24);      // of a job that has ended
@@ -153,8 +161,15 @@ class JobStore {
   virtual void cancel(std::string id, std::optional<std::string> owner, Reply<Job> reply) = 0;
   // Deletes a job that has ended and answers with what it was. Errors: not_found, conflict ("job_not_ended").
   virtual void remove(std::string id, std::optional<std::string> owner, Reply<Job> reply) = 0;
-  // Deletes up to 100 ended jobs whose time is over and answers with their number.
+  // Deletes up to 100 ended jobs whose time is over and answers with their number; and models that models()
+  // no longer shows.
   virtual void expire(Reply<std::int64_t> reply) = 0;
+
+  // A server that claims jobs of the model says so, three times in each lease (StoreOptions::lease); the
+  // reply is whether that was news.
+  virtual void announce(std::string model, std::string description, Reply<bool> reply) = 0;
+  // By name: those that were announced within the last hour.
+  virtual void models(Reply<std::vector<Announced>> reply) = 0;
 
   // What the servers on one store tell each other: hints, which may come late, twice or not at all, of at
   // most 7,900 bytes. `tell` reaches the listeners of all other servers; `listener` is called on a thread of

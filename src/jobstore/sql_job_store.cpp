@@ -306,7 +306,27 @@ void SqlJobStore::remove(std::string id, std::optional<std::string> owner, Reply
       std::move(reply));
 }
 
+void SqlJobStore::announce(std::string model, std::string description, Reply<bool> reply) {
+  const auto lease = std::chrono::ceil<std::chrono::seconds>(options_.lease / 3);
+  database_->run(StatementName::announce, {std::move(model), std::move(description), text(lease.count())},
+                 whether_any(std::move(reply)));
+}
+
+void SqlJobStore::models(Reply<std::vector<Announced>> reply) {
+  // One announcement may be lost, and times are in whole seconds.
+  const std::int64_t silent = 2 + std::chrono::ceil<std::chrono::seconds>(options_.lease).count();
+  auto listed = [silent](Rows rows, const Reply<std::vector<Announced>>& answer) {
+    std::vector<Announced> models;
+    for (Values& row : rows)
+      models.push_back({*std::move(row[0]), *std::move(row[1]), number<std::int64_t>(row[2]),
+                        number<std::int64_t>(row[3]) <= silent});
+    answer(std::move(models));
+  };
+  database_->run(StatementName::models, {}, rows_to<std::vector<Announced>>(std::move(reply), listed));
+}
+
 void SqlJobStore::expire(Reply<std::int64_t> reply) {
+  database_->run(StatementName::forget_models, {}, [](const Result<Rows>&) {});
   database_->run(StatementName::expire, {}, how_many(std::move(reply)));
 }
 

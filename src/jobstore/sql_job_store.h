@@ -27,6 +27,8 @@ class SqlJobStore final : public JobStore {
   void cancel(std::string id, std::optional<std::string> owner, Reply<Job> reply) override;
   void remove(std::string id, std::optional<std::string> owner, Reply<Job> reply) override;
   void expire(Reply<std::int64_t> reply) override;
+  void announce(std::string model, std::string description, Reply<bool> reply) override;
+  void models(Reply<std::vector<Announced>> reply) override;
   void tell(std::string message) override { database_->tell(std::move(message)); }
   void hear(std::function<void(const std::string&)> listener) override {
     database_->hear(std::move(listener));

@@ -36,6 +36,8 @@ constexpr int kBatchWindow = 64;
 constexpr int kExpiredAtOnce = 100;
 constexpr int kReapedAtOnce = 100;
 constexpr int kPositionMax = 1000;
+// Models that nobody has had for so long are gone.
+constexpr int kForgottenSeconds = 3600;
 
 std::string enqueue(const Words& words) {
   // A new job's share begins where its owner's last one ends, or where the running ones are.
@@ -124,7 +126,8 @@ std::string sql_of(StatementName name, Dialect dialect) {
   const auto format = [&](std::string_view text) {
     return fmt::format(fmt::runtime(text), fmt::arg("now", words.now_seconds),
                        fmt::arg("tick", words.tick_milliseconds), fmt::arg("columns", kColumns),
-                       fmt::arg("position_max", kPositionMax), fmt::arg("expired", kExpiredAtOnce));
+                       fmt::arg("position_max", kPositionMax), fmt::arg("expired", kExpiredAtOnce),
+                       fmt::arg("forgotten", kForgottenSeconds));
   };
   switch (name) {
     case StatementName::enqueue:
@@ -182,6 +185,19 @@ std::string sql_of(StatementName name, Dialect dialect) {
       // The order names the index to count by.
       return "SELECT count(*) FROM (SELECT share FROM job WHERE state = 'queued' AND owner = $1 ORDER BY "
              "share LIMIT $2) AS own";
+    case StatementName::announce:
+      // Ten thousand servers say the same: only what is news takes the row's lock.
+      return format(
+          "INSERT INTO model (name, description, added, seen) SELECT $1, $2, {now}, {now} WHERE NOT EXISTS "
+          "(SELECT 1 FROM model WHERE name = $1 AND description = $2 AND seen > {now} - $3) "
+          "ON CONFLICT (name) DO UPDATE SET description = excluded.description, seen = excluded.seen "
+          "RETURNING name");
+    case StatementName::models:
+      return format(
+          "SELECT name, description, added, {now} - seen FROM model WHERE seen > {now} - {forgotten} "
+          "ORDER BY name");
+    case StatementName::forget_models:
+      return format("DELETE FROM model WHERE seen <= {now} - {forgotten} RETURNING name");
     case StatementName::count:
       break;
   }
@@ -200,6 +216,7 @@ bool changes(StatementName name) {
     case StatementName::position:
     case StatementName::count:
     case StatementName::count_owned:
+    case StatementName::models:
       return false;
     default:
       return true;
@@ -263,7 +280,10 @@ CREATE INDEX job_owner ON job (owner, seq);
           "CREATE INDEX job_cost ON job (cost) WHERE state = 'queued';",
           // A new job's share begins at the largest of those that run, which ten thousand workers make many.
           "DROP INDEX job_lease; CREATE INDEX job_lease ON job (lease_until) WHERE state = 'running';"
-          "CREATE INDEX job_running ON job (share) WHERE state = 'running';"};
+          "CREATE INDEX job_running ON job (share) WHERE state = 'running';",
+          fmt::format("CREATE TABLE model (name TEXT NOT NULL PRIMARY KEY, description TEXT NOT NULL, "
+                      "added {0} NOT NULL, seen {0} NOT NULL) {1};",
+                      words.integer, dialect == Dialect::sqlite ? "STRICT" : "")};
 }
 
 }  // namespace diffused::jobstore

@@ -25,8 +25,11 @@ enum class StatementName {
   position,
   count,
   count_owned,
+  announce,
+  models,
+  forget_models,
 };
-constexpr std::size_t kStatements = 17;
+constexpr std::size_t kStatements = 20;
 
 struct Statement {
   StatementName name{};

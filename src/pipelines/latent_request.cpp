@@ -1,7 +1,6 @@
 #include "pipelines/latent_request.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -12,7 +11,6 @@
 namespace diffused::pipelines {
 namespace {
 
-constexpr int kStepsMax = 1000;
 constexpr double kWordWeightMax = 100;
 
 double default_guidance_scale(const LatentModel& model, const GenerateRequest& request) {
@@ -23,25 +21,14 @@ double default_guidance_scale(const LatentModel& model, const GenerateRequest& r
 }
 
 void fill_in(const LatentModel& model, GenerateRequest& request) {
-  const PipelineInfo& info = model.info;
   const FamilyTraits& traits = model.family->traits();
-  request.width = request.width.value_or(info.default_width);
-  request.height = request.height.value_or(info.default_height);
-  request.num_inference_steps = request.num_inference_steps.value_or(info.default_steps);
+  fill_in_defaults(model.info, request);
   if (!request.guidance_scale) request.guidance_scale = default_guidance_scale(model, request);
   // Where it means nothing, it is ignored.
   request.clip_skip = traits.clip_skip_max ? request.clip_skip.value_or(0) : 0;
-  if (request.scheduler.empty()) request.scheduler = info.schedulers.front();
   if (!request.init_image) return;
   request.strength =
       request.strength.value_or(request.mask ? traits.inpaint_strength : traits.image_strength);
-}
-
-Result<void> check_side(const PipelineInfo& info, int side, const char* field) {
-  if (side >= 1 && side <= info.max_side && side % info.size_multiple == 0) return {};
-  return wrong_field(fmt::format("{} must be a multiple of {} from {} to {}, not {}", field,
-                                 info.size_multiple, info.size_multiple, info.max_side, side),
-                     field);
 }
 
 Result<void> check_weights(const std::optional<std::string>& prompt, const char* field) {
@@ -66,40 +53,10 @@ Result<void> check_prompts(const GenerateRequest& r) {
   return check_weights(r.negative_prompt_3, "negative_prompt_3");
 }
 
-Result<void> check_loras(const PipelineInfo& info, const std::vector<LoraChoice>& choices) {
-  for (const LoraChoice& choice : choices) {
-    if (!std::ranges::binary_search(info.loras, choice.name))
-      return wrong_field(fmt::format("this model has no LoRA '{}'", choice.name), "loras");
-    if (!std::isfinite(choice.weight))
-      return wrong_field(fmt::format("the weight of LoRA '{}' must be a number", choice.name), "loras");
-  }
-  return {};
-}
-
-Result<void> check(const LatentModel& model, const GenerateRequest& r) {
-  if (r.n() == 0) return wrong_field("n must be 1 or more", "n");
-  TRY_VOID(check_prompts(r));
-  TRY_VOID(check_side(model.info, *r.width, "width"));
-  TRY_VOID(check_side(model.info, *r.height, "height"));
-  TRY_VOID(check_range(*r.num_inference_steps, 1, kStepsMax, "num_inference_steps"));
-  TRY_VOID(check_range(*r.clip_skip, 0, model.family->traits().clip_skip_max.value_or(0), "clip_skip"));
-  if (!std::isfinite(*r.guidance_scale))
-    return wrong_field("guidance_scale must be a number", "guidance_scale");
-  if (!find_sampler(model, r.scheduler)) {
-    return wrong_field(fmt::format("scheduler must be one of {}", fmt::join(model.info.schedulers, ", ")),
-                       "scheduler");
-  }
-  TRY_VOID(check_loras(model.info, r.loras));
-  if (model.family->traits().fills && !(r.init_image && r.mask)) {
-    return wrong_field("this model only inpaints: it needs an image and a mask",
-                       r.init_image ? "mask" : "image");
-  }
-  if (r.mask && !r.init_image) return wrong_field("a mask needs an image", "mask");
-  // Not the other way round, so that NaN is refused too.
-  if (r.init_image && !(*r.strength >= 0 && *r.strength <= 1)) {
-    return wrong_field("strength must be 0 to 1", "strength");
-  }
-  return {};
+Result<void> check(const LatentModel& model, const GenerateRequest& request) {
+  TRY_VOID(check_limits(model.info, request));
+  TRY_VOID(check_prompts(request));
+  return check_range(*request.clip_skip, 0, model.family->traits().clip_skip_max.value_or(0), "clip_skip");
 }
 
 std::vector<DecodeUnit> decode_units(const std::vector<double>& stage_flops, double flops_max) {
@@ -116,15 +73,6 @@ std::vector<DecodeUnit> decode_units(const std::vector<double>& stage_flops, dou
 
 void or_first(std::optional<std::string>& prompt, const std::string& first) {
   if (!prompt || prompt->empty()) prompt = first;
-}
-
-tl::unexpected<Error> wrong_field(std::string message, std::string field) {
-  return fail(ErrorCode::invalid_argument, std::move(message), std::move(field));
-}
-
-Result<void> check_range(int value, int least, int most, const char* field) {
-  if (value >= least && value <= most) return {};
-  return wrong_field(fmt::format("{} must be {} to {}, not {}", field, least, most, value), field);
 }
 
 Result<GenerateRequest> resolve_request(const LatentModel& model, GenerateRequest request) {

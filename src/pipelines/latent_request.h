@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "job/job.h"
+#include "job/request_rules.h"
 #include "pipelines/family.h"
 #include "pipelines/latent_loader.h"
 #include "samplers/sampler.h"
@@ -46,10 +47,5 @@ void or_first(std::optional<std::string>& prompt, const std::string& first);
 
 // Whether the request's prompts have weights and chunks.
 bool is_weighted(const GenerateRequest& request);
-
-// The error of a request's field that is wrong.
-tl::unexpected<Error> wrong_field(std::string message, std::string field);
-// Whether least <= value <= most; the error names all three.
-Result<void> check_range(int value, int least, int most, const char* field);
 
 }  // namespace diffused::pipelines

@@ -33,6 +33,21 @@ TEST(Errors, KeepTheirOwnWordAndField) {
   EXPECT_EQ(error.at("code"), "model_not_found");
 }
 
+TEST(Errors, AreReadAsTheyWereWritten) {
+  for (const Error& error :
+       {Error{ErrorCode::invalid_argument, "m", "clip_skip", {}}, Error{ErrorCode::unsupported, "m", "x", {}},
+        Error{ErrorCode::out_of_memory, "m", {}, {}}, Error{ErrorCode::data_loss, "m", {}, "input_lost"},
+        Error{ErrorCode::overloaded, "m", {}, "any_word"}, Error{ErrorCode::unavailable, "m", {}, {}},
+        Error{ErrorCode::invalid_argument, "m", {}, "request_too_costly"},
+        Error{ErrorCode::unavailable, "m", {}, "storage_full"}}) {
+    const int status = status_of(error);
+    const Error read = read_error(error_object(error, status));
+    EXPECT_EQ(status_of(read), status) << error.reason;
+    EXPECT_EQ(error_object(read, status), error_object(error, status));
+  }
+  EXPECT_EQ(read_error({}).code, ErrorCode::internal);
+}
+
 TEST(Errors, TakeTheShellsStatus) {
   const http::Response response =
       respond_to_error({ErrorCode::invalid_argument, "m", {}, {}}, 405, "/v1/models");

@@ -75,6 +75,12 @@ class AnyJobStore : public testing::TestWithParam<const char*> {
   Counts count() {
     return *wait<Counts>([&](auto reply) { store_->count(reply); });
   }
+  bool announce(std::string model, std::string description) {
+    return *wait<bool>([&](auto reply) { store_->announce(model, description, reply); });
+  }
+  std::vector<Announced> models() {
+    return *wait<std::vector<Announced>>([&](auto reply) { store_->models(reply); });
+  }
   JobState state(std::string id) { return find(id)->state; }
   std::vector<std::string> order() {
     std::vector<std::string> ids;
@@ -269,6 +275,39 @@ TEST_P(AnyJobStore, ForgetsEndedJobsAfterTheirLifetime) {
   EXPECT_EQ(expire(), 1);
   EXPECT_FALSE(find("job_1"));
   EXPECT_EQ(state("job_2"), JobState::queued);
+}
+
+TEST_P(AnyJobStore, KnowsWhichModelsItsServersHaveAndForgetsThoseThatNobodyHas) {
+  EXPECT_TRUE(models().empty());
+  EXPECT_TRUE(announce("sdxl", "large"));
+  EXPECT_TRUE(announce("demo", "small 'äöü' 猫"));
+  EXPECT_FALSE(announce("demo", "small 'äöü' 猫"));  // nothing new
+  const auto first = models();
+  ASSERT_EQ(first.size(), 2u);
+  EXPECT_EQ(first[0].name, "demo");
+  EXPECT_EQ(first[0].description, "small 'äöü' 猫");
+  EXPECT_GT(first[0].added, 0);
+  EXPECT_TRUE(first[0].served && first[1].served);
+
+  home_->advance(10);
+  EXPECT_TRUE(models()[0].served);
+  EXPECT_TRUE(announce("demo", "other"));
+  home_->advance(5);
+  const auto second = models();
+  ASSERT_EQ(second.size(), 2u);
+  EXPECT_EQ(second[0].description, "other");
+  EXPECT_TRUE(second[0].served);
+  EXPECT_FALSE(second[1].served);
+
+  home_->advance(3590);
+  expire();
+  ASSERT_EQ(models().size(), 1u);
+  EXPECT_EQ(models()[0].name, "demo");
+  EXPECT_LE(models()[0].added, second[0].added);  // in PostgreSQL time is let pass by moving what is written
+  home_->advance(10);
+  EXPECT_TRUE(models().empty());
+  expire();
+  EXPECT_TRUE(announce("demo", "other"));
 }
 
 TEST_P(AnyJobStore, AnswersARepeatedKeyWithTheSameJob) {

@@ -117,7 +117,7 @@ TEST(PostgresJobStore, IsSetUpByOneOfManyServersThatStartAtOnce) {
     servers.emplace_back([&] { EXPECT_TRUE(open_postgres_job_store(home.url(), {})); });
   servers.clear();
   EXPECT_THAT(test::postgres_ask(home.url(), "SELECT version FROM diffused_schema ORDER BY version"),
-              ElementsAre("1", "2", "3", "4"));
+              ElementsAre("1", "2", "3", "4", "5"));
 }
 
 TEST(PostgresJobStore, BringsAnOlderSchemaUpToDateAndRefusesANewerOne) {
@@ -358,6 +358,9 @@ const std::vector<std::string> kSamples{
     "'job_90000'",
     "",
     "'owner1', '1000'",
+    "'demo', '{}', '5'",
+    "",
+    "",
 };
 constexpr std::size_t kCount = 15;
 

@@ -65,7 +65,8 @@ class PostgresHome final : public StoreHome {
   void advance(double seconds) override {
     test::postgres_ask(url_, fmt::format("UPDATE job SET lease_until = lease_until - 1000 * {0}, "
                                          "created = created - {0}, started = started - {0}, "
-                                         "finished = finished - {0}, expires = expires - {0}",
+                                         "finished = finished - {0}, expires = expires - {0};"
+                                         "UPDATE model SET added = added - {0}, seen = seen - {0}",
                                          static_cast<int>(seconds)));
   }
   const std::string& url() const { return url_; }

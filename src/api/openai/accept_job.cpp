@@ -89,30 +89,42 @@ double cost_of(const GenerateRequest& request) {
 
 // What there is to enqueue; the pictures it starts from are kept already. Off the io threads.
 Result<jobstore::NewJob> write_down(const Api& api, const http::Request& http_request, ImageRequest request) {
-  jobstore::NewJob job;
-  TRY(job.idempotency_key, idempotency_key(http_request));
+  TRY(auto key, idempotency_key(http_request));
   TRY_VOID(api.background->check_room());
   TRY_VOID(api.images.check_room());
   auto resolved = api.dispatcher.resolve(std::move(request.generate));
   if (!resolved) return tl::unexpected(as_spelled(std::move(resolved).error(), request.spelling));
   request.generate = *std::move(resolved);
   if (request.codec == nullptr) request.codec = find_codec("png");
-  job.id = random_id("job_");
+  TRY(const JobSpec spec, keep_inputs(api, std::move(request)));
+  jobstore::NewJob job = row_of(spec);
+  job.idempotency_key = std::move(key);
   job.owner = user_of(http_request);
   job.priority = http_request.priority;
-  job.pool = request.generate.model;
-  job.batch_key = batch_key(request.generate);
-  job.cost = cost_of(request.generate);
   job.request_hash = request_hash(http_request);
-  JobSpec spec;
-  TRY(spec.init_image, keep_input(api, request.generate.init_image));
-  TRY(spec.mask, keep_input(api, request.generate.mask));
-  spec.request = std::move(request);
-  job.spec = write_spec(spec);
   return job;
 }
 
 }  // namespace
+
+Result<JobSpec> keep_inputs(const Api& api, ImageRequest request) {
+  JobSpec spec;
+  TRY(spec.init_image, keep_input(api, request.generate.init_image));
+  TRY(spec.mask, keep_input(api, request.generate.mask));
+  spec.request = std::move(request);
+  return spec;
+}
+
+jobstore::NewJob row_of(const JobSpec& spec) {
+  const GenerateRequest& request = spec.request.generate;
+  jobstore::NewJob job;
+  job.id = random_id("job_");
+  job.pool = request.model;
+  job.batch_key = batch_key(request);
+  job.cost = cost_of(request);
+  job.spec = write_spec(spec);
+  return job;
+}
 
 bool wants_background(const http::Request& http_request, const ImageRequest& request) {
   return request.background_job || (!request.stream && prefers_async(http_request));

@@ -85,7 +85,11 @@ const Quality& quality_of(std::string_view word) {
 
 Result<ServedModel> choose_model(const Api& api, const std::string& name) {
   const std::vector<ServedModel> models = api.dispatcher.models();
-  if (models.empty()) return fail(ErrorCode::unavailable, "no model is loaded yet", {}, "model_loading");
+  if (models.empty()) {
+    Error none{ErrorCode::unavailable, "no model is loaded yet", {}, "model_loading"};
+    none.retry_after = std::chrono::seconds(5);
+    return tl::unexpected(std::move(none));
+  }
   for (const ServedModel& model : models)
     if (model.name == name ||
         std::find(model.aliases.begin(), model.aliases.end(), name) != model.aliases.end())

@@ -52,6 +52,8 @@ void each_member(Spec& spec, const Visit& visit) {
   visit("safety_identifier", request.safety_identifier);
   visit("init_image", spec.init_image);
   visit("mask", spec.mask);
+  visit("awaited", spec.awaited);
+  visit("watched", spec.watched);
 }
 
 template <typename T>

@@ -9,9 +9,12 @@
 namespace diffused::api {
 
 struct JobSpec {
-  ImageRequest request;    // resolved, its seeds drawn; without the pictures it starts from
+  ImageRequest
+      request;  // resolved as far as its server could, its seeds drawn; without the pictures it starts from
   std::string init_image;  // blobs of Background::inputs(); empty: none
   std::string mask;
+  // Whether a client of another server waits for its end, and whether also for its steps and previews.
+  std::optional<bool> awaited, watched;
 };
 
 // One line of JSON.

@@ -1,0 +1,93 @@
+// The Dispatcher of a server without models (a gateway): what is submitted becomes a job of the store, which
+// a server that has the model makes, and whoever submitted it is told what happens there.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/strand.hpp>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "api/api.h"
+#include "api/bell.h"
+#include "api/job_feed.h"
+#include "jobstore/job_store.h"
+
+namespace diffused::api {
+
+// Any thread, except that drain must not be called on the executor's.
+class StoreDispatcher final : public Dispatcher {
+ public:
+  // `api` need not be there before look_for_models, and must then have its background; both must outlive
+  // this.
+  StoreDispatcher(const Api& api, asio::any_io_executor executor);
+
+  // Learns which models the servers on the store have, and begins to look again and again. Waits for the
+  // store once.
+  void look_for_models();
+
+  // Those that some server has, or had within the last hour.
+  std::vector<ServedModel> models() const override;
+  // As far as the models' PipelineInfo goes; what only a loaded model knows (its tokenizers' limits, its
+  // family's fields) is left to the server that makes the pictures.
+  Result<GenerateRequest> resolve(GenerateRequest request) const override;
+  // Errors, at once: as resolve; unavailable ("model_away") when no server has the model at present, and
+  // those of Background::check_room. All others come as JobFailed, also the refusals of the server that
+  // makes the pictures.
+  Result<Ticket> submit(GenerateRequest request, SubmitOptions options, EventSink sink) override;
+
+  // Takes nothing more, waits for what is under way, and cancels it once `timeout` has passed.
+  void drain(std::chrono::milliseconds timeout);
+  // How many submitted jobs have not ended.
+  std::size_t under_way() const;
+
+ private:
+  // One job that somebody here waits for.
+  struct Errand {
+    GenerateRequest request;
+    SubmitOptions options;
+    EventSink sink;
+    SteadyTime submitted;
+    std::shared_ptr<Bell> bell;
+    std::string id;  // of its row, once there is one
+    std::atomic<bool> cancelled = false;
+    bool wants_events() const { return options.step_events || options.previews > 0; }
+  };
+  struct Model {
+    ServedModel served;
+    bool there = true;  // some server has it now
+  };
+
+  void learn(const std::vector<jobstore::Announced>& announced);
+  asio::awaitable<void> keep_looking();
+  Result<Model> find_model(const std::string& name) const;
+  bool is_there(const std::string& name) const;
+
+  asio::awaitable<void> run(std::shared_ptr<Errand> errand);
+  asio::awaitable<Result<Timings>> make(Errand& errand);
+  Result<jobstore::NewJob> write_down(const Errand& errand) const;
+  asio::awaitable<Result<jobstore::Job>> follow(Errand& errand);
+  asio::awaitable<void> hand_on(Errand& errand, const JobFeed& feed, EventId& last);
+  Result<void> may_go_on(const Errand& errand) const;
+  asio::awaitable<Result<Timings>> deliver(Errand& errand, const jobstore::Job& job);
+  asio::awaitable<void> clear_away(const std::string& id);
+
+  const Api& api_;
+  const asio::any_io_executor executor_;
+  const asio::strand<asio::any_io_executor> strand_;  // of keep_looking
+  Bell look_bell_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable ended_;
+  // Guarded by mutex_:
+  std::vector<Model> models_;
+  SteadyTime trusted_until_;  // the store was away: until then who was there counts as there
+  std::set<std::shared_ptr<Errand>> errands_;
+  bool open_ = true;
+  std::atomic<bool> stopping_ = false;  // what is under way is to end
+};
+
+}  // namespace diffused::api

@@ -1,0 +1,151 @@
+#include "app/serve_options.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "base/log.h"
+
+namespace diffused::app {
+namespace {
+
+void add_thread_options(CLI::App& command, ServeOptions& options) {
+  command.add_option("--io-threads", options.server.io_threads)
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  command
+      .add_option("--worker-threads", options.server.worker_threads, "threads that encode and store pictures")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+}
+
+void add_limit_options(CLI::App& command, ServeOptions& options) {
+  api::RequestLimits& limits = options.server.api.limits;
+  command.add_option("--n-max", limits.n_max, "pictures in one request")->capture_default_str();
+  command.add_option("--steps-max", limits.steps_max)->capture_default_str();
+  command.add_flag("--strict", limits.strict, "refuse fields and words that would be ignored");
+  command.add_option("--side-max", limits.side_max, "pixels; a model's own limit may be lower")
+      ->capture_default_str();
+  command
+      .add_option("--background-queued-max", options.server.background.jobs_queued_max,
+                  "background jobs that may wait")
+      ->capture_default_str();
+  command
+      .add_option("--background-queued-per-user-max", options.server.jobs.owner_queued_max,
+                  "background jobs of one key (without keys: of one address) that may wait; 0: as many as of "
+                  "all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      .add_option("--job-lifetime", options.job_seconds,
+                  "seconds that an ended background job, its pictures and its Idempotency-Key are kept")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--request-timeout", options.request_seconds, "seconds until a request fails")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      .add_option(
+          "--early-head", options.early_head_seconds,
+          "seconds after which a long answer's head is sent, for clients that wait no longer; 0: never")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      .add_option("--drain-timeout", options.drain_seconds, "seconds that running pictures get at shutdown")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+}
+
+// For many servers that work on the same jobs.
+void add_store_options(CLI::App& command, ServeOptions& options) {
+  command
+      .add_option("--store", options.server.store,
+                  "where background jobs are kept that many servers share: postgresql://user@host/name")
+      ->envname("DIFFUSED_STORE");
+  command.add_flag(
+      "--require-sync", options.server.require_sync,
+      "refuse a --store whose commits do not wait for a standby, so that no failover loses a job");
+  command
+      .add_option(
+          "--role", options.role,
+          "worker: make the jobs of --store, and answer nothing but /health and /metrics; gateway: take "
+          "requests without having a model, and have them made by the others on --store")
+      ->check(CLI::IsMember({"all", "worker", "gateway"}))
+      ->capture_default_str();
+  command.add_option(
+      "--blobs", options.server.blobs,
+      "where all servers of one --store keep their pictures: a folder that all of them see, or "
+      "s3://bucket/prefix with the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+  command.add_option("--blobs-endpoint", options.server.blobs_endpoint,
+                     "the S3-compatible store that has the bucket, such as https://minio:9000 (default: "
+                     "AWS_ENDPOINT_URL, else Amazon's in AWS_REGION)");
+  command
+      .add_option("--free-bytes-min", options.server.free_bytes_min,
+                  "bytes that stay free where pictures are kept")
+      ->capture_default_str();
+  command
+      .add_option("--job-lease", options.lease_seconds,
+                  "seconds of silence after which a server's background jobs go to another")
+      ->check(CLI::Range(0.5, 3600.0))
+      ->capture_default_str();
+  command
+      .add_option("--job-attempts", options.server.jobs.attempts_max,
+                  "servers that may die under a background job before it fails")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void add_serve_options(CLI::App& command, ServeOptions& options) {
+  options.server.data_dir = default_data_dir();
+  add_access_options(command, options.access, options.server);
+  add_thread_options(command, options);
+  add_limit_options(command, options);
+  command.add_option("--data-dir", options.server.data_dir, "where pictures are kept until they expire")
+      ->capture_default_str();
+  command.add_option("--image-lifetime", options.image_seconds, "seconds that a picture's URL works")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--images-bytes-max", options.server.images_bytes_max, "bytes of pictures kept")
+      ->capture_default_str();
+  add_store_options(command, options);
+  command
+      .add_option("--b64-model-prefix", options.server.api.b64_model_prefixes,
+                  "models asked for by names that begin like this answer with bytes by default")
+      ->capture_default_str();
+  using Format = api::DefaultResponseFormat;
+  command.add_option("--default-response-format", options.server.api.default_response_format)
+      ->transform(CLI::CheckedTransformer(std::map<std::string, Format>{
+          {"auto", Format::automatic}, {"url", Format::url}, {"b64_json", Format::b64_json}}));
+  using Unknown = api::UnknownModel;
+  command.add_option("--unknown-model", options.server.api.unknown_model)
+      ->transform(CLI::CheckedTransformer(std::map<std::string, Unknown>{
+          {"auto", Unknown::automatic}, {"default", Unknown::serve_default}, {"reject", Unknown::reject}}));
+  command.add_option("--log-level", options.log_level)
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
+      ->capture_default_str();
+}
+
+Result<void> apply_serve_options(ServeOptions& options) {
+  set_log_level(options.log_level == "debug"     ? LogLevel::debug
+                : options.log_level == "warning" ? LogLevel::warning
+                : options.log_level == "error"   ? LogLevel::error
+                                                 : LogLevel::info);
+  if (options.role != "all" && options.server.store.empty())
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("--role {}: whose jobs? Name their --store", options.role), "--role");
+  options.server.api.probes_only = options.role == "worker";
+  TRY_VOID(apply_access(options.access, options.server));
+
+  options.server.api.version = DIFFUSED_VERSION;
+  options.server.api.request_timeout = std::chrono::seconds(options.request_seconds);
+  options.server.api.early_head = std::chrono::seconds(options.early_head_seconds);
+  options.server.api.image_lifetime = std::chrono::seconds(options.image_seconds);
+  options.server.jobs.lifetime = std::chrono::seconds(options.job_seconds);
+  set_lease(options.server, options.lease_seconds);
+  options.server.drain_timeout = std::chrono::seconds(options.drain_seconds);
+  return {};
+}
+
+}  // namespace diffused::app

@@ -1,0 +1,33 @@
+// The options of `diffused serve` that need no model: those of a gateway too. No torch.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "app/access.h"
+#include "app/server.h"
+#include "base/result.h"
+
+namespace diffused::app {
+
+struct ServeOptions {
+  AccessOptions access;
+  ServerSettings server;
+  std::string role = "all";
+  std::string log_level = "info";
+  int drain_seconds = 60;
+  int request_seconds = 900;
+  int image_seconds = 3600;
+  int early_head_seconds = 240;
+  int job_seconds = 24 * 3600;
+  double lease_seconds = 15;
+};
+
+// `options` must outlive the parsing.
+void add_serve_options(CLI::App& command, ServeOptions& options);
+
+// Completes options.server from the others, and sets what is logged. Errors: as apply_access;
+// invalid_argument for a role without a store.
+Result<void> apply_serve_options(ServeOptions& options);
+
+}  // namespace diffused::app

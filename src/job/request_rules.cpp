@@ -1,0 +1,75 @@
+#include "job/request_rules.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace diffused {
+namespace {
+
+constexpr int kStepsMax = 1000;
+
+Result<void> check_side(const PipelineInfo& model, int side, const char* field) {
+  if (side >= 1 && side <= model.max_side && side % model.size_multiple == 0) return {};
+  return wrong_field(fmt::format("{} must be a multiple of {} from {} to {}, not {}", field,
+                                 model.size_multiple, model.size_multiple, model.max_side, side),
+                     field);
+}
+
+Result<void> check_loras(const PipelineInfo& model, const std::vector<LoraChoice>& choices) {
+  for (const LoraChoice& choice : choices) {
+    if (!std::ranges::binary_search(model.loras, choice.name))
+      return wrong_field(fmt::format("this model has no LoRA '{}'", choice.name), "loras");
+    if (!std::isfinite(choice.weight))
+      return wrong_field(fmt::format("the weight of LoRA '{}' must be a number", choice.name), "loras");
+  }
+  return {};
+}
+
+Result<void> check_pictures(const PipelineInfo& model, const GenerateRequest& request) {
+  const bool only_inpaints = model.inpaint && !model.image_to_image;
+  if (only_inpaints && !(request.init_image && request.mask))
+    return wrong_field("this model only inpaints: it needs an image and a mask",
+                       request.init_image ? "mask" : "image");
+  if (request.mask && !request.init_image) return wrong_field("a mask needs an image", "mask");
+  // Not the other way round, so that NaN is refused too.
+  if (request.init_image && request.strength && !(*request.strength >= 0 && *request.strength <= 1))
+    return wrong_field("strength must be 0 to 1", "strength");
+  return {};
+}
+
+}  // namespace
+
+void fill_in_defaults(const PipelineInfo& model, GenerateRequest& request) {
+  request.width = request.width.value_or(model.default_width);
+  request.height = request.height.value_or(model.default_height);
+  request.num_inference_steps = request.num_inference_steps.value_or(model.default_steps);
+  if (request.scheduler.empty()) request.scheduler = model.schedulers.front();
+}
+
+Result<void> check_limits(const PipelineInfo& model, const GenerateRequest& request) {
+  if (request.n() == 0) return wrong_field("n must be 1 or more", "n");
+  TRY_VOID(check_side(model, *request.width, "width"));
+  TRY_VOID(check_side(model, *request.height, "height"));
+  TRY_VOID(check_range(*request.num_inference_steps, 1, kStepsMax, "num_inference_steps"));
+  if (request.guidance_scale && !std::isfinite(*request.guidance_scale))
+    return wrong_field("guidance_scale must be a number", "guidance_scale");
+  if (std::ranges::find(model.schedulers, request.scheduler) == model.schedulers.end())
+    return wrong_field(fmt::format("scheduler must be one of {}", fmt::join(model.schedulers, ", ")),
+                       "scheduler");
+  TRY_VOID(check_loras(model, request.loras));
+  return check_pictures(model, request);
+}
+
+tl::unexpected<Error> wrong_field(std::string message, std::string field) {
+  return fail(ErrorCode::invalid_argument, std::move(message), std::move(field));
+}
+
+Result<void> check_range(int value, int least, int most, const char* field) {
+  if (value >= least && value <= most) return {};
+  return wrong_field(fmt::format("{} must be {} to {}, not {}", field, least, most, value), field);
+}
+
+}  // namespace diffused

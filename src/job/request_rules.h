@@ -1,0 +1,22 @@
+// What a model's PipelineInfo alone says of a request. A loaded model goes further (Pipeline::resolve) and
+// begins with this; a server that has not loaded it says this much, in the same words. Pure; any thread.
+#pragma once
+
+#include <string>
+
+#include "job/job.h"
+
+namespace diffused {
+
+// Size, steps and sampler where the request leaves them open.
+void fill_in_defaults(const PipelineInfo& model, GenerateRequest& request);
+
+// Of a request that has these. Error: invalid_argument, with the field.
+Result<void> check_limits(const PipelineInfo& model, const GenerateRequest& request);
+
+// The error of a request's field that is wrong.
+tl::unexpected<Error> wrong_field(std::string message, std::string field);
+// Whether least <= value <= most; the error names all three.
+Result<void> check_range(int value, int least, int most, const char* field);
+
+}  // namespace diffused
