@@ -111,8 +111,8 @@ struct StoreOptions {
   std::chrono::milliseconds lease = std::chrono::seconds(15);  // from claim or renew
   std::chrono::seconds lifetime = std::chrono::hours(24);      // of a job that has ended
   int attempts_max = 3;
-  // Of one owner, by all servers on the store; 0: no limit. As it is looked at before the job is added, what
-  // one owner sends at the same moment may exceed it.
+  // Of one owner, by all servers on the store; 0: no limit. Servers do not see what others add at the same
+  // moment: what one owner sends to several may exceed it.
   std::int64_t owner_queued_max = 0;
   std::size_t calls_waiting_max = 10'000;
 };

@@ -117,13 +117,25 @@ Result<Job> own_job(Rows rows, const std::optional<std::string>& owner) {
 }  // namespace
 
 void SqlJobStore::enqueue(NewJob job, Reply<Enqueued> reply) {
-  if (options_.owner_queued_max == 0) return add(std::move(job), std::move(reply));
-  auto counted = [this, job](Rows rows, const Reply<Enqueued>& answer) {
-    if (number<std::int64_t>(rows.front()[0]) < options_.owner_queued_max) return add(job, answer);
-    replay(job, too_many(), answer);
+  Values values{job.id,
+                job.owner,
+                job.pool,
+                job.batch_key,
+                text(std::int64_t{job.priority}),
+                text(job.cost),
+                std::exchange(job.spec, {}),
+                job.idempotency_key,
+                job.request_hash,
+                text(std::int64_t{options_.attempts_max}),
+                text(options_.owner_queued_max)};
+  auto added = [this, job = std::move(job)](Rows rows, const Reply<Enqueued>& answer) {
+    if (!rows.empty()) return answer(Enqueued{job_of(std::move(rows.front())), false});
+    // There is one under its key already, or the owner has too many. Where there can be no limit it was
+    // deleted between the two statements: as good as expired, and the client may send it again.
+    replay(job, options_.owner_queued_max > 0 ? too_many() : no_such_job().value(), answer);
   };
-  database_->run(StatementName::count_owned, {job.owner, text(options_.owner_queued_max)},
-                 rows_to<Enqueued>(std::move(reply), std::move(counted)));
+  database_->run(StatementName::enqueue, std::move(values),
+                 rows_to<Enqueued>(std::move(reply), std::move(added)));
 }
 
 void SqlJobStore::replay(const NewJob& job, Error otherwise, Reply<Enqueued> reply) {
@@ -137,26 +149,6 @@ void SqlJobStore::replay(const NewJob& job, Error otherwise, Reply<Enqueued> rep
   };
   database_->run(StatementName::find_by_key, {job.owner, job.idempotency_key},
                  rows_to<Enqueued>(std::move(reply), std::move(found)));
-}
-
-void SqlJobStore::add(NewJob job, Reply<Enqueued> reply) {
-  Values values{job.id,
-                job.owner,
-                job.pool,
-                job.batch_key,
-                text(std::int64_t{job.priority}),
-                text(job.cost),
-                std::exchange(job.spec, {}),
-                job.idempotency_key,
-                job.request_hash,
-                text(std::int64_t{options_.attempts_max})};
-  auto added = [this, job = std::move(job)](Rows rows, const Reply<Enqueued>& answer) {
-    if (!rows.empty()) return answer(Enqueued{job_of(std::move(rows.front())), false});
-    // Deleted between the two statements: as good as expired, and the client may send it again.
-    replay(job, no_such_job().value(), answer);
-  };
-  database_->run(StatementName::enqueue, std::move(values),
-                 rows_to<Enqueued>(std::move(reply), std::move(added)));
 }
 
 void SqlJobStore::claim(Claim claim, Reply<std::vector<Job>> reply) {

@@ -40,7 +40,6 @@ class SqlJobStore final : public JobStore {
 
  private:
   void reap_within(std::int64_t milliseconds, Reply<std::int64_t> reply);
-  void add(NewJob job, Reply<Enqueued> reply);
   // Finds the job of the same idempotency key; `otherwise` when there is none.
   void replay(const NewJob& job, Error otherwise, Reply<Enqueued> reply);
   void end(Lease lease, JobState state, std::string outcome, Reply<bool> reply);

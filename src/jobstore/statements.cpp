@@ -40,15 +40,18 @@ constexpr int kPositionMax = 1000;
 constexpr int kForgottenSeconds = 3600;
 
 std::string enqueue(const Words& words) {
-  // A new job's share begins where its owner's last one ends, or where the running ones are.
+  // A new job's share begins where its owner's last one ends, or where the running ones are. $11: how many of
+  // the owner's may be queued; 0: any number. The order by share names the index to count by.
   return fmt::format(
       "INSERT INTO job (id, owner, pool, batch_key, priority, cost, spec, idempotency_key, request_hash, "
-      "attempts_max, created, share) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, {now}, "
+      "attempts_max, created, share) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, {now}, "
       "(SELECT coalesce(max(s), 0) FROM (SELECT max(share) AS s FROM job WHERE state = 'queued' AND owner = "
       "$2 "
-      "UNION ALL SELECT max(share) FROM job WHERE state = 'running') AS started) + $6) "
+      "UNION ALL SELECT max(share) FROM job WHERE state = 'running') AS started) + $6 "
+      "WHERE CAST($11 AS {integer}) = 0 OR (SELECT count(*) FROM (SELECT share FROM job WHERE state = "
+      "'queued' AND owner = $2 ORDER BY share LIMIT CAST($11 AS {integer})) AS own) < CAST($11 AS {integer}) "
       "ON CONFLICT (owner, idempotency_key) DO NOTHING RETURNING {columns}",
-      fmt::arg("now", words.now_seconds), fmt::arg("columns", kColumns));
+      fmt::arg("now", words.now_seconds), fmt::arg("columns", kColumns), fmt::arg("integer", words.integer));
 }
 
 // "seq is one of those": PostgreSQL is told to find these first, and not tempted to go through the table.
@@ -181,10 +184,6 @@ std::string sql_of(StatementName name, Dialect dialect) {
           "= (SELECT pool FROM job WHERE id = $1) ORDER BY priority DESC, share, seq LIMIT "
           "{position_max}) AS first WHERE (-priority, share, seq) < (SELECT -priority, share, seq "
           "FROM job WHERE id = $1 AND state || '' = 'queued')");
-    case StatementName::count_owned:
-      // The order names the index to count by.
-      return "SELECT count(*) FROM (SELECT share FROM job WHERE state = 'queued' AND owner = $1 ORDER BY "
-             "share LIMIT $2) AS own";
     case StatementName::announce:
       // Ten thousand servers say the same: only what is news takes the row's lock.
       return format(
@@ -215,7 +214,6 @@ bool changes(StatementName name) {
     case StatementName::list_oldest:
     case StatementName::position:
     case StatementName::count:
-    case StatementName::count_owned:
     case StatementName::models:
       return false;
     default:

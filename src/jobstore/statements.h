@@ -24,12 +24,11 @@ enum class StatementName {
   list_oldest,
   position,
   count,
-  count_owned,
   announce,
   models,
   forget_models,
 };
-constexpr std::size_t kStatements = 20;
+constexpr std::size_t kStatements = 19;
 
 struct Statement {
   StatementName name{};

@@ -140,6 +140,21 @@ TEST_P(AnyJobStore, LimitsWhatOneOwnerHasWaitingAndStillKnowsWhatWasAccepted) {
   EXPECT_TRUE(enqueue(new_job("job_6")));
 }
 
+TEST_P(AnyJobStore, LimitsWhatOneOwnerSendsAtTheSameMoment) {
+  StoreOptions limited = options();
+  limited.owner_queued_max = 5;
+  store_.reset();
+  store_ = home_->open(limited);
+  std::vector<std::promise<bool>> added(40);
+  for (std::size_t i = 0; i < added.size(); ++i)
+    store_->enqueue(new_job("job_" + std::to_string(i)),
+                    [&added, i](Result<Enqueued> job) { added[i].set_value(job.has_value()); });
+  int accepted = 0;
+  for (auto& one : added) accepted += one.get_future().get() ? 1 : 0;
+  EXPECT_EQ(accepted, 5);
+  EXPECT_EQ(count().queued, 5);
+}
+
 TEST_P(AnyJobStore, KeepsAFailure) {
   ASSERT_TRUE(enqueue(new_job("job_1")));
   EXPECT_TRUE(fail(claim_one()));

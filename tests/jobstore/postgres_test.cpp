@@ -341,7 +341,7 @@ TEST(PostgresJobStore, LosesNoJobWhenItsConnectionsAreCut) {
 
 // Sample parameters, in the order of StatementName.
 const std::vector<std::string> kSamples{
-    "'new', 'owner1', 'pool1', 'key', '0', '1', '{}', 'fresh', '', '3'",
+    "'new', 'owner1', 'pool1', 'key', '0', '1', '{}', 'fresh', '', '3', '1000'",
     "'owner1', 'fresh'",
     "'job_50000'",
     "'pool1'",
@@ -357,7 +357,6 @@ const std::vector<std::string> kSamples{
     "'owner1', '50000', '21'",
     "'job_90000'",
     "",
-    "'owner1', '1000'",
     "'demo', '{}', '5'",
     "",
     "",
