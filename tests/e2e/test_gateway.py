@@ -192,15 +192,17 @@ def test_who_goes_away_or_runs_out_of_time_leaves_nothing_behind(fleet):
 
 
 def test_a_worker_that_is_killed_is_not_noticed(fleet):
-    workers = [fleet.worker("--background-running-max", "1")]
+    workers = [fleet.worker() for _ in range(2)]
     gateway = fleet.gateway()
     expected = gateway.post({**LONG, "response_format": "b64_json"}).json()["data"]
     with concurrent.futures.ThreadPoolExecutor() as pool:
         waiting = pool.submit(gateway.post, {**LONG, "response_format": "b64_json"})
         wait_until(lambda: fleet.rows("state = 'running'") == 1, 60)
-        workers.append(fleet.worker())
-        assert fleet.rows("state = 'running' AND attempt = 1") == 1
-        workers[0].stop(signal.SIGKILL)
+        for worker in workers:
+            if fleet.rows(f"worker = 'pid {worker.process.pid}'"):
+                worker.stop(signal.SIGKILL)
+                break
+        wait_until(lambda: fleet.rows("attempt = 2") == 1)
         reply = waiting.result()
     assert reply.status_code == 200, reply.text
     assert reply.json()["data"] == expected
