@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "pipelines/tiny_lora.h"
 #include "pipelines/tiny_model.h"
 
@@ -90,6 +93,25 @@ TEST_F(SharedNetworks, GoWithTheLastModelThatHasThem) {
   EXPECT_EQ(ids_of(*first), ids);
   second.reset();
   EXPECT_EQ(picture(*first, request).pixels, expected);
+}
+
+// As the pool's thread does while the device thread makes pictures.
+TEST_F(SharedNetworks, OneIsLoadedAndFreedWhileAnotherRuns) {
+  const TinyModel one, other;
+  change_one_byte(other.path() / kTextWeights);
+  const auto expected = alone(one.path(), request), expected_of_other = alone(other.path(), request);
+  const auto first = load(one.path());
+  std::atomic<bool> done = false;
+  std::thread pool([&] {
+    for (int i = 0; i < 5; ++i) {
+      const auto second = load(other.path());
+      EXPECT_EQ(common_ids(*first, *second).size(), ids_of(*first).size() - 1);
+      EXPECT_EQ(picture(*second, request).pixels, expected_of_other);
+    }
+    done = true;
+  });
+  while (!done) EXPECT_EQ(picture(*first, request).pixels, expected);
+  pool.join();
 }
 
 TEST_F(SharedNetworks, ModelsShareWhatTheyCallByOtherNames) {
