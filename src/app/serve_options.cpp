@@ -75,7 +75,8 @@ void add_store_options(CLI::App& command, ServeOptions& options) {
   command.add_option(
       "--blobs", options.server.blobs,
       "where all servers of one --store keep their pictures: a folder that all of them see, or "
-      "s3://bucket/prefix with the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+      "s3://bucket/prefix with the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or in the file that "
+      "AWS_SHARED_CREDENTIALS_FILE names");
   command.add_option("--blobs-endpoint", options.server.blobs_endpoint,
                      "the S3-compatible store that has the bucket, such as https://minio:9000 (default: "
                      "AWS_ENDPOINT_URL, else Amazon's in AWS_REGION)");

@@ -47,20 +47,6 @@ tl::unexpected<Error> wrong(std::string message) {
   return fail(ErrorCode::invalid_argument, std::move(message), "--blobs");
 }
 
-Result<S3Keys> read_keys(const Variables& variables) {
-  S3Keys keys{variables("AWS_ACCESS_KEY_ID").value_or(""), variables("AWS_SECRET_ACCESS_KEY").value_or(""),
-              variables("AWS_SESSION_TOKEN").value_or("")};
-  if (keys.id.empty() || keys.secret.empty())
-    return wrong("--blobs s3://…: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
-  // They become a header's value.
-  for (const auto& [name, value] : {std::pair{"AWS_ACCESS_KEY_ID", &keys.id},
-                                    {"AWS_SECRET_ACCESS_KEY", &keys.secret},
-                                    {"AWS_SESSION_TOKEN", &keys.token}})
-    if (!all_of(*value, [](char c) { return c > 0x20 && c < 0x7f; }))
-      return wrong(fmt::format("{} holds characters that no key has", name));
-  return keys;
-}
-
 }  // namespace
 
 std::string S3Address::path(const std::string& name) const {
@@ -98,7 +84,7 @@ Result<S3Address> read_s3_address(const std::string& url, std::string endpoint, 
       endpoint.find_first_of("/?#@", host_at + 3) != std::string::npos)
     return wrong(fmt::format("--blobs-endpoint {}: must be like https://host:port", endpoint));
   address.endpoint = endpoint;
-  TRY(address.keys, read_keys(variables));
+  TRY(address.key_source, S3KeySource::find(variables));
   return address;
 }
 

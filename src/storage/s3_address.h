@@ -6,7 +6,7 @@
 
 #include "base/result.h"
 #include "base/variables.h"
-#include "storage/s3_signature.h"
+#include "storage/s3_keys.h"
 
 namespace diffused::storage {
 
@@ -17,7 +17,7 @@ struct S3Address {
   bool bucket_in_host = false;  // Amazon's own way; else the bucket is the path's first part
   std::string prefix;           // of all names: empty, or with a slash at its end
   std::string region;
-  S3Keys keys;
+  S3KeySource key_source;
 
   // The path of the object, or of the bucket itself for an empty `name`; not encoded.
   std::string path(const std::string& name) const;

@@ -49,20 +49,21 @@ struct S3Bucket::Answer {
   std::string body;
 };
 
-Result<S3Bucket::Answer> S3Bucket::attempt(web::Client& client, const Call& call) const {
+Result<S3Bucket::Answer> S3Bucket::attempt(web::Client& client, const Call& call) {
+  const S3Keys keys = keys_.get();
   S3Request signing{call.method, address_.path(call.name), call.query, {}};
   signing.headers = {{"host", address_.host},
                      {"x-amz-content-sha256", call.sha256.empty() ? sha256_hex({}) : call.sha256},
                      {"x-amz-date", amazon_time(clock_.unix_seconds())}};
   if (!call.content_type.empty()) signing.headers["content-type"] = call.content_type;
-  if (!address_.keys.token.empty()) signing.headers["x-amz-security-token"] = address_.keys.token;
+  if (!keys.token.empty()) signing.headers["x-amz-security-token"] = keys.token;
 
   web::Request request;
   request.method = call.method;
   request.url = address_.endpoint + percent_encoded(signing.path, true);
   if (!call.query.empty()) request.url += "?" + query_string(call.query);
   for (const auto& [name, value] : signing.headers) request.headers.push_back(name + ": " + value);
-  request.headers.push_back("authorization: " + sign(signing, address_.keys, address_.region).authorization);
+  request.headers.push_back("authorization: " + sign(signing, keys, address_.region).authorization);
   request.headers.emplace_back("expect:");  // no waiting for a word before the body
   request.body = call.body;
   request.connect_timeout = patience_.connect;

@@ -45,6 +45,7 @@ class S3Bucket {
       : address_(std::move(address)),
         patience_(patience),
         clock_(clock),
+        keys_(address_.key_source),
         outage_(patience.outage_pause, clock) {}
 
   // Whole or not at all: the store checks the hash.
@@ -65,12 +66,13 @@ class S3Bucket {
   struct Answer;
   Result<std::string> perform(const Call& call);
   Result<Answer> persist(const Call& call);
-  Result<Answer> attempt(web::Client& client, const Call& call) const;
+  Result<Answer> attempt(web::Client& client, const Call& call);
   Result<std::string> judge(const Call& call, Answer answer) const;
 
   const S3Address address_;
   const S3Patience patience_;
   const Clock& clock_;
+  FreshS3Keys keys_;
   Outage outage_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<web::Client>> idle_;  // guarded by mutex_; with their connections

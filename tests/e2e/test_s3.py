@@ -107,6 +107,29 @@ def test_a_bucket_that_vanishes_may_come_back(start, store):
     wait_until(lambda: server.post({**QUICK, "response_format": "url"}).status_code == 200, 60)
 
 
+def test_keys_in_a_file_may_be_replaced_while_the_server_runs(store, tmp_path):
+    keys = tmp_path / "credentials"
+
+    def write(secret):
+        (tmp_path / "new").write_text(f"[default]\naws_access_key_id = {store.environment['AWS_ACCESS_KEY_ID']}\naws_secret_access_key = {secret}\n")
+        (tmp_path / "new").rename(keys)
+    right = store.environment["AWS_SECRET_ACCESS_KEY"]
+    write(right)
+    environment = {**store.environment, "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SHARED_CREDENTIALS_FILE": str(keys),
+                   "OMP_NUM_THREADS": "1"}
+    wanted = {**QUICK, "response_format": "url"}
+    with serve(tmp_path / "own", "--blobs", f"s3://{s3_store.BUCKET}/keys", "--dtype", "fp32", environment=environment) as server:
+        assert server.post(wanted).status_code == 200
+        write("expired")
+        assert refused(server.post(wanted))
+        assert any("SignatureDoesNotMatch" in line for line in server.log)
+        write(right)
+        wait_until(lambda: server.post(wanted).status_code == 200, 60)
+        keys.write_text("damaged")
+        assert server.post(wanted).status_code == 200
+        wait_until(lambda: any('"s3_keys_kept"' in line for line in server.log))
+
+
 def test_a_store_that_cannot_be_used_is_said_at_the_start(store, tmp_path):
     def said(blobs="s3://pictures/x", **environment):
         done = run_program("serve", DEMO, "--dtype", "fp32", "--port", "0", "--data-dir", tmp_path, "--blobs", blobs,

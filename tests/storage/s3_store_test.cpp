@@ -160,7 +160,7 @@ TEST_F(S3StoreTest, SaysAtTheStartWhoRefusesAndWhy) {
     EXPECT_NE(refused.error().message.find(word), std::string::npos) << refused.error().message;
   bucket_.fail_all(200, "");
   auto wrong = bucket_.address();
-  wrong.keys.secret = "another";
+  wrong.key_source.keys.secret = "another";
   const auto unsigned_one = S3Store::open(wrong, "images", {1000}, clock_);
   ASSERT_FALSE(unsigned_one);
   EXPECT_EQ(unsigned_one.error().message.find("another"), std::string::npos);
