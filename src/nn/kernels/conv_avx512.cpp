@@ -5,9 +5,9 @@
 //
 // There the k neighbours of a pixel that lie in one row are k * C values side by side, so a result pixel is
 // the sum of k products with parts of the packed weight (k rows one after the other), and six pixels at a
-// time go through the register tile of packed_matrix.h. The patch and a tile of the weight stay in the
-// second-level cache. Compared with a norm, an activation, a doubling and an addition of their own, the
-// picture is read and written once instead of five times.
+// time go through the register tile of packed_matrix.h. The patch and a tile of the weight, or a part of it
+// where it is tall, stay in the second-level cache. Compared with a norm, an activation, a doubling and an
+// addition of their own, the picture is read and written once instead of five times.
 #include "nn/kernels/conv_avx512.h"
 
 #include <ATen/ATen.h>
@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <vector>
 
 #include "base/check.h"
 #include "nn/kernels/packed_matrix.h"
@@ -133,31 +134,54 @@ struct Six {
   int count;
 };
 
-template <typename Number, int kVectors>
-DIFFUSED_AVX512 void product_tile(const Problem<Number>& p, const PackedWeight& weight, std::int64_t tile,
-                                  std::int64_t row_values, const Six<typename Number::Value>& six) {
-  using Value = typename Number::Value;
-  const Packing<Number> packing{weight.in, weight.out};
-  const Value* values =
-      static_cast<const Value*>(weight.values.const_data_ptr()) + tile * packing.tile_values();
-  const std::int64_t units = packing.units() / p.kernel;  // of the neighbours in one row
-  Tile<kVectors> sums = zero_tile<kVectors>();
-  for (std::int64_t row = 0; row < p.kernel; ++row) {
-    const Value* x[kTileRows];
-#pragma GCC unroll 6
-    for (int i = 0; i < kTileRows; ++i) x[i] = six.x[i] + row * row_values;
-    add_products<Number, kVectors>(x, values + row * units * packing.unit_row_values(), units, sums);
+// A part of a tile that goes through all sixes of a patch before the next: rows first…last - 1 of the
+// kernel, and of each the units begin…end - 1.
+struct Part {
+  std::int64_t first_row, last_row, begin, end;
+};
+
+// A short tile in one part; the rows of a tall one each in parts that the second-level cache keeps.
+std::vector<Part> parts_of(std::int64_t kernel, std::int64_t row_units) {
+  if (kernel * row_units <= 2 * kPartUnits) return {{0, kernel, 0, row_units}};
+  std::vector<Part> parts;
+  const std::int64_t pieces = divide_up(row_units, kPartUnits);
+  for (std::int64_t row = 0; row < kernel; ++row) {
+    for (std::int64_t piece = 0; piece < pieces; ++piece)
+      parts.push_back({row, row + 1, piece * row_units / pieces, (piece + 1) * row_units / pieces});
   }
-  const std::int64_t first = tile * kTileColumns;
-  const float* const bias = weight.bias.const_data_ptr<float>() + first;
+  return parts;
+}
+
+// One tile of a phase's weight.
+template <typename Number>
+struct WeightTile {
+  using Value = typename Number::Value;
+
+  WeightTile(const PackedWeight& weight, std::int64_t tile, std::int64_t kernel)
+      : row_units(Packing<Number>{weight.in, weight.out}.units() / kernel),
+        first(tile * kTileColumns),
+        columns(weight.out - first),
+        values(static_cast<const Value*>(weight.values.const_data_ptr()) +
+               tile * Packing<Number>{weight.in, weight.out}.tile_values()),
+        bias(weight.bias.const_data_ptr<float>() + first) {}
+
+  std::int64_t row_units;       // of the neighbours in one row
+  std::int64_t first, columns;  // of the result's channels
+  const Value* values;
+  const float* bias;
+};
+
+template <typename Number, int kVectors>
+DIFFUSED_AVX512_INLINE void finish_tile(const Problem<Number>& p, const WeightTile<Number>& weight,
+                                        const Six<typename Number::Value>& six, const Tile<kVectors>& sums) {
 #pragma GCC unroll 4
   for (int v = 0; v < kVectors; ++v) {
-    const __mmask16 lanes = first_lanes(weight.out - first - v * kLanes);
-    const __m512 offset = _mm512_loadu_ps(bias + v * kLanes);
+    const __mmask16 lanes = first_lanes(weight.columns - v * kLanes);
+    const __m512 offset = _mm512_loadu_ps(weight.bias + v * kLanes);
 #pragma GCC unroll 6
     for (int i = 0; i < kTileRows; ++i) {
       if (i >= six.count) continue;
-      const std::int64_t at = six.y[i] + first + v * kLanes;
+      const std::int64_t at = six.y[i] + weight.first + v * kLanes;
       __m512 result = _mm512_add_ps(sums.sum[i][v], offset);
       if (p.added) result = _mm512_add_ps(result, Number::load(p.added + at, lanes));
       Number::store(p.y.data + at, result, lanes);
@@ -165,28 +189,56 @@ DIFFUSED_AVX512 void product_tile(const Problem<Number>& p, const PackedWeight& 
   }
 }
 
-// The result pixels of a patch that lie `down` and `right` in their square of scale x scale, for the tiles
-// first…last - 1 of that phase's weight.
+// `waiting` holds the sums of the six between parts.
+template <typename Number, int kVectors>
+DIFFUSED_AVX512 void product_tile(const Problem<Number>& p, const WeightTile<Number>& weight,
+                                  const Part& part, std::int64_t row_values,
+                                  const Six<typename Number::Value>& six, float* waiting) {
+  const bool is_first = part.first_row == 0 && part.begin == 0;
+  const bool is_last = part.last_row == p.kernel && part.end == weight.row_units;
+  Tile<kVectors> sums = is_first ? zero_tile<kVectors>() : waiting_tile<kVectors>(waiting);
+  for (std::int64_t row = part.first_row; row < part.last_row; ++row) {
+    const typename Number::Value* x[kTileRows];
+#pragma GCC unroll 6
+    for (int i = 0; i < kTileRows; ++i) x[i] = six.x[i] + row * row_values + part.begin * Number::kUnitValues;
+    add_products<Number, kVectors>(
+        x, weight.values + (row * weight.row_units + part.begin) * Number::kUnitValues * kTileColumns,
+        part.end - part.begin, sums);
+  }
+  if (is_last) {
+    finish_tile<Number, kVectors>(p, weight, six, sums);
+  } else {
+    let_wait(sums, waiting);
+  }
+}
+
+// The result pixels of a patch that lie `down` and `right` in their square of scale x scale, for one tile of
+// that phase's weight. `waiting`: memory for the sums of the patch.
 template <typename Number>
 void convolve(const Problem<Number>& p, const Patch& patch, const typename Number::Value* filled,
-              std::int64_t phase, std::int64_t tile) {
-  const PackedWeight& weight = p.phases[phase];
+              std::int64_t phase, std::int64_t tile, float* waiting) {
+  const WeightTile<Number> weight(p.phases[phase], tile, p.kernel);
   const std::int64_t down = phase / p.scale, right = phase % p.scale;
   const std::int64_t row_values = (patch.columns + 2 * p.margin) * p.x.channels;
-  with_vectors(weight.out - tile * kTileColumns, [&]<int kVectors>() {
-    for (std::int64_t first = 0; first < patch.rows * patch.columns; first += kTileRows) {
-      Six<typename Number::Value> six;
-      six.count = static_cast<int>(std::min(kTileRows, patch.rows * patch.columns - first));
-      for (int i = 0; i < kTileRows; ++i) {
-        const std::int64_t pixel =
-            first + std::min(i, six.count - 1);  // a last, partial six repeats its last
-        const std::int64_t row = pixel / patch.columns, column = pixel % patch.columns;
-        six.x[i] = filled + (row + down) * row_values + (column + right) * p.x.channels;
-        six.y[i] = p.y.pixel(patch.image, (patch.top + row) * p.scale + down,
-                             (patch.left + column) * p.scale + right) -
-                   p.y.data;
+  const auto six_from = [&](std::int64_t first) {
+    Six<typename Number::Value> six;
+    six.count = static_cast<int>(std::min(kTileRows, patch.rows * patch.columns - first));
+    for (int i = 0; i < kTileRows; ++i) {
+      const std::int64_t pixel = first + std::min(i, six.count - 1);  // a last, partial six repeats its last
+      const std::int64_t row = pixel / patch.columns, column = pixel % patch.columns;
+      six.x[i] = filled + (row + down) * row_values + (column + right) * p.x.channels;
+      six.y[i] = p.y.pixel(patch.image, (patch.top + row) * p.scale + down,
+                           (patch.left + column) * p.scale + right) -
+                 p.y.data;
+    }
+    return six;
+  };
+  with_vectors(weight.columns, [&]<int kVectors>() {
+    for (const Part& part : parts_of(p.kernel, weight.row_units)) {
+      for (std::int64_t first = 0; first < patch.rows * patch.columns; first += kTileRows) {
+        product_tile<Number, kVectors>(p, weight, part, row_values, six_from(first),
+                                       waiting + first * kTileColumns);
       }
-      product_tile<Number, kVectors>(p, weight, tile, row_values, six);
     }
   });
 }
@@ -208,6 +260,9 @@ void run(const Problem<Number>& p, std::int64_t images) {
         const at::Tensor buffer =
             at::empty({buffer_values * static_cast<std::int64_t>(sizeof(typename Number::Value))}, at::kByte);
         auto* const filled = static_cast<typename Number::Value*>(buffer.mutable_data_ptr());
+        const at::Tensor waiting =
+            at::empty({divide_up(kPatchRows * patches.columns_max(), kTileRows) * kTileRows * kTileColumns},
+                      at::kFloat);
         std::int64_t filled_patch = -1;
         for (std::int64_t item = next++; item < items; item = next++) {
           const Patch patch = patches[item / shares];
@@ -215,7 +270,7 @@ void run(const Problem<Number>& p, std::int64_t images) {
           filled_patch = item / shares;
           const std::int64_t share = item % shares;
           for (std::int64_t job = share * jobs / shares; job < (share + 1) * jobs / shares; ++job) {
-            convolve(p, patch, filled, job / tiles, job % tiles);
+            convolve(p, patch, filled, job / tiles, job % tiles, waiting.mutable_data_ptr<float>());
           }
         }
       });

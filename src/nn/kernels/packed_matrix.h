@@ -20,6 +20,7 @@ namespace diffused::nn::avx512 {
 
 inline constexpr std::int64_t kTileColumns = 64;
 inline constexpr std::int64_t kTileRows = 6;
+inline constexpr std::int64_t kPartUnits = 1024;  // 256 KB of a tile: what the second-level cache keeps
 
 inline constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -64,22 +65,52 @@ DIFFUSED_AVX512_INLINE Tile<kVectors> zero_tile() {
   return tile;
 }
 
+// Sums that wait in memory, kTileRows x kTileColumns, while others are worked on.
+template <int kVectors>
+DIFFUSED_AVX512_INLINE Tile<kVectors> waiting_tile(const float* from) {
+  Tile<kVectors> tile;
+#pragma GCC unroll 6
+  for (int row = 0; row < kTileRows; ++row) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v)
+      tile.sum[row][v] = _mm512_loadu_ps(from + (row * kVectors + v) * kLanes);
+  }
+  return tile;
+}
+
+template <int kVectors>
+DIFFUSED_AVX512_INLINE void let_wait(const Tile<kVectors>& tile, float* to) {
+#pragma GCC unroll 6
+  for (int row = 0; row < kTileRows; ++row) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) _mm512_storeu_ps(to + (row * kVectors + v) * kLanes, tile.sum[row][v]);
+  }
+}
+
 DIFFUSED_AVX512_INLINE __m512i broadcast_unit(const void* from) {
   std::int32_t unit;
   std::memcpy(&unit, from, sizeof unit);
   return _mm512_set1_epi32(unit);
 }
 
+inline constexpr std::int64_t kUnitsPerLine = 4;
+inline constexpr std::int64_t kLineBytes = 64;
+
 // Adds the products of six rows of A with the first 16 * kVectors columns of a packed tile. `rows` point to
-// the rows of A, each `units` long.
-template <typename Number, int kVectors>
+// the rows of A, each `units` long. With kAhead the second-level cache is told to fetch units / kUnitsPerLine
+// lines of memory from `ahead` on meanwhile.
+template <typename Number, int kVectors, bool kAhead = false>
 DIFFUSED_AVX512_INLINE void add_products(const typename Number::Value* const* rows,
                                          const typename Number::Value* tile, std::int64_t units,
-                                         Tile<kVectors>& result) {
+                                         Tile<kVectors>& result, const char* ahead = nullptr) {
   constexpr std::int64_t kUnit = Number::kUnitValues;
   const typename Number::Value* const begin[kTileRows] = {rows[0], rows[1], rows[2],
                                                           rows[3], rows[4], rows[5]};
   for (std::int64_t unit = 0; unit < units; ++unit, tile += kUnit * kTileColumns) {
+    if (kAhead && unit % kUnitsPerLine == 0) {
+      _mm_prefetch(ahead, _MM_HINT_T1);
+      ahead += kLineBytes;
+    }
     __m512i b[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) b[v] = _mm512_loadu_si512(tile + v * kUnit * kLanes);

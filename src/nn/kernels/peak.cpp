@@ -13,7 +13,7 @@ namespace {
 using avx512::kLanes;
 
 constexpr int kChains = 12;  // independent sums: more than the latency of a multiply-add times two a cycle
-constexpr std::int64_t kTurns = 20000;
+constexpr std::int64_t kTurns = 400000;  // a millisecond: long beside the start of a parallel region
 
 // kTurns * kChains multiply-adds on registers.
 template <typename Number>

@@ -22,7 +22,6 @@
 namespace diffused::nn::avx512 {
 
 inline constexpr std::int64_t kBlockRowsMax = 240;
-inline constexpr std::int64_t kPartUnits = 1024;  // 256 KB of a tile
 
 template <typename Number>
 struct Product {
@@ -38,6 +37,7 @@ struct Portion {
   std::int64_t tile, first;
   int rows;
   std::int64_t begin, end;
+  const char* ahead;  // memory to fetch meanwhile; or null
 };
 
 // finish.operator()<kVectors>(sums, portion) gets the sums of a portion that ends with the last unit.
@@ -50,36 +50,40 @@ DIFFUSED_AVX512 void multiply_portion(const Product<Number>& p, const Portion& p
     // A last, partial six repeats its last row.
     x[row] = p.x[portion.first + std::min(row, portion.rows - 1)] + portion.begin * Number::kUnitValues;
   }
-  Tile<kVectors> sums = zero_tile<kVectors>();
-  if (portion.begin > 0) {
-#pragma GCC unroll 24
-    for (int i = 0; i < kTileRows * kVectors; ++i) {
-      sums.sum[i / kVectors][i % kVectors] = _mm512_loadu_ps(waiting + i * kLanes);
-    }
+  Tile<kVectors> sums = portion.begin > 0 ? waiting_tile<kVectors>(waiting) : zero_tile<kVectors>();
+  const auto* const from =
+      p.packed + portion.tile * p.packing.tile_values() + portion.begin * p.packing.unit_row_values();
+  if (portion.ahead != nullptr) {
+    add_products<Number, kVectors, true>(x, from, portion.end - portion.begin, sums, portion.ahead);
+  } else {
+    add_products<Number, kVectors>(x, from, portion.end - portion.begin, sums);
   }
-  add_products<Number, kVectors>(
-      x, p.packed + portion.tile * p.packing.tile_values() + portion.begin * p.packing.unit_row_values(),
-      portion.end - portion.begin, sums);
   if (portion.end == p.packing.units()) {
     finish.template operator()<kVectors>(sums, portion);
-    return;
-  }
-#pragma GCC unroll 24
-  for (int i = 0; i < kTileRows * kVectors; ++i) {
-    _mm512_storeu_ps(waiting + i * kLanes, sums.sum[i / kVectors][i % kVectors]);
+  } else {
+    let_wait(sums, waiting);
   }
 }
 
+// Rows first…last - 1 times a tile. `following` is the tile that comes next, or null.
 template <typename Number, typename Finish>
 void multiply_item(const Product<Number>& p, std::int64_t tile, std::int64_t first, std::int64_t last,
-                   const Finish& finish) {
+                   const typename Number::Value* following, const Finish& finish) {
   alignas(64) static thread_local float waiting[kBlockRowsMax * kTileColumns];
   const std::int64_t units = p.packing.units(), parts = divide_up(units, kPartUnits);
   with_vectors(p.packing.n - tile * kTileColumns, [&]<int kVectors>() {
     for (std::int64_t part = 0; part < parts; ++part) {
+      const std::int64_t begin = part * units / parts, end = (part + 1) * units / parts;
+      const auto* const ahead = reinterpret_cast<const char*>(
+          part + 1 < parts ? p.packed + tile * p.packing.tile_values() + end * p.packing.unit_row_values()
+                           : following);
       for (std::int64_t row = first; row < last; row += kTileRows) {
-        const Portion portion{tile, row, static_cast<int>(std::min(last - row, kTileRows)),
-                              part * units / parts, (part + 1) * units / parts};
+        // A unit row is four lines: after so many sixes of rows all is under way.
+        const std::int64_t six = (row - first) / kTileRows;
+        const bool fetches = ahead != nullptr && six < 4 * kUnitsPerLine;
+        const Portion portion{
+            tile,  row, static_cast<int>(std::min(last - row, kTileRows)),
+            begin, end, fetches ? ahead + six * (end - begin) / kUnitsPerLine * kLineBytes : nullptr};
         multiply_portion<Number, kVectors>(p, portion, finish, waiting + (row - first) * kTileColumns);
       }
     }
@@ -96,7 +100,11 @@ void multiply_all(const Product<Number>& p, const Finish& finish) {
   at::parallel_for(0, threads, 1, [&](std::int64_t, std::int64_t) {
     for (std::int64_t item = next++; item < blocks * tiles; item = next++) {
       const std::int64_t first = item / tiles * block_rows;
-      multiply_item(p, item % tiles, first, std::min(first + block_rows, p.x.count()), finish);
+      // The threads keep step, more or less.
+      const auto* const following = item + threads < blocks * tiles
+                                        ? p.packed + (item + threads) % tiles * p.packing.tile_values()
+                                        : nullptr;
+      multiply_item(p, item % tiles, first, std::min(first + block_rows, p.x.count()), following, finish);
     }
   });
 }
