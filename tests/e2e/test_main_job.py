@@ -3,9 +3,11 @@
 import base64
 import io
 import json
+import pathlib
 
+import pytest
 import requests
-from conftest import DEMO, PROGRAM, run_program
+from conftest import DEMO, PROGRAM, run_program, serve
 from PIL import Image
 
 KITTEN = {"model": "something", "prompt": "a kitten in front of a fireplace"}
@@ -91,3 +93,23 @@ def test_version_and_help_need_no_model():
     assert run_program("--version").stdout.startswith("diffused ")
     assert "serve" in run_program("--help").stdout
     assert PROGRAM.exists()
+
+
+def told_to_wait(monkeypatch, folder, **environment) -> tuple[list[str], str]:
+    """What a server's environment says of waiting threads when it is started with this one, and its name."""
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    with serve(folder, environment=environment) as server:
+        of_process = pathlib.Path(f"/proc/{server.process.pid}")
+        lines = (of_process / "environ").read_text().split("\0")
+        told = [line for line in lines if line.startswith(("GOMP_SPINCOUNT=", "OMP_WAIT_POLICY="))]
+        return told, (of_process / "comm").read_text().strip()
+
+
+def test_threads_that_wait_sleep_soon(monkeypatch, tmp_path):
+    assert told_to_wait(monkeypatch, tmp_path) == (["GOMP_SPINCOUNT=3000"], "diffused")
+
+
+@pytest.mark.parametrize(("name", "value"), [("GOMP_SPINCOUNT", "7"), ("OMP_WAIT_POLICY", "passive")])
+def test_who_has_said_how_threads_wait_is_obeyed(name, value, monkeypatch, tmp_path):
+    assert told_to_wait(monkeypatch, tmp_path, **{name: value}) == ([f"{name}={value}"], "diffused")
