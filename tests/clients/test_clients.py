@@ -9,7 +9,7 @@ from tests.e2e.conftest import wait_until
 SMALL = {"model": "demo", "prompt": "a red balloon at the beach", "size": "128x96"}
 EXTRA = {"num_inference_steps": 2, "seed": 7}
 B64 = {"response_format": "b64_json"}
-LONG = {"request": {**SMALL, "size": "512x512", "prompt": "a slow picture"}, "extra": {"num_inference_steps": 200}}
+LONG = {"request": {**SMALL, "size": "1024x1024", "prompt": "a slow picture"}, "extra": {"num_inference_steps": 200}}
 
 
 def clients(*features):
