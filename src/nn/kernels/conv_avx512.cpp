@@ -138,6 +138,9 @@ struct Six {
 // kernel, and of each the units begin…end - 1.
 struct Part {
   std::int64_t first_row, last_row, begin, end;
+
+  // Lines of memory that the products of one six fetch ahead; for each of the kernel's rows.
+  std::int64_t lines_ahead() const { return (end - begin) / kUnitsPerLine; }
 };
 
 // A short tile in one part; the rows of a tall one each in parts that the second-level cache keeps.
@@ -165,6 +168,10 @@ struct WeightTile {
                tile * Packing<Number>{weight.in, weight.out}.tile_values()),
         bias(weight.bias.const_data_ptr<float>() + first) {}
 
+  const Value* unit(std::int64_t row, std::int64_t unit) const {
+    return values + (row * row_units + unit) * Number::kUnitValues * kTileColumns;
+  }
+
   std::int64_t row_units;       // of the neighbours in one row
   std::int64_t first, columns;  // of the result's channels
   const Value* values;
@@ -189,26 +196,37 @@ DIFFUSED_AVX512_INLINE void finish_tile(const Problem<Number>& p, const WeightTi
   }
 }
 
-// `waiting` holds the sums of the six between parts.
+// Where a six stands between the parts: `waiting` holds its sums, `ahead` is memory to fetch meanwhile, or
+// null.
+struct Between {
+  float* waiting;
+  const char* ahead;
+};
+
 template <typename Number, int kVectors>
 DIFFUSED_AVX512 void product_tile(const Problem<Number>& p, const WeightTile<Number>& weight,
                                   const Part& part, std::int64_t row_values,
-                                  const Six<typename Number::Value>& six, float* waiting) {
+                                  const Six<typename Number::Value>& six, const Between& between) {
   const bool is_first = part.first_row == 0 && part.begin == 0;
   const bool is_last = part.last_row == p.kernel && part.end == weight.row_units;
-  Tile<kVectors> sums = is_first ? zero_tile<kVectors>() : waiting_tile<kVectors>(waiting);
+  Tile<kVectors> sums = is_first ? zero_tile<kVectors>() : waiting_tile<kVectors>(between.waiting);
   for (std::int64_t row = part.first_row; row < part.last_row; ++row) {
     const typename Number::Value* x[kTileRows];
 #pragma GCC unroll 6
     for (int i = 0; i < kTileRows; ++i) x[i] = six.x[i] + row * row_values + part.begin * Number::kUnitValues;
-    add_products<Number, kVectors>(
-        x, weight.values + (row * weight.row_units + part.begin) * Number::kUnitValues * kTileColumns,
-        part.end - part.begin, sums);
+    const auto* const tile = weight.unit(row, part.begin);
+    if (between.ahead != nullptr) {
+      add_products<Number, kVectors, true>(
+          x, tile, part.end - part.begin, sums,
+          between.ahead + (row - part.first_row) * part.lines_ahead() * kLineBytes);
+    } else {
+      add_products<Number, kVectors>(x, tile, part.end - part.begin, sums);
+    }
   }
   if (is_last) {
     finish_tile<Number, kVectors>(p, weight, six, sums);
   } else {
-    let_wait(sums, waiting);
+    let_wait(sums, between.waiting);
   }
 }
 
@@ -233,11 +251,21 @@ void convolve(const Problem<Number>& p, const Patch& patch, const typename Numbe
     }
     return six;
   };
+  const std::vector<Part> parts = parts_of(p.kernel, weight.row_units);
   with_vectors(weight.columns, [&]<int kVectors>() {
-    for (const Part& part : parts_of(p.kernel, weight.row_units)) {
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const Part& part = parts[i];
+      // The next part; of the last one the next tile, which lies behind this one.
+      const auto* const next = reinterpret_cast<const char*>(
+          i + 1 < parts.size() ? weight.unit(parts[i + 1].first_row, parts[i + 1].begin)
+                               : weight.unit(p.kernel, 0));
+      const std::int64_t six_bytes = (part.last_row - part.first_row) * part.lines_ahead() * kLineBytes;
       for (std::int64_t first = 0; first < patch.rows * patch.columns; first += kTileRows) {
+        // A unit row is four lines: after so many sixes all is under way.
+        const std::int64_t six = first / kTileRows;
+        const char* const ahead = six < 4 * kUnitsPerLine ? next + six * six_bytes : nullptr;
         product_tile<Number, kVectors>(p, weight, part, row_values, six_from(first),
-                                       waiting + first * kTileColumns);
+                                       {waiting + first * kTileColumns, ahead});
       }
     }
   });
