@@ -4,7 +4,6 @@
 
 #include "nn/each_row.h"
 #include "nn/kernels/conv_avx512.h"
-#include "nn/kernels/processor.h"
 #include "nn/kernels/self_test.h"
 
 namespace diffused::nn {
@@ -15,8 +14,6 @@ at::Tensor channels_last(const at::Tensor& x) { return x.contiguous(at::MemoryFo
 at::Tensor doubled(const at::Tensor& x) { return at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}); }
 
 bool should_pack(const at::Tensor& weight) {
-  // With AMX, oneDNN behind at::conv2d is faster than our kernel.
-  if (weight.scalar_type() == at::kBFloat16 && has_amx_bf16()) return false;
   return avx512::PackedConv::takes(weight) && kernels_agree(weight.scalar_type());
 }
 

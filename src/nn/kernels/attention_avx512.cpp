@@ -6,7 +6,8 @@
 //   probabilities  x  packed v  →  [6, D]                  divided by the rows' sums, rounded once
 //
 // It is fast because both products run from registers at nearly the rate of the multipliers, packed k and v
-// (4 * Lk * D bytes in bfloat16) stay in the second-level cache, and the exponential is one polynomial.
+// (4 * Lk * D bytes in bfloat16) stay in the second-level cache, and the exponential is one polynomial. With
+// AMX it goes in tiles, 32 queries at a time, whose scores stay in the second-level cache.
 #include "nn/kernels/attention_avx512.h"
 
 #include <ATen/ATen.h>
@@ -14,12 +15,16 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 #include "nn/kernels/packed_matrix.h"
 #include "nn/kernels/processor.h"
+#include "nn/kernels/tiles_amx.h"
 
 namespace diffused::nn::avx512 {
 namespace {
+
+constexpr std::int64_t kKeysMultiple = 32;
 
 // The memory of a [B, H, L, D] tensor.
 template <typename Value>
@@ -47,26 +52,33 @@ struct Problem {
   const at::Tensor& bias;  // undefined, or float32 [B, H, Lq, Lk] with stride 1 in the last dimension
 
   Packing<Number> k_packing() const { return {size, keys}; }
-  Packing<Number> v_packing() const { return {keys, size}; }
+  // With probabilities of zero up to whole steps of the tiles.
+  Packing<Number> v_packing() const { return {divide_up(keys, kKeysMultiple) * kKeysMultiple, size}; }
+  // 32 queries where AMX takes them, or six.
+  bool in_tiles() const { return takes_tiles<Number>(k_packing().units()); }
+  std::int64_t queries_at_once() const { return in_tiles() ? 2 * kRunRows : kTileRows; }
   const float* bias_row(std::int64_t b, std::int64_t h, std::int64_t i) const {
     return bias.const_data_ptr<float>() + b * bias.stride(0) + h * bias.stride(1) + i * bias.stride(2);
   }
 };
 
-// What one thread works with: one head packed, and the scores of six queries.
+// What one thread works with: one head packed, and the scores of a few queries.
 template <typename Number>
 struct Workspace {
   using Value = typename Number::Value;
 
   explicit Workspace(const Problem<Number>& p)
-      : score_stride(p.k_packing().tiles() * kTileColumns),
+      : score_stride(p.k_packing().tiles() * kTileColumns +
+                     kLanes),  // so that rows differ in their cache set
         k_bytes(at::empty(p.k_packing().values() * sizeof(Value), at::kByte)),
         v_bytes(at::empty(p.v_packing().values() * sizeof(Value), at::kByte)),
-        score_tensor(at::empty(kTileRows * score_stride, at::kFloat)) {}
+        score_tensor(at::empty(p.queries_at_once() * score_stride, at::kFloat)) {}
   Value* k() const { return static_cast<Value*>(k_bytes.data_ptr()); }
   Value* v() const { return static_cast<Value*>(v_bytes.data_ptr()); }
-  float* scores(int row) const { return score_tensor.mutable_data_ptr<float>() + row * score_stride; }
-  Value* probabilities(int row) const { return reinterpret_cast<Value*>(scores(row)); }
+  float* scores(std::int64_t row) const {
+    return score_tensor.mutable_data_ptr<float>() + row * score_stride;
+  }
+  Value* probabilities(std::int64_t row) const { return reinterpret_cast<Value*>(scores(row)); }
 
   std::int64_t score_stride;
   at::Tensor k_bytes, v_bytes, score_tensor;
@@ -93,7 +105,7 @@ DIFFUSED_AVX512 void add_bias(float* scores, const float* bias, std::int64_t key
   }
 }
 
-// Writes exp(scale * (score - highest)) over a row of scores, zero beyond `keys` up to a whole register, and
+// Writes exp(scale * (score - highest)) over a row of scores, zero beyond `keys` up to kKeysMultiple, and
 // returns the sum of the unrounded values. A value is never wider than a score, so no score is lost unread.
 template <typename Number>
 DIFFUSED_AVX512 float exponentiate(const float* scores, std::int64_t keys, float scale,
@@ -107,7 +119,8 @@ DIFFUSED_AVX512 float exponentiate(const float* scores, std::int64_t keys, float
   const __m512 factor = _mm512_set1_ps(scale * kLog2E);
   const __m512 offset = _mm512_set1_ps(_mm512_reduce_max_ps(highest));
   __m512 sum = _mm512_setzero_ps();
-  for (std::int64_t i = 0; i < keys; i += kLanes) {
+  const std::int64_t end = divide_up(keys, kKeysMultiple) * kKeysMultiple;
+  for (std::int64_t i = 0; i < end; i += kLanes) {
     const __m512 x = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(scores + i), offset), factor);
     const __m512 y = _mm512_maskz_mov_ps(first_lanes(keys - i), exp2(x));
     sum = _mm512_add_ps(sum, y);
@@ -169,20 +182,89 @@ void attend(const Problem<Number>& p, std::int64_t b, std::int64_t h, std::int64
   }
 }
 
+// values: 64 sums of each row. Divides by the rows' sums and rounds.
+template <typename Number, int kVectors>
+DIFFUSED_AVX512 void finish_values(const float* values, const float* sums, typename Number::Value* out,
+                                   std::int64_t out_stride, std::int64_t rows) {
+  for (std::int64_t row = 0; row < rows; ++row, values += kTileColumns, out += out_stride) {
+    const __m512 factor = _mm512_set1_ps(1.0f / sums[row]);
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      Number::store(out + v * kLanes, _mm512_mul_ps(_mm512_loadu_ps(values + v * kLanes), factor));
+    }
+  }
+}
+
+// The queries first…first + 31.
+template <typename Number>
+void attend_in_tiles(const Problem<Number>& p, std::int64_t b, std::int64_t h, std::int64_t first,
+                     const Workspace<Number>& work, TileRegisters& registers) {
+  constexpr std::int64_t kBytes = sizeof(typename Number::Value);
+  const std::int64_t rows = std::min(2 * kRunRows, p.queries - first);
+  const std::int64_t second = rows > kRunRows ? kRunRows : 0;  // the second run's first query
+  const Packing<Number> k = p.k_packing(), v = p.v_packing();
+  RunProduct product{.x = {reinterpret_cast<const char*>(p.q.row(b, h, first)),
+                           reinterpret_cast<const char*>(p.q.row(b, h, first + second))},
+                     .rows = {std::min(kRunRows, rows), std::max<std::int64_t>(rows - kRunRows, 0)},
+                     .stride = p.q.row_stride * kBytes,
+                     .packed = reinterpret_cast<const char*>(work.k()),
+                     .steps = k.units() / kStepUnits,
+                     .segments = 1,
+                     .sums_stride = work.score_stride * static_cast<std::int64_t>(sizeof(float)),
+                     .begins = true};
+  for (std::int64_t tile = 0; tile < k.tiles(); ++tile) {
+    product.sums[0] = work.scores(0) + tile * kTileColumns;
+    product.sums[1] = work.scores(second) + tile * kTileColumns;
+    multiply_runs<Number>(product, vectors_of(p.keys - tile * kTileColumns), registers);
+    product.packed += k.tile_values() * kBytes;
+  }
+  float sums[2 * kRunRows];
+  for (std::int64_t row = 0; row < rows; ++row) {
+    if (p.bias.defined()) add_bias(work.scores(row), p.bias_row(b, h, first + row), p.keys, p.scale);
+    sums[row] = exponentiate<Number>(work.scores(row), p.keys, p.scale, work.probabilities(row));
+  }
+  alignas(64) float values[2 * kRunRows * kTileColumns];
+  product.x[0] = reinterpret_cast<const char*>(work.probabilities(0));
+  product.x[1] = reinterpret_cast<const char*>(work.probabilities(second));
+  product.stride = product.sums_stride;
+  product.packed = reinterpret_cast<const char*>(work.v());
+  product.steps = v.units() / kStepUnits;
+  product.sums[0] = values;
+  product.sums[1] = values + second * kTileColumns;
+  product.sums_stride = kPackedRowBytes;
+  for (std::int64_t tile = 0; tile < v.tiles(); ++tile) {
+    const std::int64_t column = tile * kTileColumns;
+    multiply_runs<Number>(product, vectors_of(p.size - column), registers);
+    with_vectors(p.size - column, [&]<int kVectors>() {
+      finish_values<Number, kVectors>(values, sums, p.out.row(b, h, first) + column, p.out.row_stride, rows);
+    });
+    product.packed += v.tile_values() * kBytes;
+  }
+}
+
 template <typename Number>
 void run(const Problem<Number>& p, std::int64_t batch) {
-  const std::int64_t sixes = divide_up(p.queries, kTileRows);
-  at::parallel_for(0, batch * p.heads * sixes, /*grain_size=*/1, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t at_once = p.queries_at_once(), groups = divide_up(p.queries, at_once);
+  at::parallel_for(0, batch * p.heads * groups, /*grain_size=*/1, [&](std::int64_t begin, std::int64_t end) {
     const Workspace<Number> work(p);
+    std::optional<TileRegisters> registers;
+    if (p.in_tiles()) registers.emplace();
     std::int64_t packed_head = -1;
     for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t b = i / sixes / p.heads, h = i / sixes % p.heads;
-      if (i / sixes != packed_head) {
-        packed_head = i / sixes;
+      const std::int64_t b = i / groups / p.heads, h = i / groups % p.heads;
+      if (i / groups != packed_head) {
+        packed_head = i / groups;
         pack_columns(p.k_packing(), p.k.row(b, h, 0), p.k.row_stride, 0, p.k_packing().tiles(), work.k());
-        pack_rows(p.v_packing(), p.v.row(b, h, 0), p.v.row_stride, work.v());
+        pack_rows(p.v_packing(), p.v.row(b, h, 0), p.v.row_stride, p.keys, work.v());
       }
-      attend(p, b, h, i % sixes * kTileRows, work);
+      const std::int64_t first = i % groups * at_once;
+      if constexpr (kHasTiles<Number>) {
+        if (registers) {
+          attend_in_tiles(p, b, h, first, work, *registers);
+          continue;
+        }
+      }
+      attend(p, b, h, first, work);
     }
   });
 }

@@ -5,9 +5,10 @@
 //
 // There the k neighbours of a pixel that lie in one row are k * C values side by side, so a result pixel is
 // the sum of k products with parts of the packed weight (k rows one after the other), and six pixels at a
-// time go through the register tile of packed_matrix.h. The patch and a tile of the weight, or a part of it
-// where it is tall, stay in the second-level cache. Compared with a norm, an activation, a doubling and an
-// addition of their own, the picture is read and written once instead of five times.
+// time go through the register tile of packed_matrix.h, or up to 32 through those of tiles_amx.h. The patch
+// and a tile of the weight, or a part of it where it is tall, stay in the second-level cache. Compared with a
+// norm, an activation, a doubling and an addition of their own, the picture is read and written once instead
+// of five times.
 #include "nn/kernels/conv_avx512.h"
 
 #include <ATen/ATen.h>
@@ -15,116 +16,17 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
+#include <optional>
 #include <vector>
 
 #include "base/check.h"
-#include "nn/kernels/packed_matrix.h"
-#include "nn/kernels/processor.h"
+#include "nn/kernels/conv_patch.h"
+#include "nn/kernels/tiles_amx.h"
 
 namespace diffused::nn::avx512 {
 namespace {
 
-constexpr std::int64_t kPatchBytesMax = 320 << 10;  // leaves room for a tile of the weight
-constexpr std::int64_t kPatchRows = 8;
 constexpr std::int64_t kItemsPerThread = 8;  // enough that threads end at about the same time
-
-// Images [B, H, W, C] in memory.
-template <typename Value>
-struct Images {
-  explicit Images(const at::Tensor& x)
-      : data(static_cast<Value*>(x.data_ptr())), height(x.size(2)), width(x.size(3)), channels(x.size(1)) {}
-  Value* pixel(std::int64_t image, std::int64_t row, std::int64_t column) const {
-    return data + ((image * height + row) * width + column) * channels;
-  }
-
-  Value* data;
-  std::int64_t height, width, channels;
-};
-
-template <typename Number>
-struct Problem {
-  using Value = typename Number::Value;
-
-  Images<Value> x, y;
-  const Value* added;              // laid out as y, or null
-  const float *factors, *offsets;  // [B, C], or null
-  std::span<const PackedWeight> phases;
-  std::int64_t kernel;  // pixels a result pixel sees in a row
-  std::int64_t margin;  // pixels of the patch before its first and after its last result pixel
-  std::int64_t scale;   // result pixels per pixel, in one direction
-
-  std::int64_t width_max() const {
-    const std::int64_t columns = kPatchBytesMax / ((kPatchRows + 2) * x.channels * sizeof(Value));
-    return std::max<std::int64_t>(columns - 2, kTileRows);
-  }
-};
-
-// A rectangle of an image's pixels.
-struct Patch {
-  std::int64_t image, top, left, rows, columns;
-};
-
-// All images cut into patches of about equal size.
-class Patches {
- public:
-  Patches(std::int64_t images, std::int64_t height, std::int64_t width, std::int64_t width_max)
-      : height_(height),
-        width_(width),
-        bands_(divide_up(height, kPatchRows)),
-        strips_(divide_up(width, width_max)),
-        columns_(divide_up(width, strips_)),
-        count_(images * bands_ * strips_) {}
-  std::int64_t count() const { return count_; }
-  std::int64_t columns_max() const { return columns_; }
-  Patch operator[](std::int64_t i) const {
-    const std::int64_t top = i / strips_ % bands_ * kPatchRows, left = i % strips_ * columns_;
-    return {i / strips_ / bands_, top, left, std::min(kPatchRows, height_ - top),
-            std::min(columns_, width_ - left)};
-  }
-
- private:
-  std::int64_t height_, width_, bands_, strips_, columns_, count_;
-};
-
-template <typename Number>
-DIFFUSED_AVX512 void scaled_silu(const typename Number::Value* x, const float* factors, const float* offsets,
-                                 std::int64_t channels, typename Number::Value* y) {
-  for (std::int64_t c = 0; c < channels; c += kLanes) {
-    const __m512 z =
-        _mm512_fmadd_ps(Number::load(x + c), _mm512_loadu_ps(factors + c), _mm512_loadu_ps(offsets + c));
-    Number::store(y + c, _mm512_mul_ps(z, sigmoid(z)));
-  }
-}
-
-template <typename Number>
-void fill(const Problem<Number>& p, const Patch& patch, typename Number::Value* to) {
-  const std::int64_t channels = p.x.channels, margin = p.margin;
-  const std::size_t pixel_bytes = channels * sizeof(typename Number::Value);
-  const std::int64_t first = std::max<std::int64_t>(patch.left - margin, 0);
-  const std::int64_t last = std::min(patch.left + patch.columns + margin, p.x.width);
-  const std::int64_t before = first - (patch.left - margin),
-                     after = patch.left + patch.columns + margin - last;
-  for (std::int64_t row = patch.top - margin; row < patch.top + patch.rows + margin; ++row) {
-    const bool inside = row >= 0 && row < p.x.height;
-    const std::int64_t zeros = inside ? before : patch.columns + 2 * margin;
-    std::memset(to, 0, zeros * pixel_bytes);
-    to += zeros * channels;
-    if (!inside) continue;
-    const auto* from = p.x.pixel(patch.image, row, first);
-    if (!p.factors) {
-      std::memcpy(to, from, (last - first) * pixel_bytes);
-    } else {
-      for (std::int64_t i = 0; i < last - first; ++i) {
-        scaled_silu<Number>(from + i * channels, p.factors + patch.image * channels,
-                            p.offsets + patch.image * channels, channels, to + i * channels);
-      }
-    }
-    to += (last - first) * channels;
-    std::memset(to, 0, after * pixel_bytes);
-    to += after * channels;
-  }
-}
 
 // Up to six result pixels: where their part of the patch begins, and where their first value goes.
 template <typename Value>
@@ -147,10 +49,11 @@ struct Part {
 std::vector<Part> parts_of(std::int64_t kernel, std::int64_t row_units) {
   if (kernel * row_units <= 2 * kPartUnits) return {{0, kernel, 0, row_units}};
   std::vector<Part> parts;
-  const std::int64_t pieces = divide_up(row_units, kPartUnits);
+  const std::int64_t pieces = divide_up(row_units, kPartUnits), steps = row_units / kStepUnits;
   for (std::int64_t row = 0; row < kernel; ++row) {
     for (std::int64_t piece = 0; piece < pieces; ++piece)
-      parts.push_back({row, row + 1, piece * row_units / pieces, (piece + 1) * row_units / pieces});
+      parts.push_back({row, row + 1, piece * steps / pieces * kStepUnits,
+                       piece + 1 < pieces ? (piece + 1) * steps / pieces * kStepUnits : row_units});
   }
   return parts;
 }
@@ -178,21 +81,17 @@ struct WeightTile {
   const float* bias;
 };
 
+// y: where the pixel's first value goes.
 template <typename Number, int kVectors>
-DIFFUSED_AVX512_INLINE void finish_tile(const Problem<Number>& p, const WeightTile<Number>& weight,
-                                        const Six<typename Number::Value>& six, const Tile<kVectors>& sums) {
+DIFFUSED_AVX512_INLINE void finish_pixel(const ConvProblem<Number>& p, const WeightTile<Number>& weight,
+                                         std::int64_t y, const __m512 (&sums)[kVectors]) {
 #pragma GCC unroll 4
   for (int v = 0; v < kVectors; ++v) {
     const __mmask16 lanes = first_lanes(weight.columns - v * kLanes);
-    const __m512 offset = _mm512_loadu_ps(weight.bias + v * kLanes);
-#pragma GCC unroll 6
-    for (int i = 0; i < kTileRows; ++i) {
-      if (i >= six.count) continue;
-      const std::int64_t at = six.y[i] + weight.first + v * kLanes;
-      __m512 result = _mm512_add_ps(sums.sum[i][v], offset);
-      if (p.added) result = _mm512_add_ps(result, Number::load(p.added + at, lanes));
-      Number::store(p.y.data + at, result, lanes);
-    }
+    const std::int64_t at = y + weight.first + v * kLanes;
+    __m512 result = _mm512_add_ps(sums[v], _mm512_loadu_ps(weight.bias + v * kLanes));
+    if (p.added) result = _mm512_add_ps(result, Number::load(p.added + at, lanes));
+    Number::store(p.y.data + at, result, lanes);
   }
 }
 
@@ -204,7 +103,7 @@ struct Between {
 };
 
 template <typename Number, int kVectors>
-DIFFUSED_AVX512 void product_tile(const Problem<Number>& p, const WeightTile<Number>& weight,
+DIFFUSED_AVX512 void product_tile(const ConvProblem<Number>& p, const WeightTile<Number>& weight,
                                   const Part& part, std::int64_t row_values,
                                   const Six<typename Number::Value>& six, const Between& between) {
   const bool is_first = part.first_row == 0 && part.begin == 0;
@@ -224,7 +123,10 @@ DIFFUSED_AVX512 void product_tile(const Problem<Number>& p, const WeightTile<Num
     }
   }
   if (is_last) {
-    finish_tile<Number, kVectors>(p, weight, six, sums);
+#pragma GCC unroll 6
+    for (int i = 0; i < kTileRows; ++i) {
+      if (i < six.count) finish_pixel<Number, kVectors>(p, weight, six.y[i], sums.sum[i]);
+    }
   } else {
     let_wait(sums, between.waiting);
   }
@@ -233,7 +135,7 @@ DIFFUSED_AVX512 void product_tile(const Problem<Number>& p, const WeightTile<Num
 // The result pixels of a patch that lie `down` and `right` in their square of scale x scale, for one tile of
 // that phase's weight. `waiting`: memory for the sums of the patch.
 template <typename Number>
-void convolve(const Problem<Number>& p, const Patch& patch, const typename Number::Value* filled,
+void convolve(const ConvProblem<Number>& p, const Patch& patch, const typename Number::Value* filled,
               std::int64_t phase, std::int64_t tile, float* waiting) {
   const WeightTile<Number> weight(p.phases[phase], tile, p.kernel);
   const std::int64_t down = phase / p.scale, right = phase % p.scale;
@@ -271,9 +173,73 @@ void convolve(const Problem<Number>& p, const Patch& patch, const typename Numbe
   });
 }
 
+// Up to 16 result pixels side by side.
+struct PixelRun {
+  std::int64_t x;      // where their part of the patch begins, in values
+  std::int64_t y;      // where the first value of the first goes
+  std::int64_t first;  // of the patch's pixels
+  std::int64_t count;
+};
+
+template <typename Number, int kVectors>
+DIFFUSED_AVX512 void finish_run(const ConvProblem<Number>& p, const WeightTile<Number>& weight,
+                                const PixelRun& run, const float* sums) {
+  for (std::int64_t i = 0; i < run.count; ++i, sums += kTileColumns) {
+    __m512 values[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) values[v] = _mm512_loadu_ps(sums + v * kLanes);
+    finish_pixel<Number, kVectors>(p, weight, run.y + i * p.scale * p.y.channels, values);
+  }
+}
+
+// What convolve() does, in tiles.
+template <typename Number>
+void convolve_in_tiles(const ConvProblem<Number>& p, const Patch& patch, const typename Number::Value* filled,
+                       std::int64_t phase, std::int64_t tile, float* waiting, TileRegisters& registers) {
+  constexpr std::int64_t kBytes = sizeof(typename Number::Value);
+  const WeightTile<Number> weight(p.phases[phase], tile, p.kernel);
+  const std::int64_t down = phase / p.scale, right = phase % p.scale;
+  const std::int64_t row_values = (patch.columns + 2 * p.margin) * p.x.channels;
+  const std::int64_t row_runs = divide_up(patch.columns, kRunRows), runs = patch.rows * row_runs;
+  const auto run_at = [&](std::int64_t i) {
+    const std::int64_t row = i / row_runs, column = i % row_runs * kRunRows;
+    return PixelRun{.x = (row + down) * row_values + (column + right) * p.x.channels,
+                    .y = p.y.pixel(patch.image, (patch.top + row) * p.scale + down,
+                                   (patch.left + column) * p.scale + right) -
+                         p.y.data,
+                    .first = row * patch.columns + column,
+                    .count = std::min(kRunRows, patch.columns - column)};
+  };
+  for (const Part& part : parts_of(p.kernel, weight.row_units)) {
+    const bool is_last = part.last_row == p.kernel && part.end == weight.row_units;
+    const std::int64_t x = part.first_row * row_values + part.begin * Number::kUnitValues;
+    for (std::int64_t i = 0; i < runs; i += 2) {
+      const PixelRun run[] = {run_at(i), run_at(std::min(i + 1, runs - 1))};
+      RunProduct product{.rows = {run[0].count, i + 1 < runs ? run[1].count : 0},
+                         .stride = p.x.channels * kBytes,
+                         .packed = reinterpret_cast<const char*>(weight.unit(part.first_row, part.begin)),
+                         .steps = (part.end - part.begin) / kStepUnits,
+                         .segments = part.last_row - part.first_row,
+                         .segment_stride = row_values * kBytes,
+                         .sums_stride = kPackedRowBytes,
+                         .begins = part.first_row == 0 && part.begin == 0};
+      for (const int k : {0, 1}) {
+        product.x[k] = reinterpret_cast<const char*>(filled + run[k].x + x);
+        product.sums[k] = waiting + run[k].first * kTileColumns;
+      }
+      multiply_runs<Number>(product, vectors_of(weight.columns), registers);
+      if (!is_last) continue;
+      with_vectors(weight.columns, [&]<int kVectors>() {
+        finish_run<Number, kVectors>(p, weight, run[0], product.sums[0]);
+        if (i + 1 < runs) finish_run<Number, kVectors>(p, weight, run[1], product.sums[1]);
+      });
+    }
+  }
+}
+
 // An item is a patch and a share of all phases' tiles: all of them, or fewer where patches are few.
 template <typename Number>
-void run(const Problem<Number>& p, std::int64_t images) {
+void run(const ConvProblem<Number>& p, std::int64_t images) {
   const Patches patches(images, p.x.height, p.x.width, p.width_max());
   const std::int64_t tiles = p.phases.front().values.size(0);
   const std::int64_t jobs = tiles * static_cast<std::int64_t>(p.phases.size());  // of a patch
@@ -291,14 +257,23 @@ void run(const Problem<Number>& p, std::int64_t images) {
         const at::Tensor waiting =
             at::empty({divide_up(kPatchRows * patches.columns_max(), kTileRows) * kTileRows * kTileColumns},
                       at::kFloat);
+        std::optional<TileRegisters> registers;
+        if (p.in_tiles()) registers.emplace();
         std::int64_t filled_patch = -1;
         for (std::int64_t item = next++; item < items; item = next++) {
           const Patch patch = patches[item / shares];
-          if (item / shares != filled_patch) fill(p, patch, filled);
+          if (item / shares != filled_patch) fill_patch(p, patch, filled);
           filled_patch = item / shares;
           const std::int64_t share = item % shares;
           for (std::int64_t job = share * jobs / shares; job < (share + 1) * jobs / shares; ++job) {
-            convolve(p, patch, filled, job / tiles, job % tiles, waiting.mutable_data_ptr<float>());
+            float* const sums = waiting.mutable_data_ptr<float>();
+            if constexpr (kHasTiles<Number>) {
+              if (registers) {
+                convolve_in_tiles(p, patch, filled, job / tiles, job % tiles, sums, *registers);
+                continue;
+              }
+            }
+            convolve(p, patch, filled, job / tiles, job % tiles, sums);
           }
         }
       });
@@ -355,7 +330,7 @@ at::Tensor PackedConv::operator()(const at::Tensor& x, const ConvOptions& option
   with_number(x.scalar_type(), [&]<typename Number>() {
     using Value = typename Number::Value;
     run(
-        Problem<Number>{
+        ConvProblem<Number>{
             .x = Images<Value>(x),
             .y = Images<Value>(y),
             .added =

@@ -1,13 +1,13 @@
-// The products are those of product_avx512.h. Bias and function are applied to the sums while they are still
-// in registers, so y is written once.
+// The products are those of product_amx.h where k and the processor allow, or product_avx512.h. Bias and
+// function are applied to the sums while they are still in registers, so y is written once.
 #include "nn/kernels/linear_avx512.h"
 
 #include <ATen/ATen.h>
 
 #include "base/check.h"
 #include "nn/kernels/fused_activation.h"
+#include "nn/kernels/multiply_all.h"
 #include "nn/kernels/processor.h"
-#include "nn/kernels/product_avx512.h"
 
 namespace diffused::nn::avx512 {
 namespace {
@@ -20,18 +20,14 @@ struct Finish {
   std::optional<Activation> activation;
 
   template <int kVectors>
-  DIFFUSED_AVX512_INLINE void operator()(const Tile<kVectors>& sums, const Portion& portion) const {
-    const std::int64_t column = portion.tile * kTileColumns;
+  DIFFUSED_AVX512_INLINE void operator()(const __m512 (&sums)[kVectors], std::int64_t row,
+                                         std::int64_t column) const {
+    auto* const to = y[row] + column;
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const __m512 offset = _mm512_loadu_ps(bias + column + v * kLanes);
-      const __mmask16 lanes = first_lanes(columns - column - v * kLanes);
-#pragma GCC unroll 6
-      for (int row = 0; row < kTileRows; ++row) {
-        if (row >= portion.rows) continue;
-        const __m512 result = apply(activation, _mm512_add_ps(sums.sum[row][v], offset));
-        Number::store(y[portion.first + row] + column + v * kLanes, result, lanes);
-      }
+      const __m512 result = apply(activation, _mm512_add_ps(sums[v], offset));
+      Number::store(to + v * kLanes, result, first_lanes(columns - column - v * kLanes));
     }
   }
 };

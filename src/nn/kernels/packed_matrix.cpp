@@ -69,18 +69,18 @@ DIFFUSED_AVX512 void pack_columns(const Packing<Number>& packing, const typename
 
 template <>
 DIFFUSED_AVX512 void pack_rows<Float32>(const Packing<Float32>& packing, const float* rows,
-                                        std::int64_t stride, float* packed) {
+                                        std::int64_t stride, std::int64_t count, float* packed) {
   for (std::int64_t j = 0; j < packing.tiles() * kTileColumns; j += kLanes) {
     float* to = packed + j / kTileColumns * packing.tile_values() + j % kTileColumns;
     for (std::int64_t i = 0; i < packing.k; ++i, to += kTileColumns) {
-      _mm512_storeu_si512(to, load_values(rows + i * stride + j, packing.n - j));
+      _mm512_storeu_si512(to, load_values(rows + i * stride + j, i < count ? packing.n - j : 0));
     }
   }
 }
 
 template <>
 DIFFUSED_AVX512 void pack_rows<Bfloat16>(const Packing<Bfloat16>& packing, const std::uint16_t* rows,
-                                         std::int64_t stride, std::uint16_t* packed) {
+                                         std::int64_t stride, std::int64_t count, std::uint16_t* packed) {
   // The 16-bit lanes of the first and the second half of two interleaved registers.
   alignas(64) std::uint16_t interleaved[64];
   for (int i = 0; i < 64; ++i) interleaved[i] = static_cast<std::uint16_t>(i / 2 + i % 2 * 32);
@@ -89,8 +89,8 @@ DIFFUSED_AVX512 void pack_rows<Bfloat16>(const Packing<Bfloat16>& packing, const
     std::uint16_t* to = packed + j / kTileColumns * packing.tile_values() + j % kTileColumns * 2;
     for (std::int64_t i = 0; i < packing.k; i += 2, to += packing.unit_row_values()) {
       const std::uint16_t* from = rows + i * stride + j;
-      const __m512i upper = load_values(from, packing.n - j);
-      const __m512i lower = load_values(from + stride, i + 1 < packing.k ? packing.n - j : 0);
+      const __m512i upper = load_values(from, i < count ? packing.n - j : 0);
+      const __m512i lower = load_values(from + stride, i + 1 < count ? packing.n - j : 0);
       _mm512_storeu_si512(to, _mm512_permutex2var_epi16(upper, first, lower));
       _mm512_storeu_si512(to + 32, _mm512_permutex2var_epi16(upper, second, lower));
     }

@@ -12,6 +12,7 @@
 // them: a row's result depends on that row alone.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 
 #include "nn/kernels/avx512.h"
@@ -43,10 +44,11 @@ DIFFUSED_AVX512 void pack_columns(const Packing<Number>& packing, const typename
                                   std::int64_t stride, std::int64_t first, std::int64_t last,
                                   typename Number::Value* packed);
 
-// Packs all of B from memory that holds its rows as rows: B[i][j] = rows[i * stride + j].
+// Packs all of B from memory that holds its first `count` rows as rows: B[i][j] = rows[i * stride + j]. The
+// others are zero.
 template <typename Number>
 DIFFUSED_AVX512 void pack_rows(const Packing<Number>& packing, const typename Number::Value* rows,
-                               std::int64_t stride, typename Number::Value* packed);
+                               std::int64_t stride, std::int64_t count, typename Number::Value* packed);
 
 // 6 rows x (16 * kVectors) columns of float32 sums.
 template <int kVectors>
@@ -134,17 +136,23 @@ DIFFUSED_AVX512_INLINE Tile<kVectors> multiply(const typename Number::Value* con
   return result;
 }
 
-// Calls function.operator()<v>() with the number of registers, 1…4, that hold `columns`.
+// The registers, 1…4, that hold so many columns of a tile.
+inline int vectors_of(std::int64_t columns) {
+  return static_cast<int>(std::clamp<std::int64_t>(divide_up(columns, kLanes), 1, 4));
+}
+
+// Calls function.operator()<vectors_of(columns)>().
 template <typename Function>
 void with_vectors(std::int64_t columns, const Function& function) {
-  if (columns > 3 * kLanes) {
-    function.template operator()<4>();
-  } else if (columns > 2 * kLanes) {
-    function.template operator()<3>();
-  } else if (columns > kLanes) {
-    function.template operator()<2>();
-  } else {
-    function.template operator()<1>();
+  switch (vectors_of(columns)) {
+    case 1:
+      return function.template operator()<1>();
+    case 2:
+      return function.template operator()<2>();
+    case 3:
+      return function.template operator()<3>();
+    default:
+      return function.template operator()<4>();
   }
 }
 

@@ -13,8 +13,9 @@ bool has_avx512_for(at::ScalarType dtype);
 // Whether the processor multiplies bytes (AVX512-VNNI) and our AVX-512 kernels may run. Any thread.
 bool has_avx512_vnni();
 
-// Whether the processor has AMX tiles for bfloat16: oneDNN then multiplies large matrices faster than any
-// AVX-512 kernel could. Any thread.
-bool has_amx_bf16();
+// Whether the kernels may multiply bfloat16 and bytes in AMX tiles: the processor and the system have them,
+// and our AVX-512 kernels may run. ONEDNN_MAX_CPU_ISA, which limits oneDNN, limits this too. The first call
+// asks the system for the tiles' registers, for the whole process. Any thread.
+bool has_amx();
 
 }  // namespace diffused::nn

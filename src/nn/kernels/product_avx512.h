@@ -1,4 +1,4 @@
-// All rows of a matrix times a packed one, on all threads. The work is cut into items of 240 rows x one tile
+// The register tile of packed_matrix.h for whole matrices. The work is cut into items of 240 rows x one tile
 // of 64 columns, and threads take the next item when they are done with one:
 //
 //   x [rows, k]   ┌─ 240 rows ─┐       packed   tile 0 │ tile 1 │ …      item (block, tile) → y[block, tile]
@@ -17,20 +17,11 @@
 #include <atomic>
 
 #include "nn/kernels/packed_matrix.h"
-#include "nn/kernels/rows.h"
+#include "nn/kernels/product.h"
 
 namespace diffused::nn::avx512 {
 
 inline constexpr std::int64_t kBlockRowsMax = 240;
-
-template <typename Number>
-struct Product {
-  using Value = typename Number::Value;
-
-  Rows<Value> x;  // each row of packing.units() whole units
-  Packing<Number> packing;
-  const Value* packed;
-};
 
 // Rows first…first + rows - 1 (at most six) times the units begin…end - 1 of one tile.
 struct Portion {
@@ -40,7 +31,6 @@ struct Portion {
   const char* ahead;  // memory to fetch meanwhile; or null
 };
 
-// finish.operator()<kVectors>(sums, portion) gets the sums of a portion that ends with the last unit.
 // `waiting` holds the sums between parts, 6 x 64.
 template <typename Number, int kVectors, typename Finish>
 DIFFUSED_AVX512 void multiply_portion(const Product<Number>& p, const Portion& portion, const Finish& finish,
@@ -59,7 +49,11 @@ DIFFUSED_AVX512 void multiply_portion(const Product<Number>& p, const Portion& p
     add_products<Number, kVectors>(x, from, portion.end - portion.begin, sums);
   }
   if (portion.end == p.packing.units()) {
-    finish.template operator()<kVectors>(sums, portion);
+#pragma GCC unroll 6
+    for (int row = 0; row < kTileRows; ++row) {
+      if (row >= portion.rows) continue;
+      finish.template operator()<kVectors>(sums.sum[row], portion.first + row, portion.tile * kTileColumns);
+    }
   } else {
     let_wait(sums, waiting);
   }
@@ -91,7 +85,7 @@ void multiply_item(const Product<Number>& p, std::int64_t tile, std::int64_t fir
 }
 
 template <typename Number, typename Finish>
-void multiply_all(const Product<Number>& p, const Finish& finish) {
+void multiply_in_registers(const Product<Number>& p, const Finish& finish) {
   const std::int64_t blocks = divide_up(p.x.count(), kBlockRowsMax);
   const std::int64_t block_rows = divide_up(divide_up(p.x.count(), blocks), kTileRows) * kTileRows;
   const std::int64_t tiles = p.packing.tiles();

@@ -1,4 +1,4 @@
-// A pass over x makes its rows bytes (it costs a few percent of the products), then product_avx512.h
+// A pass over x makes its rows bytes (it costs a few percent of the products), then multiply_all.h
 // multiplies:
 //
 //   Σ x w ≈ step scale Σ (u - zero) q = step scale (Σ u q - zero Σ q)
@@ -12,8 +12,8 @@
 
 #include "base/check.h"
 #include "nn/kernels/fused_activation.h"
+#include "nn/kernels/multiply_all.h"
 #include "nn/kernels/processor.h"
-#include "nn/kernels/product_avx512.h"
 
 namespace diffused::nn::avx512 {
 namespace {
@@ -61,25 +61,18 @@ struct Finish {
   std::optional<Activation> activation;
 
   template <int kVectors>
-  DIFFUSED_AVX512_INLINE void operator()(const Tile<kVectors>& sums, const Portion& portion) const {
-    const std::int64_t column = portion.tile * kTileColumns;
+  DIFFUSED_AVX512_INLINE void operator()(const __m512 (&sums)[kVectors], std::int64_t row,
+                                         std::int64_t column) const {
+    auto* const to = y[row] + column;
+    const RowScale by = rows[row];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const std::int64_t at = column + v * kLanes;
-      const __m512 channel_scale = _mm512_loadu_ps(scale + at), offset = _mm512_loadu_ps(bias + at);
-      const __m512i channel_sum = _mm512_loadu_si512(sum + at);
-      const __mmask16 lanes = first_lanes(columns - at);
-#pragma GCC unroll 6
-      for (int row = 0; row < kTileRows; ++row) {
-        if (row >= portion.rows) continue;
-        const RowScale by = rows[portion.first + row];
-        const __m512i shifted = _mm512_mullo_epi32(_mm512_set1_epi32(by.zero), channel_sum);
-        const __m512 product =
-            _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_castps_si512(sums.sum[row][v]), shifted));
-        const __m512 both = _mm512_mul_ps(_mm512_set1_ps(by.step), channel_scale);
-        Number::store(y[portion.first + row] + at, apply(activation, _mm512_fmadd_ps(product, both, offset)),
-                      lanes);
-      }
+      const __m512i shifted = _mm512_mullo_epi32(_mm512_set1_epi32(by.zero), _mm512_loadu_si512(sum + at));
+      const __m512 product = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_castps_si512(sums[v]), shifted));
+      const __m512 both = _mm512_mul_ps(_mm512_set1_ps(by.step), _mm512_loadu_ps(scale + at));
+      const __m512 result = apply(activation, _mm512_fmadd_ps(product, both, _mm512_loadu_ps(bias + at)));
+      Number::store(to + v * kLanes, result, first_lanes(columns - at));
     }
   }
 };

@@ -17,9 +17,14 @@ inline at::Tensor with_whole_rows(const at::Tensor& x) {
 template <typename Value>
 struct Rows {
   explicit Rows(const at::Tensor& x) : data(static_cast<Value*>(x.data_ptr())) {
-    for (std::int64_t d = x.dim() - 2, i = 2; d >= 0; --d, --i) {
-      sizes[i] = x.size(d);
-      strides[i] = x.stride(d);
+    int to = 2;
+    for (std::int64_t d = x.dim() - 2; d >= 0; --d) {
+      if (to < 2 && x.stride(d) == sizes[to + 1] * strides[to + 1]) {
+        sizes[to + 1] *= x.size(d);  // they go on where those before them end
+        continue;
+      }
+      sizes[to] = x.size(d);
+      strides[to--] = x.stride(d);
     }
   }
   std::int64_t count() const { return sizes[0] * sizes[1] * sizes[2]; }
@@ -27,6 +32,9 @@ struct Rows {
     return data + i / (sizes[1] * sizes[2]) * strides[0] + i / sizes[2] % sizes[1] * strides[1] +
            i % sizes[2] * strides[2];
   }
+  // How many rows, from row i on, lie `stride()` values apart.
+  std::int64_t evenly_from(std::int64_t i) const { return sizes[2] - i % sizes[2]; }
+  std::int64_t stride() const { return strides[2]; }
 
   Value* data;
   std::int64_t sizes[3] = {1, 1, 1}, strides[3] = {0, 0, 0};

@@ -40,7 +40,8 @@ TEST_P(ConvAvx512, FollowsTheFormulaAtManyShapes) {
                         {64, 100, 17, 40},
                         {128, 3, 8, 130},
                         {512, 64, 9, 33},
-                        {720, 70, 5, 7}}) {
+                        {720, 70, 5, 7},
+                        {1440, 20, 5, 18}}) {
     const at::Tensor x = random_image({2, s.in, s.height, s.width}), bias = random({s.out});
     for (const std::int64_t kernel : {1, 3}) {
       const at::Tensor weight = random({s.out, s.in, kernel, kernel});
