@@ -5,17 +5,10 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "nn/each_row.h"
 #include "nn/kernels/attention_avx512.h"
 #include "nn/kernels/self_test.h"
 
 namespace diffused::nn {
-namespace {
-
-// ATen's CPU kernel takes at least so many queries as one task.
-constexpr std::int64_t kQueryBlock = 32;
-
-}  // namespace
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const AttentionOptions& options) {
@@ -24,15 +17,10 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   if (!options.causal && scale > 0 && avx512::attention_takes(q, k, v) && kernels_agree(q.scalar_type())) {
     return avx512::attention(q, k, v, scale, options.bias);
   }
-  if (q.is_cpu() && q.size(0) * q.size(1) == 1 && q.size(2) <= kQueryBlock) {
-    // A lone task leaves its matrix product to all threads, and its last bits differ from those of one among
-    // many.
-    const auto twice = [](const at::Tensor& t) { return t.expand({-1, 2, -1, -1}); };
-    return attention(twice(q), twice(k), twice(v), options).narrow(1, 0, 1);
-  }
   std::optional<at::Tensor> bias;
   if (options.bias.defined()) bias = options.bias.expand({q.size(0), q.size(1), q.size(2), k.size(2)});
-  if (needs_each_row(q)) {
+  if (q.is_cpu() && q.size(0) > 1) {
+    // Each row by itself: see nn/each_row.h.
     std::vector<at::Tensor> rows;
     for (std::int64_t row = 0; row < q.size(0); ++row) {
       const auto only = [&](const at::Tensor& t) { return t.narrow(0, row, 1); };

@@ -33,8 +33,6 @@ std::vector<std::string> layer_names(const weights::Scope& scope,
 }
 
 bool should_pack(const at::Tensor& weight) {
-  // With AMX, oneDNN behind at::linear is faster than our kernel.
-  if (weight.scalar_type() == at::kBFloat16 && has_amx_bf16()) return false;
   return avx512::PackedLinear::takes(weight) && kernels_agree(weight.scalar_type());
 }
 
@@ -79,7 +77,7 @@ at::Tensor Linear::operator()(const at::Tensor& x) const { return add_lora(layer
 at::Tensor Linear::unchanged(const at::Tensor& x) const {
   if (packed_) return (*packed_)(x);
   if (quantized_) return (*quantized_)(x);
-  if (x.dim() > 2 && needs_each_row(x))
+  if (x.dim() > 2 && x.is_cpu() && x.size(0) > 1)
     return each_row(x, [&](const at::Tensor& row) { return unchanged(row); });
   // Always one matrix: for a view with gaps between its rows ATen adds the bias in another way.
   const std::int64_t rows = x.numel() / x.size(-1);

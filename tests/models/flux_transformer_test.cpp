@@ -45,9 +45,12 @@ TEST_P(FluxTransformerGolden, EqualsDiffusersAtEveryStage) {
   const at::Tensor context = flux.embed_context(golden.in("text"));
   const at::Tensor modulations = flux.modulations(conditions(golden, flux.config().guidance_embeds));
   EXPECT_LE(relative_error(context, golden.out("context")), kGoldenTolerance);
-  EXPECT_LE(relative_error(modulations, golden.out("modulations")), kGoldenTolerance);
+  // The guidance scale is told as waves of up to thousands of radians, where the last bit of their frequency,
+  // an exponential that processors round otherwise, is 2e-4.
+  const double tolerance = flux.config().guidance_embeds ? 2e-4 : kGoldenTolerance;
+  EXPECT_LE(relative_error(modulations, golden.out("modulations")), tolerance);
   const at::Tensor velocity = flux.forward(golden.in("image"), grid_of(golden), context, modulations);
-  EXPECT_LE(relative_error(velocity, golden.out("velocity")), kGoldenTolerance);
+  EXPECT_LE(relative_error(velocity, golden.out("velocity")), tolerance);
 }
 
 TEST_P(FluxTransformerGolden, IsCloseInBfloat16) {
