@@ -2,8 +2,23 @@
 
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <cstdlib>
+#include <string_view>
 
 #include "app/commands.h"
+
+namespace {
+
+// Who limits ATen to older processors' instructions limits oneDNN as well. ATen relies on it: for attention
+// in bfloat16 it asks oneDNN whether there are AMX tiles, and then fails for want of AVX-512. oneDNN reads
+// its variable when it is first used.
+void limit_onednn_as_aten() {
+  const char* const capability = std::getenv("ATEN_CPU_CAPABILITY");
+  if (capability == nullptr || std::string_view(capability).starts_with("avx512")) return;
+  setenv("ONEDNN_MAX_CPU_ISA", "AVX2", /*overwrite=*/0);
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   // Activations are tens of megabytes and come and go with every layer. By default glibc maps and unmaps
@@ -11,6 +26,7 @@ int main(int argc, char** argv) {
   // in the heap.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  limit_onednn_as_aten();
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk, not the end
 
