@@ -3,7 +3,8 @@
     python3 tools/golden/samplers.py            writes those of tests/samplers/data/*.json that are missing or differ
     python3 tools/golden/samplers.py --check    compares, a line per file; exit status 1 on a difference
 
-Needs scipy for the beta spacing. Floats are written as the bits of float32, so that the tests compare exactly.
+Needs scipy for the beta spacing. Floats are written as the bits of float32, so that the tests compare exactly what this
+machine made (tests/parity/test_schedules.py), and with a tolerance what another one did.
 """
 
 import argparse
