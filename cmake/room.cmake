@@ -4,6 +4,8 @@
 # DEPS is the only list of what the room may include; `./dev lint` holds the #include lines against it.
 # TORCH marks the rooms that may include torch; they are left out when DIFFUSED_WITH_TORCH is OFF.
 # ONE_PROCESS runs all tests of the room in one process, because they share what is slow to start.
+# The target `tests` is all test programs and nothing else.
+add_custom_target(tests)
 function(room name)
   cmake_parse_arguments(R "TORCH;ONE_PROCESS" "" "DEPS;LIBS" ${ARGN})
   if(R_TORCH AND NOT DIFFUSED_WITH_TORCH)
@@ -23,6 +25,7 @@ function(room name)
   file(GLOB_RECURSE tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${name}/*_test.cpp)
   if(tests AND DIFFUSED_BUILD_TESTS)
     add_executable(${name}_test ${tests})
+    add_dependencies(tests ${name}_test)
     target_include_directories(${name}_test PRIVATE ${PROJECT_SOURCE_DIR}/tests)
     target_compile_definitions(${name}_test PRIVATE DIFFUSED_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     target_link_libraries(${name}_test PRIVATE ${name} GTest::gtest_main GTest::gmock)
