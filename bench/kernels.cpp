@@ -90,7 +90,7 @@ Contest linear(std::int64_t rows, std::int64_t in, std::int64_t out, bool gelu, 
           dtype,
           2.0 * rows * in * out,
           true,
-          [=] { return packed(x, function); },
+          [=] { return packed(x, {.activation = function}); },
           [=] {
             const at::Tensor y = at::linear(x, weight, bias);
             return gelu ? at::gelu(y, "tanh") : y;

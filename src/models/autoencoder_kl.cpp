@@ -47,7 +47,7 @@ class ResnetBlock {
 
   at::Tensor operator()(const at::Tensor& x) const {  // [B, in, h, w] → [B, out, h, w]
     const at::Tensor y = conv1_.of_silu(norm1_, x);   // [B, out, h, w]
-    return conv2_.of_silu(norm2_, y, conv_shortcut_ ? (*conv_shortcut_)(x) : x);
+    return conv2_.of_silu(norm2_, y, {.picture = conv_shortcut_ ? (*conv_shortcut_)(x) : x});
   }
 
  private:

@@ -78,8 +78,8 @@ class ClipLayer {
 
   // [B, L, hidden_size] → the same
   at::Tensor operator()(const at::Tensor& x) const {
-    const at::Tensor attended = x + self_attention(layer_norm1_(x));
-    return attended + fc2_(nn::activate(act_, fc1_(layer_norm2_(attended))));
+    const at::Tensor attended = out_proj_.add_to(x, self_attention(layer_norm1_(x)));
+    return fc2_.add_to(attended, fc1_(layer_norm2_(attended), act_));
   }
 
  private:
@@ -87,7 +87,7 @@ class ClipLayer {
     const auto qkv = qkv_(x).chunk(3, -1);  // 3 of [B, L, H * D]
     const auto q = nn::split_heads(qkv[0], heads_), k = nn::split_heads(qkv[1], heads_),
                v = nn::split_heads(qkv[2], heads_);  // [B, H, L, D]
-    return out_proj_(nn::merge_heads(nn::attention(q, k, v, {.causal = true})));
+    return nn::merge_heads(nn::attention(q, k, v, {.causal = true}));
   }
 
   std::int64_t heads_;

@@ -88,7 +88,7 @@ class DoubleStreamAttention {
         to_out_(block_linear(config, scope / "to_out.0")),
         to_add_out_(block_linear(config, scope / "to_add_out")) {}
 
-  // x: [B, N, D]; c: [B, T, D]; rotation: of the N image tokens → the same two
+  // x: [B, N, D]; c: [B, T, D]; rotation: of the N image tokens → the same two, before to_out and to_add_out
   std::pair<at::Tensor, at::Tensor> operator()(const at::Tensor& x, const at::Tensor& c,
                                                const nn::Rotation& rotation) const {
     const nn::Heads image = qkv_(x, rotation), text = added_qkv_(c);
@@ -97,8 +97,10 @@ class DoubleStreamAttention {
     const at::Tensor v = at::cat({text.v, image.v}, 2);
     const at::Tensor y = nn::merge_heads(nn::attention(q, k, v));  // [B, T + N, D]
     const std::int64_t text_tokens = c.size(1);
-    return {to_out_(y.narrow(1, text_tokens, x.size(1))), to_add_out_(y.narrow(1, 0, text_tokens))};
+    return {y.narrow(1, text_tokens, x.size(1)), y.narrow(1, 0, text_tokens)};
   }
+  const nn::Linear& to_out() const { return to_out_; }
+  const nn::Linear& to_add_out() const { return to_add_out_; }
 
  private:
   nn::QkvProjection qkv_;
@@ -106,15 +108,6 @@ class DoubleStreamAttention {
   nn::Linear to_out_;
   nn::Linear to_add_out_;
 };
-
-// What follows attention in a stream: both results come in through gates, with a perceptron between.
-// x, attended: [B, L, D]; m: the stream's six vectors of [B, D], the shift, scale and gate of attention and
-// those of the perceptron.
-at::Tensor after_attention(const at::Tensor& x, const at::Tensor& attended, const at::Tensor* m,
-                           const nn::FeedForward& perceptron) {
-  const at::Tensor y = nn::add_gated(x, m[2], attended);
-  return nn::add_gated(y, m[5], perceptron(nn::modulated_layer_norm(y, m[3], m[4], kNormEps)));
-}
 
 // A block with a stream each for image and text. `norm1` and `norm1_context` are linears of the conditioning
 // whose outputs are this block's share of the modulations, laid side by side.
@@ -143,8 +136,10 @@ class DoubleStreamBlock {
     const auto [attended, attended_context] =
         attn_(nn::modulated_layer_norm(x, m[0], m[1], kNormEps),
               nn::modulated_layer_norm(c, mc[0], mc[1], kNormEps), rotation);
-    x = after_attention(x, attended, m.data(), ff_);
-    c = after_attention(c, attended_context, mc, ff_context_);
+    x = attn_.to_out().add_to(x, attended, m[2]);
+    x = ff_.add_to(x, nn::modulated_layer_norm(x, m[3], m[4], kNormEps), m[5]);
+    c = attn_.to_add_out().add_to(c, attended_context, mc[2]);
+    c = ff_context_.add_to(c, nn::modulated_layer_norm(c, mc[3], mc[4], kNormEps), mc[5]);
   }
 
  private:
@@ -179,8 +174,8 @@ class SingleStreamBlock {
         nn::merge_heads(nn::attention(heads.q.narrow(2, left_out, kept), heads.k, heads.v));  // [B, kept, D]
     const at::Tensor hidden =
         proj_mlp_(normal.narrow(1, left_out, kept), nn::Activation::gelu_tanh);  // [B, kept, 4 D]
-    const at::Tensor y = proj_out_attended_(attended) + proj_out_hidden_(hidden);
-    return nn::add_gated(x.narrow(1, left_out, kept), m[2], y);
+    const at::Tensor y = proj_out_attended_.add_to(x.narrow(1, left_out, kept), attended, m[2]);
+    return proj_out_hidden_.add_to(y, hidden, m[2]);
   }
 
  private:

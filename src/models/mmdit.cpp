@@ -85,10 +85,11 @@ class SelfAttention {
   SelfAttention(const MmditConfig& config, const weights::Scope& scope)
       : qkv_(scope, qkv_form(config), nn::kQkvNames), to_out_(output_linear(config, scope / "to_out.0")) {}
 
-  at::Tensor operator()(const at::Tensor& x) const {  // [B, N, D] → the same
+  at::Tensor operator()(const at::Tensor& x) const {  // [B, N, D] → the same, before to_out
     const Heads h = qkv_(x);
-    return to_out_(nn::merge_heads(nn::attention(h.q, h.k, h.v)));
+    return nn::merge_heads(nn::attention(h.q, h.k, h.v));
   }
+  const nn::Linear& to_out() const { return to_out_; }
 
  private:
   QkvProjection qkv_;
@@ -106,8 +107,8 @@ class JointAttention {
     if (!last) to_add_out_.emplace(output_linear(config, scope / "to_add_out"));
   }
 
-  // x: [B, N, D]; c: [B, T, D]; key_bias: [N + T] or undefined → the same two, the second undefined in the
-  // last block
+  // x: [B, N, D]; c: [B, T, D]; key_bias: [N + T] or undefined → the same two, before to_out and to_add_out;
+  // the second undefined in the last block
   std::pair<at::Tensor, at::Tensor> operator()(const at::Tensor& x, const at::Tensor& c,
                                                const at::Tensor& key_bias) const {
     const Heads image = qkv_(x), text = added_qkv_(c);
@@ -116,9 +117,10 @@ class JointAttention {
     const at::Tensor v = at::cat({image.v, text.v}, 2);
     const at::Tensor y = nn::merge_heads(nn::attention(q, k, v, {.bias = key_bias}));  // [B, N + T, D]
     const std::int64_t image_tokens = x.size(1);
-    return {to_out_(y.narrow(1, 0, image_tokens)),
-            to_add_out_ ? (*to_add_out_)(y.narrow(1, image_tokens, c.size(1))) : at::Tensor()};
+    return {y.narrow(1, 0, image_tokens), to_add_out_ ? y.narrow(1, image_tokens, c.size(1)) : at::Tensor()};
   }
+  const nn::Linear& to_out() const { return to_out_; }
+  const nn::Linear& to_add_out() const { return *to_add_out_; }
 
  private:
   QkvProjection qkv_;
@@ -164,13 +166,15 @@ class JointTransformerBlock {
     const auto [attended, attended_context] =
         attn_(nn::modulated_layer_norm(x, m[0], m[1], kNormEps), cn, key_bias);
     const at::Tensor x_before = x;
-    x = nn::add_gated(x, m[2], attended);
-    if (attn2_)
-      x = nn::add_gated(x, m[8], (*attn2_)(nn::modulated_layer_norm(x_before, m[6], m[7], kNormEps)));
-    x = nn::add_gated(x, m[5], ff_(nn::modulated_layer_norm(x, m[3], m[4], kNormEps)));
+    x = attn_.to_out().add_to(x, attended, m[2]);
+    if (attn2_) {
+      const at::Tensor attended2 = (*attn2_)(nn::modulated_layer_norm(x_before, m[6], m[7], kNormEps));
+      x = attn2_->to_out().add_to(x, attended2, m[8]);
+    }
+    x = ff_.add_to(x, nn::modulated_layer_norm(x, m[3], m[4], kNormEps), m[5]);
     if (last_) return;
-    c = nn::add_gated(c, mc[2], attended_context);
-    c = nn::add_gated(c, mc[5], (*ff_context_)(nn::modulated_layer_norm(c, mc[3], mc[4], kNormEps)));
+    c = attn_.to_add_out().add_to(c, attended_context, mc[2]);
+    c = ff_context_->add_to(c, nn::modulated_layer_norm(c, mc[3], mc[4], kNormEps), mc[5]);
   }
 
  private:

@@ -11,6 +11,7 @@
 
 #include "models/config_reader.h"
 #include "nn/attention.h"
+#include "nn/gated_linear.h"
 
 namespace diffused::models {
 namespace {
@@ -68,47 +69,44 @@ class T5Block {
  public:
   T5Block(const T5Config& config, const weights::Scope& scope)
       : heads_(config.num_heads),
-        gated_(config.gated),
         activation_(config.activation),
         attention_norm_(scope / "layer.0.layer_norm", config.d_model, config.layer_norm_epsilon),
         qkv_(scope / "layer.0.SelfAttention", {"q", "k", "v"}, config.d_model, config.num_heads * config.d_kv,
              false),
         o_(scope / "layer.0.SelfAttention.o", config.num_heads * config.d_kv, config.d_model, false),
         feed_forward_norm_(scope / "layer.1.layer_norm", config.d_model, config.layer_norm_epsilon),
-        wi_(scope / "layer.1.DenseReluDense", config.gated ? Names{"wi_0", "wi_1"} : Names{"wi"},
-            config.d_model, config.d_ff, false),
-        wo_(scope / "layer.1.DenseReluDense.wo", config.d_ff, config.d_model, false) {}
+        wo_(scope / "layer.1.DenseReluDense.wo", config.d_ff, config.d_model, false) {
+    const weights::Scope perceptron = scope / "layer.1.DenseReluDense";
+    if (config.gated) {
+      gated_wi_.emplace(perceptron, "wi_1", "wi_0", config.d_model, config.d_ff, config.activation);
+    } else {
+      wi_.emplace(perceptron / "wi", config.d_model, config.d_ff, false);
+    }
+  }
 
   // x: [B, L, d_model]; position_bias: [1, H, L, L] → [B, L, d_model]
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& position_bias) const {
-    const at::Tensor attended = x + self_attention(attention_norm_(x), position_bias);
-    return attended + wo_(gate(wi_(feed_forward_norm_(attended))));
+    const at::Tensor attended = o_.add_to(x, self_attention(attention_norm_(x), position_bias));
+    const at::Tensor normal = feed_forward_norm_(attended);
+    return wo_.add_to(attended, gated_wi_ ? (*gated_wi_)(normal) : (*wi_)(normal, activation_));
   }
 
  private:
-  using Names = std::vector<std::string_view>;
-
   at::Tensor self_attention(const at::Tensor& x, const at::Tensor& position_bias) const {
     const auto qkv = qkv_(x).chunk(3, -1);  // 3 of [B, L, H * D]
     const auto q = nn::split_heads(qkv[0], heads_), k = nn::split_heads(qkv[1], heads_),
                v = nn::split_heads(qkv[2], heads_);  // [B, H, L, D]
-    return o_(nn::merge_heads(nn::attention(q, k, v, {.scale = 1.0, .bias = position_bias})));
-  }
-
-  at::Tensor gate(const at::Tensor& x) const {
-    if (!gated_) return nn::activate(activation_, x);
-    const auto halves = x.chunk(2, -1);  // 2 of [B, L, d_ff]
-    return nn::activate(activation_, halves[0]) * halves[1];
+    return nn::merge_heads(nn::attention(q, k, v, {.scale = 1.0, .bias = position_bias}));
   }
 
   std::int64_t heads_;
-  bool gated_;
   nn::Activation activation_;
   nn::RmsNorm attention_norm_;
   nn::Linear qkv_;
   nn::Linear o_;
   nn::RmsNorm feed_forward_norm_;
-  nn::Linear wi_;
+  std::optional<nn::Linear> wi_;  // one of the two
+  std::optional<nn::GatedLinear> gated_wi_;
   nn::Linear wo_;
 };
 

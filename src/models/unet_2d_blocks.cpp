@@ -7,6 +7,7 @@
 
 #include "nn/activation.h"
 #include "nn/attention.h"
+#include "nn/gated_linear.h"
 
 namespace diffused::models {
 namespace {
@@ -37,8 +38,8 @@ UnetResnet::UnetResnet(const weights::Scope& scope, const Shape& shape)
 }
 
 at::Tensor UnetResnet::operator()(const at::Tensor& x, const at::Tensor& time_shift) const {
-  const at::Tensor y = conv1_.of_silu(norm1_, x) + time_shift.unsqueeze(-1).unsqueeze(-1);  // [B, out, h, w]
-  return conv2_.of_silu(norm2_, y, conv_shortcut_ ? (*conv_shortcut_)(x) : x);
+  const at::Tensor y = conv1_.of_silu(norm1_, x, {.shift = time_shift});  // [B, out, h, w]
+  return conv2_.of_silu(norm2_, y, {.picture = conv_shortcut_ ? (*conv_shortcut_)(x) : x});
 }
 
 // Self-attention, attention to the text and a perceptron, each of a normalised copy and added back.
@@ -56,7 +57,8 @@ class BasicTransformerBlock {
         text_kv_(scope / "attn2", {"to_k", "to_v"}, shape.text_size, shape.channels, /*bias=*/false),
         text_to_out_(scope / "attn2.to_out.0", shape.channels, shape.channels, /*bias=*/true, shape.format),
         norm3_(scope / "norm3", shape.channels, kLayerNormEps),
-        proj_in_(scope / "ff.net.0.proj", shape.channels, 8 * shape.channels, /*bias=*/true, shape.format),
+        proj_in_(scope / "ff.net.0.proj", shape.channels, 4 * shape.channels, nn::Activation::gelu,
+                 shape.format),
         proj_out_(scope / "ff.net.2", 4 * shape.channels, shape.channels, /*bias=*/true, shape.format) {}
 
   at::Tensor keys_values(const at::Tensor& text) const { return text_kv_(text); }  // [B, T, 2 C]
@@ -65,12 +67,11 @@ class BasicTransformerBlock {
   // x: [B, N, C]; keys_values: [B, T, 2 C] → as x
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& keys_values) const {
     const auto qkv = qkv_(norm1_(x)).chunk(3, -1);  // 3 of [B, N, C]
-    const at::Tensor attended = x + to_out_(attend(qkv[0], qkv[1], qkv[2]));
+    const at::Tensor attended = to_out_.add_to(x, attend(qkv[0], qkv[1], qkv[2]));
     const auto kv = keys_values.chunk(2, -1);  // 2 of [B, T, C]
     const at::Tensor informed =
-        attended + text_to_out_(attend(text_q_(norm2_(attended)), kv[0], kv[1]));  // [B, N, C]
-    const auto value_gate = proj_in_(norm3_(informed)).chunk(2, -1);               // 2 of [B, N, 4 C]
-    return informed + proj_out_(value_gate[0] * nn::activate(nn::Activation::gelu, value_gate[1]));
+        text_to_out_.add_to(attended, attend(text_q_(norm2_(attended)), kv[0], kv[1]));  // [B, N, C]
+    return proj_out_.add_to(informed, proj_in_(norm3_(informed)));
   }
 
  private:
@@ -89,7 +90,7 @@ class BasicTransformerBlock {
   nn::Linear text_kv_;
   nn::Linear text_to_out_;
   nn::LayerNorm norm3_;
-  nn::Linear proj_in_;
+  nn::GatedLinear proj_in_;
   nn::Linear proj_out_;
 };
 
@@ -118,10 +119,11 @@ std::int64_t PixelTransformer::context_width() const {
 at::Tensor PixelTransformer::operator()(const at::Tensor& x, const at::Tensor& keys_values) const {
   const std::int64_t h = x.size(2), w = x.size(3);
   // In channels_last memory pixels are tokens as they lie.
-  at::Tensor tokens = proj_in_(norm_(x).permute({0, 2, 3, 1}).flatten(1, 2));  // [B, h * w, C]
+  const auto as_tokens = [](const at::Tensor& t) { return t.permute({0, 2, 3, 1}).flatten(1, 2); };
+  at::Tensor tokens = proj_in_(as_tokens(norm_(x)));  // [B, h * w, C]
   SideBySide contexts(keys_values);
   for (const auto& block : blocks_) tokens = block(tokens, contexts.next(block.context_width()));
-  return x + proj_out_(tokens).unflatten(1, {h, w}).permute({0, 3, 1, 2});  // [B, C, h, w]
+  return proj_out_.add_to(as_tokens(x), tokens).unflatten(1, {h, w}).permute({0, 3, 1, 2});  // [B, C, h, w]
 }
 
 }  // namespace diffused::models

@@ -44,21 +44,25 @@ at::Tensor Conv2d::unchanged(const at::Tensor& x) const {
                   [&](const at::Tensor& row) { return at::conv2d(row, weight_, bias_, stride_, padding_); });
 }
 
-at::Tensor Conv2d::of_silu(const GroupNorm& norm, const at::Tensor& x, const at::Tensor& added) const {
+at::Tensor Conv2d::of_silu(const GroupNorm& norm, const at::Tensor& x, const Addends& addends) const {
+  const auto& [shift, picture] = addends;
   if (packed_ && lora_changes(layers_) && x.size(0) > 1) {
     return each_lora_row(x.size(0), [&](auto row) {
-      return of_silu(norm, x.narrow(0, row, 1), added.defined() ? added.narrow(0, row, 1) : added);
+      const auto only = [&](const at::Tensor& t) { return t.defined() ? t.narrow(0, row, 1) : t; };
+      return of_silu(norm, only(x), {.shift = only(shift), .picture = only(picture)});
     });
   }
   if (packed_ && !lora_changes(layers_)) {
     const at::Tensor input = channels_last(x);
     if (const auto scaling = norm.scaling(input)) {
-      return (*packed_)(
-          input, {.silu_of = *scaling, .added = added.defined() ? channels_last(added) : at::Tensor()});
+      return (*packed_)(input, {.silu_of = *scaling,
+                                .shift = shift,
+                                .added = picture.defined() ? channels_last(picture) : picture});
     }
   }
-  const at::Tensor y = (*this)(norm.with_silu(x));
-  return added.defined() ? added + y : y;
+  at::Tensor y = (*this)(norm.with_silu(x));
+  if (shift.defined()) y = y + shift.unsqueeze(-1).unsqueeze(-1);
+  return picture.defined() ? picture + y : y;
 }
 
 DoublingConv2d::DoublingConv2d(const weights::Scope& scope, std::int64_t channels)

@@ -16,6 +16,12 @@ namespace avx512 {
 class PackedConv;
 }
 
+// What is added to a convolution's result.
+struct Addends {
+  at::Tensor shift = {};    // [B, out], to each pixel; may be undefined
+  at::Tensor picture = {};  // of the result's shape; may be undefined
+};
+
 class Conv2d {
  public:
   // Reads `weight` [out, in, kernel, kernel] and `bias` [out]. Works in channels_last memory, in which CPU
@@ -25,9 +31,8 @@ class Conv2d {
 
   at::Tensor operator()(const at::Tensor& x) const;  // [B, in, H, W] → [B, out, H', W']
 
-  // The convolution of SiLU(norm(x)), plus `added` of the result's shape where it is defined; in one pass
-  // over the picture where a kernel can.
-  at::Tensor of_silu(const GroupNorm& norm, const at::Tensor& x, const at::Tensor& added = {}) const;
+  // The convolution of SiLU(norm(x)), plus the addends; in one pass over the picture where a kernel can.
+  at::Tensor of_silu(const GroupNorm& norm, const at::Tensor& x, const Addends& addends = {}) const;
 
  private:
   at::Tensor unchanged(const at::Tensor& x) const;

@@ -16,7 +16,8 @@ namespace diffused::nn {
 class FeedForward {
  public:
   FeedForward(const weights::Scope& scope, std::int64_t size, LinearFormat format = LinearFormat::plain);
-  at::Tensor operator()(const at::Tensor& x) const;  // [.., size] → the same
+  // sum + gate y, as Linear::add_to(). x: [B, .., size] → the same
+  at::Tensor add_to(const at::Tensor& sum, const at::Tensor& x, const at::Tensor& gate) const;
 
  private:
   Linear proj_in_;

@@ -9,7 +9,9 @@
 #include "nn/kernels/linear_avx512.h"
 #include "nn/kernels/processor.h"
 #include "nn/kernels/quantized_linear_avx512.h"
+#include "nn/kernels/rows.h"
 #include "nn/kernels/self_test.h"
+#include "nn/modulation.h"
 
 namespace diffused::nn {
 namespace {
@@ -51,9 +53,9 @@ Linear::Linear(at::Tensor weight, at::Tensor bias, LinearFormat format, LoraLaye
     : weight_(std::move(weight)), bias_(std::move(bias)), layers_(std::move(layers)) {
   if (format == LinearFormat::int8) {
     CHECK(why_no_int8(weight_.scalar_type(), weight_.device()).empty());
-    quantized_ = std::make_shared<const avx512::QuantizedLinear>(weight_, bias_);
+    fused_ = std::make_shared<const avx512::QuantizedLinear>(weight_, bias_);
   } else if (should_pack(weight_)) {
-    packed_ = std::make_shared<const avx512::PackedLinear>(weight_, bias_);
+    fused_ = std::make_shared<const avx512::PackedLinear>(weight_, bias_);
   } else {
     return;
   }
@@ -75,8 +77,7 @@ Linear::Linear(const weights::Scope& scope, const std::vector<std::string_view>&
 at::Tensor Linear::operator()(const at::Tensor& x) const { return add_lora(layers_, x, unchanged(x)); }
 
 at::Tensor Linear::unchanged(const at::Tensor& x) const {
-  if (packed_) return (*packed_)(x);
-  if (quantized_) return (*quantized_)(x);
+  if (fused_) return (*fused_)(x);
   if (x.dim() > 2 && x.is_cpu() && x.size(0) > 1)
     return each_row(x, [&](const at::Tensor& row) { return unchanged(row); });
   // Always one matrix: for a view with gaps between its rows ATen adds the bias in another way.
@@ -89,12 +90,32 @@ at::Tensor Linear::unchanged(const at::Tensor& x) const {
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x, Activation activation) const {
-  if ((packed_ || quantized_) && avx512::PackedLinear::fuses(activation)) {
-    if (!lora_changes(layers_)) return packed_ ? (*packed_)(x, activation) : (*quantized_)(x, activation);
-    if (x.size(0) > 1)
-      return each_lora_row(x.size(0), [&](auto row) { return (*this)(x.narrow(0, row, 1), activation); });
-  }
+  if (fused_ && !lora_changes(layers_)) return (*fused_)(x, {.activation = activation});
+  if (fused_ && x.size(0) > 1)
+    return each_lora_row(x.size(0), [&](auto row) { return (*this)(x.narrow(0, row, 1), activation); });
   return activate(activation, (*this)(x));
+}
+
+at::Tensor Linear::add_to(const at::Tensor& sum, const at::Tensor& x, const at::Tensor& gate) const {
+  if (fused_ && !lora_changes(layers_))
+    return (*fused_)(x, {.gate = gate, .added = avx512::with_whole_rows(sum)});
+  if (fused_ && x.size(0) > 1) {
+    return each_lora_row(x.size(0), [&](auto row) {
+      const auto only = [&](const at::Tensor& t) { return t.defined() ? t.narrow(0, row, 1) : t; };
+      return add_to(only(sum), only(x), only(gate));
+    });
+  }
+  const at::Tensor y = (*this)(x);
+  return gate.defined() ? add_gated(sum, gate, y) : sum + y;
+}
+
+bool Linear::fuses(const at::Tensor& weight, LinearFormat format) {
+  return format == LinearFormat::int8 || should_pack(weight);
+}
+
+at::Tensor Linear::pairs(const at::Tensor& x, Activation activation) const {
+  CHECK(fused_ && layers_.names.empty());
+  return fused_->pairs(x, activation);
 }
 
 }  // namespace diffused::nn

@@ -19,9 +19,8 @@
 namespace diffused::nn {
 
 namespace avx512 {
-class PackedLinear;
-class QuantizedLinear;
-}  // namespace avx512
+class FusedLinear;
+}
 
 // How a linear keeps its weight.
 enum class LinearFormat {
@@ -49,19 +48,26 @@ class Linear {
   at::Tensor operator()(const at::Tensor& x) const;
   // The same with a function applied to the result, in the same pass where a kernel can.
   at::Tensor operator()(const at::Tensor& x, Activation activation) const;
+  // sum + gate y, in the same pass where a kernel can. sum: as y; gate: [B, out], for all tokens of a row of
+  // the batch, or undefined for 1.
+  at::Tensor add_to(const at::Tensor& sum, const at::Tensor& x, const at::Tensor& gate = {}) const;
 
   // For a weight stored in another shape, such as a patch convolution's. weight: [out, in]; bias: [out] or
   // undefined; layers: where both come from.
   Linear(at::Tensor weight, at::Tensor bias, LinearFormat format = LinearFormat::plain,
          LoraLayers layers = {});
 
+  // For GatedLinear. Whether a linear of this weight can be asked for pairs().
+  static bool fuses(const at::Tensor& weight, LinearFormat format);
+  // value * activation(gate) of a weight whose rows are values and gates in turns of 32, without LoRAs.
+  at::Tensor pairs(const at::Tensor& x, Activation activation) const;
+
  private:
   at::Tensor unchanged(const at::Tensor& x) const;
 
-  at::Tensor weight_;  // undefined where one of the two below holds it
+  at::Tensor weight_;  // undefined where fused_ holds it
   at::Tensor bias_;
-  std::shared_ptr<const avx512::PackedLinear> packed_;
-  std::shared_ptr<const avx512::QuantizedLinear> quantized_;
+  std::shared_ptr<const avx512::FusedLinear> fused_;
   LoraLayers layers_;
 };
 

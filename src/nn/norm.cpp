@@ -18,6 +18,8 @@ LayerNorm::LayerNorm(const weights::Scope& scope, std::int64_t size, double eps)
     : weight_(scope.tensor("weight", {size})), bias_(scope.tensor("bias", {size})), eps_(eps) {}
 
 at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
+  if (avx512::tokens_take({x, weight_, bias_}) && kernels_agree(x.scalar_type()))
+    return avx512::layer_norm(x, weight_, bias_, eps_);
   return at::layer_norm(x, {weight_.size(0)}, weight_, bias_, eps_);
 }
 

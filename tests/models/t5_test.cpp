@@ -57,7 +57,7 @@ TEST(T5, NamesTheTensorThatIsMissing) {
   auto config = T5Config::from_json(golden.config()).value();
   config.gated = true;
   EXPECT_THAT(test::load_error([&] { T5Encoder(config, golden.scope()); }),
-              HasSubstr("encoder.block.0.layer.1.DenseReluDense.wi_0.weight"));
+              HasSubstr("encoder.block.0.layer.1.DenseReluDense.wi_1.weight"));
 }
 
 TEST(T5Config, TakesTheDefaultsOfTransformers) {

@@ -5,6 +5,7 @@
 
 #include "nn/activation.h"
 #include "nn/attention.h"
+#include "nn/gated_linear.h"
 #include "nn/linear.h"
 #include "nn/modulation.h"
 #include "nn/norm.h"
@@ -45,6 +46,19 @@ TEST(BatchInvariance, HoldsForLinears) {
       const at::Tensor x = s.tokens == 0 ? at::randn({8, s.in}) : at::randn({8, s.tokens, s.in});
       expect_rows_independent(x.to(dtype), linear, std::to_string(s.in) + " to " + std::to_string(s.out));
     }
+  }
+}
+
+TEST(BatchInvariance, HoldsForLinearsThatAddAndGate) {
+  for (const auto dtype : kDtypes) {
+    const test::WrittenWeights weights({{"weight", at::randn({128, 40})}, {"bias", at::randn({128})}});
+    const Linear linear(weights.scope(dtype), 40, 128);
+    const GatedLinear gated(weights.scope(dtype), 40, 64, Activation::gelu);
+    const at::Tensor x = at::randn({8, 77, 40}).to(dtype);
+    const auto sum = [](const at::Tensor& t) { return t.repeat({1, 1, 4}).narrow(2, 0, 128); };
+    expect_rows_independent(
+        x, [&](const at::Tensor& t) { return linear.add_to(sum(t), t, sum(t).select(1, 0)); }, "added");
+    expect_rows_independent(x, gated, "gated");
   }
 }
 

@@ -192,7 +192,10 @@ TEST(FeedForward, IsTwoLinearsAroundAGelu) {
   const weights::Scope scope = weights.scope();
   const at::Tensor x = at::randn({3, 20, 8});
   const at::Tensor hidden = at::gelu(Linear(scope / "net.0.proj", 8, 32)(x), "tanh");
-  EXPECT_LE(relative_error(FeedForward(scope, 8)(x), Linear(scope / "net.2", 32, 8)(hidden)), 1e-6);
+  const at::Tensor sum = at::randn({3, 20, 8}), gate = at::randn({3, 8});
+  EXPECT_LE(relative_error(FeedForward(scope, 8).add_to(sum, x, gate),
+                           sum + gate.unsqueeze(1) * Linear(scope / "net.2", 32, 8)(hidden)),
+            1e-6);
 }
 
 TEST(Embedding, LooksUpRows) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "nn/conv.h"
+#include "nn/gated_linear.h"
 #include "nn/linear.h"
 #include "support/golden.h"
 #include "support/rows.h"
@@ -101,6 +102,39 @@ TEST_F(LoraLayer, ARowWithoutOneKeepsItsBitsWithAFunction) {
   }
 }
 
+TEST_F(LoraLayer, WhatIsAddedToComesAfterTheChange) {
+  const Change change = change_of(".a", {8, 6});
+  const at::Tensor sum = at::randn({3, 5, 8}), gate = at::randn({3, 8});
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const Linear linear(scope.with_dtype(dtype) / "a", 6, 8);
+    const auto add = [&] { return linear.add_to(sum.to(dtype), x.to(dtype), gate.to(dtype)); };
+    const at::Tensor plain = add();
+    const LoraSet rounded = in(change.set, dtype);
+    const LoraRows rows({&kNone, &rounded, &kNone});
+    const at::Tensor y = add();
+    EXPECT_TRUE(y[0].equal(plain[0]) && y[2].equal(plain[2])) << dtype;
+    const at::Tensor expected = sum[1] + gate[1] * at::linear(x[1], w + change.added, bias);
+    EXPECT_LE(relative_error(y[1], expected), dtype == at::kFloat ? kTolerance : 2e-2) << dtype;
+  }
+}
+
+TEST(LoraGatedLinear, ChangesValuesAndGates) {
+  const at::Tensor w = at::randn({128, 6}), bias = at::randn({128}), x = at::randn({3, 5, 6});
+  const test::WrittenWeights weights({{"a.weight", w}, {"a.bias", bias}});
+  const Change change = change_of(".a", {128, 6});
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const GatedLinear linear(weights.scope().with_dtype(dtype) / "a", 6, 64, Activation::gelu);
+    const at::Tensor plain = linear(x.to(dtype));
+    const LoraSet rounded = in(change.set, dtype);
+    const LoraRows rows({&kNone, &rounded, &kNone});
+    const at::Tensor y = linear(x.to(dtype));
+    EXPECT_TRUE(y[0].equal(plain[0]) && y[2].equal(plain[2])) << dtype;
+    const auto halves = at::linear(x[1], w + change.added, bias).chunk(2, -1);
+    EXPECT_LE(relative_error(y[1], halves[0] * at::gelu(halves[1])), dtype == at::kFloat ? kTolerance : 3e-2)
+        << dtype;
+  }
+}
+
 TEST_F(LoraLayer, OneOfLinearsSideBySideChangesItsShare) {
   const Linear linear(scope, {"a", "b"}, 6, 8);
   const Change change = change_of(".b", {8, 6});
@@ -178,10 +212,11 @@ TEST(LoraConv, ARowWithoutOneKeepsItsBits) {
     const GroupNorm norm(scope / "norm", 2, 32, 1e-5);
     const Conv2d conv(scope / "a", 32, 32, 3, 1, 1);
     const at::Tensor x = at::randn({3, 32, 10, 12}).to(dtype), added = at::randn({3, 32, 10, 12}).to(dtype);
-    const at::Tensor plain = conv.of_silu(norm, x, added);
+    const at::Tensor shift = at::randn({3, 32}).to(dtype);
+    const at::Tensor plain = conv.of_silu(norm, x, {.shift = shift, .picture = added});
     const LoraSet rounded = in(change.set, dtype);
     const LoraRows rows({&rounded, &kNone, &kNone});
-    const at::Tensor y = conv.of_silu(norm, x, added);
+    const at::Tensor y = conv.of_silu(norm, x, {.shift = shift, .picture = added});
     EXPECT_FALSE(y[0].equal(plain[0])) << dtype;
     EXPECT_TRUE(y[1].equal(plain[1]) && y[2].equal(plain[2])) << dtype;
   }

@@ -7,7 +7,7 @@
 // the sum of k products with parts of the packed weight (k rows one after the other), and six pixels at a
 // time go through the register tile of packed_matrix.h, or up to 32 through those of tiles_amx.h. The patch
 // and a tile of the weight, or a part of it where it is tall, stay in the second-level cache. Compared with a
-// norm, an activation, a doubling and an addition of their own, the picture is read and written once instead
+// norm, an activation, a doubling and additions of their own, the picture is read and written once instead
 // of five times.
 #include "nn/kernels/conv_avx512.h"
 
@@ -63,13 +63,14 @@ template <typename Number>
 struct WeightTile {
   using Value = typename Number::Value;
 
-  WeightTile(const PackedWeight& weight, std::int64_t tile, std::int64_t kernel)
+  // biases: of the image.
+  WeightTile(const PackedWeight& weight, std::int64_t tile, std::int64_t kernel, const float* biases)
       : row_units(Packing<Number>{weight.in, weight.out}.units() / kernel),
         first(tile * kTileColumns),
         columns(weight.out - first),
         values(static_cast<const Value*>(weight.values.const_data_ptr()) +
                tile * Packing<Number>{weight.in, weight.out}.tile_values()),
-        bias(weight.bias.const_data_ptr<float>() + first) {}
+        bias(biases + first) {}
 
   const Value* unit(std::int64_t row, std::int64_t unit) const {
     return values + (row * row_units + unit) * Number::kUnitValues * kTileColumns;
@@ -137,7 +138,7 @@ DIFFUSED_AVX512 void product_tile(const ConvProblem<Number>& p, const WeightTile
 template <typename Number>
 void convolve(const ConvProblem<Number>& p, const Patch& patch, const typename Number::Value* filled,
               std::int64_t phase, std::int64_t tile, float* waiting) {
-  const WeightTile<Number> weight(p.phases[phase], tile, p.kernel);
+  const WeightTile<Number> weight(p.phases[phase], tile, p.kernel, p.biases + patch.image * p.image_biases);
   const std::int64_t down = phase / p.scale, right = phase % p.scale;
   const std::int64_t row_values = (patch.columns + 2 * p.margin) * p.x.channels;
   const auto six_from = [&](std::int64_t first) {
@@ -197,7 +198,7 @@ template <typename Number>
 void convolve_in_tiles(const ConvProblem<Number>& p, const Patch& patch, const typename Number::Value* filled,
                        std::int64_t phase, std::int64_t tile, float* waiting, TileRegisters& registers) {
   constexpr std::int64_t kBytes = sizeof(typename Number::Value);
-  const WeightTile<Number> weight(p.phases[phase], tile, p.kernel);
+  const WeightTile<Number> weight(p.phases[phase], tile, p.kernel, p.biases + patch.image * p.image_biases);
   const std::int64_t down = phase / p.scale, right = phase % p.scale;
   const std::int64_t row_values = (patch.columns + 2 * p.margin) * p.x.channels;
   const std::int64_t row_runs = divide_up(patch.columns, kRunRows), runs = patch.rows * row_runs;
@@ -293,6 +294,12 @@ at::Tensor doubled_weight(const at::Tensor& weight, int down, int right) {
   return folded(folded(weight.to(at::kFloat), 2, down), 3, right).to(weight.scalar_type());
 }
 
+// bias: [padded]; shift: [B, out] or undefined → their sums, [B, padded]; or the bias alone.
+at::Tensor biases_of(const at::Tensor& bias, const at::Tensor& shift) {
+  if (!shift.defined()) return bias;
+  return bias + at::constant_pad_nd(shift.to(at::kFloat), {0, bias.size(0) - shift.size(1)});
+}
+
 }  // namespace
 
 bool PackedConv::takes(const at::Tensor& weight) {
@@ -327,6 +334,7 @@ at::Tensor PackedConv::operator()(const at::Tensor& x, const ConvOptions& option
                                  x.options(), at::MemoryFormat::ChannelsLast);
   CHECK(!options.added.defined() ||
         (options.added.sizes() == y.sizes() && options.added.is_contiguous(at::MemoryFormat::ChannelsLast)));
+  const at::Tensor biases = biases_of(phases_.front().bias, options.shift);
   with_number(x.scalar_type(), [&]<typename Number>() {
     using Value = typename Number::Value;
     run(
@@ -337,6 +345,8 @@ at::Tensor PackedConv::operator()(const at::Tensor& x, const ConvOptions& option
                 options.added.defined() ? static_cast<const Value*>(options.added.const_data_ptr()) : nullptr,
             .factors = options.silu_of ? options.silu_of->factors.const_data_ptr<float>() : nullptr,
             .offsets = options.silu_of ? options.silu_of->offsets.const_data_ptr<float>() : nullptr,
+            .biases = biases.const_data_ptr<float>(),
+            .image_biases = options.shift.defined() ? biases.stride(0) : 0,
             .phases = phases_,
             .kernel = kernel_,
             .margin = kernel_ == 1 ? 0 : 1,

@@ -19,6 +19,7 @@ enum class Doubling {
 
 struct ConvOptions {
   std::optional<GroupScaling> silu_of = {};  // what is convolved is silu(factors x + offsets), not x
+  at::Tensor shift = {};                     // [B, out], added to each pixel of an image; may be undefined
   at::Tensor added = {};                     // of the result's shape, channels_last; may be undefined
 };
 

@@ -37,6 +37,8 @@ struct ConvProblem {
   Images<Value> x, y;
   const Value* added;              // laid out as y, or null
   const float *factors, *offsets;  // [B, C], or null
+  const float* biases;             // [tiles * 64], or as many for each image
+  std::int64_t image_biases;       // from those of one image to the next's; 0 where all have the same
   std::span<const PackedWeight> phases;
   std::int64_t kernel;  // pixels a result pixel sees in a row
   std::int64_t margin;  // pixels of the patch before its first and after its last result pixel

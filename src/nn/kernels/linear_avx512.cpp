@@ -1,38 +1,36 @@
-// The products are those of product_amx.h where k and the processor allow, or product_avx512.h. Bias and
-// function are applied to the sums while they are still in registers, so y is written once.
+// The products are those of product_amx.h where k and the processor allow, or product_avx512.h. What follows
+// is applied to the sums while they are still in registers (finish.h), so y is written once.
 #include "nn/kernels/linear_avx512.h"
 
 #include <ATen/ATen.h>
 
 #include "base/check.h"
-#include "nn/kernels/fused_activation.h"
+#include "nn/kernels/finish.h"
 #include "nn/kernels/multiply_all.h"
 #include "nn/kernels/processor.h"
 
 namespace diffused::nn::avx512 {
 namespace {
 
-template <typename Number>
-struct Finish {
-  Rows<typename Number::Value> y;
-  std::int64_t columns;
-  const float* bias;
-  std::optional<Activation> activation;
-
-  template <int kVectors>
-  DIFFUSED_AVX512_INLINE void operator()(const __m512 (&sums)[kVectors], std::int64_t row,
-                                         std::int64_t column) const {
-    auto* const to = y[row] + column;
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      const __m512 offset = _mm512_loadu_ps(bias + column + v * kLanes);
-      const __m512 result = apply(activation, _mm512_add_ps(sums[v], offset));
-      Number::store(to + v * kLanes, result, first_lanes(columns - column - v * kLanes));
-    }
-  }
-};
+// Multiplies; finish<Number>() makes what gets the sums.
+template <typename MakeFinish>
+void multiply(const at::Tensor& x, const PackedWeight& weight, const MakeFinish& finish) {
+  const at::Tensor rows = with_whole_rows(x);
+  with_number(x.scalar_type(), [&]<typename Number>() {
+    using Value = typename Number::Value;
+    multiply_all(Product<Number>{Rows<Value>(rows), Packing<Number>{weight.in, weight.out},
+                                 static_cast<const Value*>(weight.values.const_data_ptr())},
+                 finish.template operator()<Number>());
+  });
+}
 
 }  // namespace
+
+at::Tensor linear_result(const at::Tensor& x, std::int64_t out) {
+  auto shape = x.sizes().vec();
+  shape.back() = out;
+  return at::empty(shape, x.options());
+}
 
 bool PackedLinear::takes(const at::Tensor& weight) {
   return weight.device().is_cpu() && weight.dim() == 2 && weight.numel() > 0 &&
@@ -40,26 +38,32 @@ bool PackedLinear::takes(const at::Tensor& weight) {
          (weight.scalar_type() == at::kFloat || weight.size(1) % 2 == 0);
 }
 
-bool PackedLinear::fuses(Activation activation) { return can_fuse(activation); }
-
 PackedLinear::PackedLinear(const at::Tensor& weight, const at::Tensor& bias) : weight_(weight, bias) {
   CHECK(takes(weight));
 }
 
-at::Tensor PackedLinear::operator()(const at::Tensor& x, std::optional<Activation> activation) const {
+void PackedLinear::check(const at::Tensor& x) const {
   CHECK(x.device().is_cpu() && x.scalar_type() == weight_.values.scalar_type() && x.size(-1) == weight_.in);
-  CHECK(!activation || fuses(*activation));
-  const at::Tensor rows = with_whole_rows(x);
-  auto shape = x.sizes().vec();
-  shape.back() = weight_.out;
-  const at::Tensor y = at::empty(shape, x.options());
+}
+
+at::Tensor PackedLinear::operator()(const at::Tensor& x, const LinearExtras& extras) const {
+  check(x);
+  const at::Tensor y = linear_result(x, weight_.out);
   if (y.numel() == 0) return y;
-  with_number(x.scalar_type(), [&]<typename Number>() {
-    using Value = typename Number::Value;
-    multiply_all(
-        Product<Number>{Rows<Value>(rows), Packing<Number>{weight_.in, weight_.out},
-                        static_cast<const Value*>(weight_.values.const_data_ptr())},
-        Finish<Number>{Rows<Value>(y), weight_.out, weight_.bias.const_data_ptr<float>(), activation});
+  multiply(x, weight_, [&]<typename Number>() {
+    return Finish<Number, AddBias>(y, weight_.out, extras, {weight_.bias.const_data_ptr<float>()});
+  });
+  return y;
+}
+
+at::Tensor PackedLinear::pairs(const at::Tensor& x, Activation activation) const {
+  check(x);
+  CHECK(weight_.out % (2 * kPairColumns) == 0);
+  const at::Tensor y = linear_result(x, weight_.out / 2);
+  if (y.numel() == 0) return y;
+  multiply(x, weight_, [&]<typename Number>() {
+    return FinishPairs<Number, AddBias>{
+        Rows<typename Number::Value>(y), {weight_.bias.const_data_ptr<float>()}, activation};
   });
   return y;
 }

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "nn/kernels/fused_activation.h"
+#include "nn/kernels/finish.h"
 #include "nn/kernels/multiply_all.h"
 #include "nn/kernels/processor.h"
 
@@ -51,29 +51,18 @@ DIFFUSED_AVX512 RowScale quantize_row(const typename Number::Value* x, std::int6
   return {step, _mm512_cvtsi512_si32(zero)};
 }
 
-template <typename Number>
-struct Finish {
-  Rows<typename Number::Value> y;
-  std::int64_t columns;
+// Results of the sums of bytes, for finish.h.
+struct Dequantize {
   const RowScale* rows;
   const float *scale, *bias;
   const std::int32_t* sum;
-  std::optional<Activation> activation;
 
-  template <int kVectors>
-  DIFFUSED_AVX512_INLINE void operator()(const __m512 (&sums)[kVectors], std::int64_t row,
-                                         std::int64_t column) const {
-    auto* const to = y[row] + column;
+  DIFFUSED_AVX512_INLINE __m512 operator()(__m512 sums, std::int64_t row, std::int64_t column) const {
     const RowScale by = rows[row];
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      const std::int64_t at = column + v * kLanes;
-      const __m512i shifted = _mm512_mullo_epi32(_mm512_set1_epi32(by.zero), _mm512_loadu_si512(sum + at));
-      const __m512 product = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_castps_si512(sums[v]), shifted));
-      const __m512 both = _mm512_mul_ps(_mm512_set1_ps(by.step), _mm512_loadu_ps(scale + at));
-      const __m512 result = apply(activation, _mm512_fmadd_ps(product, both, _mm512_loadu_ps(bias + at)));
-      Number::store(to + v * kLanes, result, first_lanes(columns - at));
-    }
+    const __m512i shifted = _mm512_mullo_epi32(_mm512_set1_epi32(by.zero), _mm512_loadu_si512(sum + column));
+    const __m512 product = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_castps_si512(sums), shifted));
+    const __m512 both = _mm512_mul_ps(_mm512_set1_ps(by.step), _mm512_loadu_ps(scale + column));
+    return _mm512_fmadd_ps(product, both, _mm512_loadu_ps(bias + column));
   }
 };
 
@@ -137,13 +126,9 @@ QuantizedLinear::QuantizedLinear(const at::Tensor& weight, const at::Tensor& bia
   });
 }
 
-at::Tensor QuantizedLinear::operator()(const at::Tensor& x, std::optional<Activation> activation) const {
+template <typename MakeFinish>
+void QuantizedLinear::multiply(const at::Tensor& x, const MakeFinish& finish) const {
   CHECK(x.device().is_cpu() && x.scalar_type() == dtype_ && x.size(-1) == in_);
-  CHECK(!activation || can_fuse(*activation));
-  auto shape = x.sizes().vec();
-  shape.back() = out_;
-  const at::Tensor y = at::empty(shape, x.options());
-  if (y.numel() == 0) return y;
   const at::Tensor input = with_whole_rows(x);
   const std::int64_t count = x.numel() / in_;
   const Packing<Bytes> packing{in_, out_};
@@ -151,18 +136,35 @@ at::Tensor QuantizedLinear::operator()(const at::Tensor& x, std::optional<Activa
   const at::Tensor bytes = at::empty({count, packing.units() * Bytes::kUnitValues}, at::kByte);
   std::vector<RowScale> scales(count);
   with_number(dtype_, [&]<typename Number>() {
-    using Value = typename Number::Value;
     const Rows<std::uint8_t> to(bytes);
     at::parallel_for(0, count, std::max<std::int64_t>(kTaskValues / in_, 1),
-                     [&, from = Rows<Value>(input)](std::int64_t begin, std::int64_t end) {
+                     [&, from = Rows<typename Number::Value>(input)](std::int64_t begin, std::int64_t end) {
                        for (std::int64_t i = begin; i < end; ++i) {
                          scales[i] = quantize_row<Number>(from[i], in_, to[i]);
                        }
                      });
-    multiply_all(
-        Product<Bytes>{to, packing, static_cast<const std::uint8_t*>(values_.const_data_ptr())},
-        Finish<Number>{Rows<Value>(y), out_, scales.data(), scale_.const_data_ptr<float>(),
-                       bias_.const_data_ptr<float>(), sum_.const_data_ptr<std::int32_t>(), activation});
+    multiply_all(Product<Bytes>{to, packing, static_cast<const std::uint8_t*>(values_.const_data_ptr())},
+                 finish.template operator()<Number>(Dequantize{scales.data(), scale_.const_data_ptr<float>(),
+                                                               bias_.const_data_ptr<float>(),
+                                                               sum_.const_data_ptr<std::int32_t>()}));
+  });
+}
+
+at::Tensor QuantizedLinear::operator()(const at::Tensor& x, const LinearExtras& extras) const {
+  const at::Tensor y = linear_result(x, out_);
+  if (y.numel() == 0) return y;
+  multiply(x, [&]<typename Number>(const Dequantize& result) {
+    return Finish<Number, Dequantize>(y, out_, extras, result);
+  });
+  return y;
+}
+
+at::Tensor QuantizedLinear::pairs(const at::Tensor& x, Activation activation) const {
+  CHECK(out_ % (2 * kPairColumns) == 0);
+  const at::Tensor y = linear_result(x, out_ / 2);
+  if (y.numel() == 0) return y;
+  multiply(x, [&]<typename Number>(const Dequantize& result) {
+    return FinishPairs<Number, Dequantize>{Rows<typename Number::Value>(y), result, activation};
   });
   return y;
 }

@@ -4,9 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <optional>
-
-#include "nn/activation.h"
+#include "nn/kernels/fused_linear.h"
 
 namespace diffused::nn::avx512 {
 
@@ -14,7 +12,7 @@ namespace diffused::nn::avx512 {
 //   weight   w ≈ scale q for each output channel, q in -127…127, scale = max |w| / 127
 //   x        x ≈ step (u - zero) for each row, u in 0…255, over the row's own range and 0
 // The sums of u q are exact integers; scale, zero, bias and function are applied in float32, rounded once.
-class QuantizedLinear {
+class QuantizedLinear final : public FusedLinear {
  public:
   // Whether this machine can compute with this weight: on the CPU, [out, in], float32 or bfloat16, where
   // AVX512-VNNI is there.
@@ -23,11 +21,15 @@ class QuantizedLinear {
   // Copies. bias: [out] or undefined.
   QuantizedLinear(const at::Tensor& weight, const at::Tensor& bias);
 
-  // x: [.., in] in the weight's dtype, on the CPU → [.., out], contiguous. All functions but the exact gelu
-  // (PackedLinear::fuses). A row's result depends on that row alone: not on the number of rows or threads.
-  at::Tensor operator()(const at::Tensor& x, std::optional<Activation> activation = std::nullopt) const;
+  using FusedLinear::operator();
+  at::Tensor operator()(const at::Tensor& x, const LinearExtras& extras) const override;
+  at::Tensor pairs(const at::Tensor& x, Activation activation) const override;
 
  private:
+  // Makes bytes of x and multiplies; finish<Number>(Dequantize) makes what gets the sums.
+  template <typename MakeFinish>
+  void multiply(const at::Tensor& x, const MakeFinish& finish) const;
+
   std::int64_t in_, out_;
   at::ScalarType dtype_;
   at::Tensor values_;  // [tiles, values of a tile] bytes

@@ -16,6 +16,7 @@ inline at::Tensor with_whole_rows(const at::Tensor& x) {
 // Rows 0…count - 1 of a tensor [.., n] made by with_whole_rows(), in order of their indices.
 template <typename Value>
 struct Rows {
+  Rows() = default;
   explicit Rows(const at::Tensor& x) : data(static_cast<Value*>(x.data_ptr())) {
     int to = 2;
     for (std::int64_t d = x.dim() - 2; d >= 0; --d) {
@@ -26,9 +27,11 @@ struct Rows {
       sizes[to] = x.size(d);
       strides[to--] = x.stride(d);
     }
+    is_even = sizes[0] * sizes[1] == 1;
   }
   std::int64_t count() const { return sizes[0] * sizes[1] * sizes[2]; }
   Value* operator[](std::int64_t i) const {
+    if (is_even) return data + i * strides[2];
     return data + i / (sizes[1] * sizes[2]) * strides[0] + i / sizes[2] % sizes[1] * strides[1] +
            i % sizes[2] * strides[2];
   }
@@ -36,8 +39,9 @@ struct Rows {
   std::int64_t evenly_from(std::int64_t i) const { return sizes[2] - i % sizes[2]; }
   std::int64_t stride() const { return strides[2]; }
 
-  Value* data;
+  Value* data = nullptr;
   std::int64_t sizes[3] = {1, 1, 1}, strides[3] = {0, 0, 0};
+  bool is_even = true;  // all rows lie stride() apart
 };
 
 }  // namespace diffused::nn::avx512

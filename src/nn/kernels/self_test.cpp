@@ -53,8 +53,16 @@ std::vector<KernelCheck> check_kernels(at::ScalarType dtype) {
 
   const at::Tensor x = waves({2, 9, 96}, 0.37, dtype), weight = waves({70, 96}, 1.7, dtype);
   const at::Tensor vector = waves({2, 96}, 0.21, dtype), y = waves({2, 9, 96}, 0.11, dtype);
-  compare("linear", avx512::PackedLinear(weight, {})(x, Activation::gelu_tanh),
-          at::gelu(at::linear(exact(x), exact(weight)), "tanh"));
+  const avx512::PackedLinear linear(weight, {});
+  const at::Tensor product = at::linear(exact(x), exact(weight));
+  compare("linear", linear(x, {.activation = Activation::gelu_tanh}), at::gelu(product, "tanh"));
+  const at::Tensor gate = waves({2, 70}, 0.23, dtype), added = waves({2, 9, 70}, 0.31, dtype);
+  compare("linear_added", linear(x, {.activation = Activation::gelu, .gate = gate, .added = added}),
+          at::gelu(product) * exact(gate).unsqueeze(1) + exact(added));
+  const at::Tensor pairs = waves({64, 96}, 1.7, dtype);
+  const auto value_gate = at::linear(exact(x), exact(pairs)).chunk(2, -1);
+  compare("linear_pairs", avx512::PackedLinear(pairs, {}).pairs(x, Activation::gelu),
+          value_gate[0] * at::gelu(value_gate[1]));
   if (has_avx512_vnni()) {
     // Whole numbers that fill their range become bytes without an error.
     const at::Tensor whole_weight = (waves({70, 96}, 1.7, at::kFloat) * 127).round().to(dtype);
@@ -68,6 +76,8 @@ std::vector<KernelCheck> check_kernels(at::ScalarType dtype) {
   const at::Tensor normal = at::layer_norm(exact(x), {96}, {}, {}, 1e-6);
   compare("modulated_layer_norm", avx512::modulated_layer_norm(x, vector, vector, 1e-6),
           normal * (1 + exact(vector).unsqueeze(1)) + exact(vector).unsqueeze(1));
+  compare("layer_norm", avx512::layer_norm(x, vector[0], vector[1], 1e-6),
+          normal * exact(vector[0]) + exact(vector[1]));
   compare("add_gated", avx512::add_gated(x, vector, y), exact(x) + exact(vector).unsqueeze(1) * exact(y));
   compare("rms_norm", avx512::rms_norm(x, vector[0], 1e-6),
           exact(x) * at::rsqrt(exact(x).square().mean(-1, true) + 1e-6) * exact(vector[0]));
@@ -84,11 +94,13 @@ std::vector<KernelCheck> check_kernels(at::ScalarType dtype) {
           at::silu(at::group_norm(exact(image), 8, exact(channel), exact(channel), 1e-6)));
   const at::Tensor kernel = waves({24, 32, 3, 3}, 1.9, dtype), bias24 = waves({24}, 0.3, dtype);
   const avx512::ConvOptions options{
-      .silu_of = avx512::group_scaling(image, channel, channel, /*groups=*/8, 1e-6), .added = {}};
+      .silu_of = avx512::group_scaling(image, channel, channel, /*groups=*/8, 1e-6),
+      .shift = bias24.unsqueeze(0),
+      .added = {}};
   const at::Tensor silu =
       at::silu(at::group_norm(exact(image), 8, exact(channel), exact(channel), 1e-6)).to(dtype);
   compare("conv", avx512::PackedConv(kernel, bias24, avx512::Doubling::none)(image, options),
-          at::conv2d(exact(silu), exact(kernel), exact(bias24), 1, 1));
+          at::conv2d(exact(silu), exact(kernel), 2 * exact(bias24), 1, 1));
   compare("doubling_conv", avx512::PackedConv(kernel, bias24, avx512::Doubling::nearest)(image, {}),
           at::conv2d(at::upsample_nearest2d(exact(image), {10, 10}), exact(kernel), exact(bias24), 1, 1));
   return checks;

@@ -38,7 +38,8 @@ DIFFUSED_AVX512 float sum_of_squares(const typename Number::Value* x, std::int64
   return _mm512_reduce_add_ps(sum);
 }
 
-template <typename Number>
+// The row normalised, times `scale` (with kAddsOne 1 + scale), plus `shift`.
+template <typename Number, bool kAddsOne>
 DIFFUSED_AVX512 void modulate_row(const typename Number::Value* x, const typename Number::Value* shift,
                                   const typename Number::Value* scale, double eps, std::int64_t size,
                                   typename Number::Value* out) {
@@ -49,7 +50,8 @@ DIFFUSED_AVX512 void modulate_row(const typename Number::Value* x, const typenam
     const __mmask16 lanes = first_lanes(size - i);
     const __m512 normal =
         _mm512_mul_ps(_mm512_sub_ps(Number::load(x + i, lanes), _mm512_set1_ps(mean)), inverse);
-    const __m512 factor = _mm512_add_ps(_mm512_set1_ps(1.0f), Number::load(scale + i, lanes));
+    __m512 factor = Number::load(scale + i, lanes);
+    if constexpr (kAddsOne) factor = _mm512_add_ps(_mm512_set1_ps(1.0f), factor);
     Number::store(out + i, _mm512_fmadd_ps(normal, factor, Number::load(shift + i, lanes)), lanes);
   }
 }
@@ -135,8 +137,23 @@ at::Tensor modulated_layer_norm(const at::Tensor& x, const at::Tensor& shift, co
     for_each_row(
         x.size(0) * length, size,
         [in = R(x), shifts = R(shift), scales = R(scale), to = R(out), length, size, eps](std::int64_t i) {
-          modulate_row<Number>(in[i], shifts[i / length], scales[i / length], eps, size, to[i]);
+          modulate_row<Number, true>(in[i], shifts[i / length], scales[i / length], eps, size, to[i]);
         });
+  });
+  return out;
+}
+
+at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps) {
+  const at::Tensor out = at::empty(x.sizes(), x.options());
+  const std::int64_t size = x.size(-1);
+  with_number(x.scalar_type(), [&]<typename Number>() {
+    using Value = typename Number::Value;
+    const auto* scale = static_cast<const Value*>(weight.const_data_ptr());
+    const auto* shift = static_cast<const Value*>(bias.const_data_ptr());
+    for_each_row(x.numel() / size, size,
+                 [in = Rows<Value>(x), to = Rows<Value>(out), scale, shift, size, eps](std::int64_t i) {
+                   modulate_row<Number, false>(in[i], shift, scale, eps, size, to[i]);
+                 });
   });
   return out;
 }

@@ -16,6 +16,10 @@ bool tokens_take(at::TensorList tensors);
 at::Tensor modulated_layer_norm(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale,
                                 double eps);
 
+// layer_norm(x) weight + bias. x: [.., D], at most four dimensions; weight, bias: [D] → as x, contiguous. All
+// in float32, rounded once.
+at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps);
+
 // x + gate y. x, y: [B, L, D]; gate: [B, D] → [B, L, D], contiguous. In float32, rounded once.
 at::Tensor add_gated(const at::Tensor& x, const at::Tensor& gate, const at::Tensor& y);
 

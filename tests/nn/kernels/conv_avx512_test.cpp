@@ -61,14 +61,17 @@ TEST_P(ConvAvx512, FollowsTheFormulaAtManyShapes) {
   }
 }
 
-TEST_P(ConvAvx512, TakesTheSiluOfANormAndAddsAPicture) {
+TEST_P(ConvAvx512, TakesTheSiluOfANormAndAddsAShiftAndAPicture) {
   const at::Tensor x = random_image({2, 64, 11, 21}) * 3 + 1, added = random_image({2, 40, 11, 21});
   const at::Tensor weight = random({40, 64, 3, 3}), bias = random({40});
   const at::Tensor norm_weight = random({64}), norm_bias = random({64});
   const at::Tensor normal =
       at::silu(at::group_norm(exact(x), 16, exact(norm_weight), exact(norm_bias), 1e-6)).to(GetParam());
-  const at::Tensor expected = at::conv2d(exact(normal), exact(weight), exact(bias), 1, 1) + exact(added);
-  const ConvOptions options{.silu_of = group_scaling(x, norm_weight, norm_bias, 16, 1e-6), .added = added};
+  const at::Tensor shift = random({2, 80}).narrow(1, 40, 40);
+  const at::Tensor expected = at::conv2d(exact(normal), exact(weight), exact(bias), 1, 1) + exact(added) +
+                              exact(shift).unsqueeze(-1).unsqueeze(-1);
+  const ConvOptions options{
+      .silu_of = group_scaling(x, norm_weight, norm_bias, 16, 1e-6), .shift = shift, .added = added};
   EXPECT_LT(relative_error(PackedConv(weight, bias, Doubling::none)(x, options), expected), tolerance());
 }
 
@@ -79,7 +82,7 @@ TEST_P(ConvAvx512, GivesAnImageTheSameBytesInEveryBatchAndNumberOfThreads) {
   for (const Doubling doubling : {Doubling::none, Doubling::nearest}) {
     const PackedConv conv(weight, bias, doubling);
     const auto run = [&](const at::Tensor& images) {
-      return conv(images, {.silu_of = group_scaling(images, ones, ones, 8, 1e-6), .added = {}});
+      return conv(images, {.silu_of = group_scaling(images, ones, ones, 8, 1e-6), .shift = {}, .added = {}});
     };
     const at::Tensor together = run(x);
     at::set_num_threads(1);

@@ -47,16 +47,60 @@ TEST_P(LinearAvx512, GoesThroughATallWeightPartByPart) {
   }
 }
 
-TEST_P(LinearAvx512, AppliesEachFunctionItFuses) {
+TEST_P(LinearAvx512, AppliesEachFunction) {
   const at::Tensor weight = random({70, 32}), x = random({9, 32});
   const PackedLinear linear(weight, {});
   const at::Tensor sums = at::linear(x.to(at::kDouble), weight.to(at::kDouble));
   EXPECT_LT(relative_error(linear(x), sums), tolerance());
-  EXPECT_LT(relative_error(linear(x, Activation::relu), sums.relu()), tolerance());
-  EXPECT_LT(relative_error(linear(x, Activation::silu), at::silu(sums)), tolerance());
-  EXPECT_LT(relative_error(linear(x, Activation::gelu_tanh), at::gelu(sums, "tanh")), tolerance());
-  EXPECT_LT(relative_error(linear(x, Activation::quick_gelu), sums * at::sigmoid(sums * 1.702)), tolerance());
-  EXPECT_FALSE(PackedLinear::fuses(Activation::gelu));
+  const auto expect = [&](Activation activation, const at::Tensor& expected) {
+    EXPECT_LT(relative_error(linear(x, {.activation = activation}), expected), tolerance())
+        << static_cast<int>(activation);
+  };
+  expect(Activation::relu, sums.relu());
+  expect(Activation::silu, at::silu(sums));
+  expect(Activation::gelu, at::gelu(sums));
+  expect(Activation::gelu_tanh, at::gelu(sums, "tanh"));
+  expect(Activation::quick_gelu, sums * at::sigmoid(sums * 1.702));
+}
+
+TEST_P(LinearAvx512, KeepsTheTailsOfGelu) {
+  const at::Tensor x = at::linspace(-14, 14, 5000, GetParam()).unsqueeze(1).expand({-1, 2}).contiguous();
+  const PackedLinear half_of_both(at::full({1, 2}, 0.5, GetParam()), {});
+  const at::Tensor y = half_of_both(x, {.activation = Activation::gelu}).squeeze(1).to(at::kDouble);
+  const at::Tensor expected = at::gelu(x.select(1, 0).to(at::kDouble));
+  const at::Tensor allowed =
+      expected.abs() * (GetParam() == at::kFloat ? 3e-7 : 4e-3) + x.select(1, 0).abs() * 2e-7;
+  EXPECT_TRUE(((y - expected).abs() <= allowed).all().item<bool>());
+}
+
+TEST_P(LinearAvx512, GatesAndAddsInThisOrder) {
+  for (const std::int64_t out : {5, 48, 64, 200}) {
+    const at::Tensor weight = random({out, 64}), bias = random({out}), x = random({3, 7, 64});
+    const PackedLinear linear(weight, bias);
+    const at::Tensor sums = at::linear(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble));
+    // Views with gaps, as networks have them.
+    const at::Tensor gate = random({3, 3 * out}).narrow(1, out, out);
+    const at::Tensor added = random({3, 20, out}).narrow(1, 4, 7);
+    const at::Tensor gates = gate.to(at::kDouble).unsqueeze(1), addends = added.to(at::kDouble);
+    EXPECT_LT(relative_error(linear(x, {.added = added}), sums + addends), tolerance()) << out;
+    EXPECT_LT(relative_error(linear(x, {.gate = gate}), sums * gates), tolerance()) << out;
+    EXPECT_LT(relative_error(linear(x, {.activation = Activation::relu, .gate = gate, .added = added}),
+                             sums.relu() * gates + addends),
+              tolerance())
+        << out;
+  }
+}
+
+TEST_P(LinearAvx512, LetsValuesAndGatesInTurnsMeet) {
+  for (const std::int64_t out : {32, 96, 640}) {
+    const at::Tensor weight = random({2 * out, 64}), bias = random({2 * out}), x = random({3, 7, 64});
+    const auto turns = at::linear(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble))
+                           .unflatten(-1, {-1, 2, kPairColumns});
+    const at::Tensor expected =
+        (turns.select(-2, 0) * at::gelu(turns.select(-2, 1))).flatten(-2);  // [3, 7, out]
+    EXPECT_LT(relative_error(PackedLinear(weight, bias).pairs(x, Activation::gelu), expected), tolerance())
+        << out;
+  }
 }
 
 TEST_P(LinearAvx512, ReadsStridedRowsAndKeepsTheLeadingShape) {
@@ -81,13 +125,13 @@ TEST_P(LinearAvx512, ReadsStridedRowsAndKeepsTheLeadingShape) {
 TEST_P(LinearAvx512, GivesARowTheSameBytesAmongAnyRowsAndThreads) {
   const PackedLinear linear(random({200, 96}), random({200}));
   const at::Tensor x = random({700, 96});
-  const at::Tensor together = linear(x, Activation::gelu_tanh);
+  const LinearExtras extras{.activation = Activation::gelu_tanh};
+  const at::Tensor together = linear(x, extras);
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
   for (const std::int64_t rows : {1, 2, 3, 8, 77, 350}) {
     for (std::int64_t first = 0; first + rows <= 700; first += 171) {
-      EXPECT_TRUE(at::equal(together.narrow(0, first, rows),
-                            linear(x.narrow(0, first, rows), Activation::gelu_tanh)));
+      EXPECT_TRUE(at::equal(together.narrow(0, first, rows), linear(x.narrow(0, first, rows), extras)));
     }
   }
   at::set_num_threads(threads);

@@ -57,7 +57,22 @@ TEST_P(QuantizedLinearAvx512, IsWithinTwoPercentOfTheExactProduct) {
   const QuantizedLinear linear(weight, {});
   const at::Tensor product = at::linear(exact(x), exact(weight));
   EXPECT_LT(relative_error(linear(x), product), 0.02);
-  EXPECT_LT(relative_error(linear(x, Activation::gelu_tanh), at::gelu(product, "tanh")), 0.02);
+  EXPECT_LT(relative_error(linear(x, {.activation = Activation::gelu_tanh}), at::gelu(product, "tanh")),
+            0.02);
+}
+
+TEST_P(QuantizedLinearAvx512, GatesAndAddsAndLetsPairsMeet) {
+  const at::Tensor weight = random({128, 96}), bias = random({128}), x = random({3, 7, 96});
+  const at::Tensor gate = random({3, 128}), added = random({3, 7, 128});
+  const QuantizedLinear linear(weight, bias);
+  const at::Tensor y = exact(linear(x));
+  const double tolerance = GetParam() == at::kFloat ? 1e-6 : 6e-3;
+  EXPECT_LT(
+      relative_error(linear(x, {.gate = gate, .added = added}), y * exact(gate).unsqueeze(1) + exact(added)),
+      tolerance);
+  const at::Tensor turns = y.unflatten(-1, {-1, 2, kPairColumns});
+  const at::Tensor met = (turns.select(-2, 0) * at::gelu(turns.select(-2, 1))).flatten(-2);
+  EXPECT_LT(relative_error(linear.pairs(x, Activation::gelu), met), 2 * tolerance);
 }
 
 TEST_P(QuantizedLinearAvx512, TakesRowsOfZerosOneSignAndOneLargeValue) {
@@ -77,11 +92,12 @@ TEST_P(QuantizedLinearAvx512, TakesRowsOfZerosOneSignAndOneLargeValue) {
 TEST_P(QuantizedLinearAvx512, GivesARowTheSameBytesAmongAnyRowsAndThreads) {
   const QuantizedLinear linear(random({200, 96}), random({200}));
   const at::Tensor x = random({7, 100, 128}).narrow(2, 16, 96);
-  const at::Tensor together = linear(x, Activation::silu);
+  const at::Tensor together = linear(x, {.activation = Activation::silu});
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
   for (std::int64_t row = 0; row < 7; ++row) {
-    EXPECT_TRUE(at::equal(together.narrow(0, row, 1), linear(x.narrow(0, row, 1), Activation::silu)));
+    EXPECT_TRUE(
+        at::equal(together.narrow(0, row, 1), linear(x.narrow(0, row, 1), {.activation = Activation::silu})));
   }
   at::set_num_threads(threads);
 }

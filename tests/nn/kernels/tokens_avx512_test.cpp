@@ -36,6 +36,16 @@ TEST_P(TokensAvx512, ModulatesNormalisedTokens) {
   }
 }
 
+TEST_P(TokensAvx512, NormalisesTokens) {
+  for (const std::int64_t size : {1, 17, 40, 320}) {
+    const at::Tensor x = random({3, 9, size}).narrow(1, 1, 7) * 2 + 5, weight = random({size}),
+                     bias = random({size});
+    ASSERT_TRUE(tokens_take({x, weight, bias}));
+    const at::Tensor expected = at::layer_norm(exact(x), {size}, exact(weight), exact(bias), 1e-5);
+    EXPECT_LT(relative_error(layer_norm(x, weight, bias, 1e-5), expected), tolerance()) << size;
+  }
+}
+
 TEST_P(TokensAvx512, NormalisesTokensFarFromZero) {
   const at::Tensor x = random({1, 4, 1536}) + 1000;
   const at::Tensor zero = at::zeros({1, 1536}, GetParam());
