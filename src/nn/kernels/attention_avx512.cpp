@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <type_traits>
 
 #include "nn/kernels/packed_matrix.h"
 #include "nn/kernels/processor.h"
@@ -66,26 +67,38 @@ struct Problem {
 template <typename Number>
 struct Workspace {
   using Value = typename Number::Value;
+  using Left = typename Number::Left;
 
   explicit Workspace(const Problem<Number>& p)
       : score_stride(p.k_packing().tiles() * kTileColumns +
                      kLanes),  // so that rows differ in their cache set
         k_bytes(at::empty(p.k_packing().values() * sizeof(Value), at::kByte)),
         v_bytes(at::empty(p.v_packing().values() * sizeof(Value), at::kByte)),
+        q_bytes(at::empty(kTileRows * p.size * sizeof(Left), at::kByte)),
         score_tensor(at::empty(p.queries_at_once() * score_stride, at::kFloat)) {}
   Value* k() const { return static_cast<Value*>(k_bytes.data_ptr()); }
   Value* v() const { return static_cast<Value*>(v_bytes.data_ptr()); }
   float* scores(std::int64_t row) const {
     return score_tensor.mutable_data_ptr<float>() + row * score_stride;
   }
-  Value* probabilities(std::int64_t row) const { return reinterpret_cast<Value*>(scores(row)); }
+  Left* probabilities(std::int64_t row) const { return reinterpret_cast<Left*>(scores(row)); }
+  // The query as it multiplies; `slot`: of the six.
+  const Left* query(const Value* q, std::int64_t size, int slot) const {
+    if constexpr (std::is_same_v<Left, Value>) {
+      return q;
+    } else {
+      Left* const copy = static_cast<Left*>(q_bytes.data_ptr()) + slot * size;
+      copy_left<Number>(q, size, copy);
+      return copy;
+    }
+  }
 
   std::int64_t score_stride;
-  at::Tensor k_bytes, v_bytes, score_tensor;
+  at::Tensor k_bytes, v_bytes, q_bytes, score_tensor;
 };
 
 template <typename Number, int kVectors>
-DIFFUSED_AVX512 void score_tile(const typename Number::Value* const* q, const typename Number::Value* k,
+DIFFUSED_AVX512 void score_tile(const typename Number::Left* const* q, const typename Number::Value* k,
                                 std::int64_t units, float* scores, std::int64_t score_stride) {
   const Tile<kVectors> tile = multiply<Number, kVectors>(q, k, units);
 #pragma GCC unroll 6
@@ -109,7 +122,7 @@ DIFFUSED_AVX512 void add_bias(float* scores, const float* bias, std::int64_t key
 // returns the sum of the unrounded values. A value is never wider than a score, so no score is lost unread.
 template <typename Number>
 DIFFUSED_AVX512 float exponentiate(const float* scores, std::int64_t keys, float scale,
-                                   typename Number::Value* probabilities) {
+                                   typename Number::Left* probabilities) {
   const __m512 lowest = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
   __m512 highest = lowest;
   for (std::int64_t i = 0; i < keys; i += kLanes) {
@@ -124,13 +137,13 @@ DIFFUSED_AVX512 float exponentiate(const float* scores, std::int64_t keys, float
     const __m512 x = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(scores + i), offset), factor);
     const __m512 y = _mm512_maskz_mov_ps(first_lanes(keys - i), exp2(x));
     sum = _mm512_add_ps(sum, y);
-    Number::store(probabilities + i, y);
+    Number::store_left(probabilities + i, y);
   }
   return _mm512_reduce_add_ps(sum);
 }
 
 template <typename Number, int kVectors>
-DIFFUSED_AVX512 void value_tile(const typename Number::Value* const* probabilities,
+DIFFUSED_AVX512 void value_tile(const typename Number::Left* const* probabilities,
                                 const typename Number::Value* v_tile, std::int64_t units, const float* sums,
                                 typename Number::Value* const* out, int rows) {
   const Tile<kVectors> tile = multiply<Number, kVectors>(probabilities, v_tile, units);
@@ -150,12 +163,12 @@ void attend(const Problem<Number>& p, std::int64_t b, std::int64_t h, std::int64
             const Workspace<Number>& work) {
   using Value = typename Number::Value;
   const int rows = static_cast<int>(std::min(kTileRows, p.queries - first));
-  const Value* q[kTileRows];
-  const Value* probabilities[kTileRows];
+  const typename Number::Left* q[kTileRows];
+  const typename Number::Left* probabilities[kTileRows];
   Value* out[kTileRows];
   for (int row = 0; row < kTileRows; ++row) {
     const std::int64_t query = first + std::min(row, rows - 1);  // a last, partial six repeats its last row
-    q[row] = p.q.row(b, h, query);
+    q[row] = work.query(p.q.row(b, h, query), p.size, row);
     probabilities[row] = work.probabilities(row);
     out[row] = p.out.row(b, h, query);
   }
@@ -291,7 +304,7 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
       float_bias = float_bias.expand({batch, heads, queries, keys}).contiguous();
     float_bias = float_bias.expand({batch, heads, queries, keys});
   }
-  with_number(q.scalar_type(), [&]<typename Number>() {
+  with_multiplied_number(q.scalar_type(), [&]<typename Number>() {
     using Rows = Heads<typename Number::Value>;
     const Problem<Number> p{
         Rows(q),   Rows(k), Rows(v), Rows(out), heads, queries, keys, q.size(3), static_cast<float>(scale),

@@ -12,6 +12,8 @@
 
 #include <cstdint>
 
+#include "nn/kernels/processor.h"
+
 // GCC 12 reports the registers that its own intrinsics leave undefined on purpose (GCC bug 105593).
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -31,10 +33,13 @@ inline __mmask16 first_lanes(std::int64_t count) {
 
 // A number format: how 16 values become float32 lanes and back, and how the products of the register tile
 // (packed_matrix.h) are taken. A tile's unit is 32 bits: one float32, two neighbouring bfloat16, or four
-// bytes.
+// bytes. What multiplies it, `Left`, may be kept in another format than `Value`, and takes kTurns
+// multiply-adds, of as many units of Left.
 struct Float32 {
   using Value = float;
+  using Left = float;
   static constexpr std::int64_t kUnitValues = 1;
+  static constexpr int kTurns = 1;
 
   static DIFFUSED_AVX512_INLINE __m512 load(const Value* from) { return _mm512_loadu_ps(from); }
   static DIFFUSED_AVX512_INLINE __m512 load(const Value* from, __mmask16 lanes) {
@@ -45,6 +50,12 @@ struct Float32 {
     _mm512_mask_storeu_ps(to, lanes, x);
   }
   static DIFFUSED_AVX512_INLINE __m512 rounded(__m512 x) { return x; }
+  static DIFFUSED_AVX512_INLINE void store_left(Left* to, __m512 x) { store(to, x); }
+  // What units of B give to a turn.
+  template <int kTurn>
+  static DIFFUSED_AVX512_INLINE __m512i right(__m512i units) {
+    return units;
+  }
   // sum + a * b, unit by unit.
   static DIFFUSED_AVX512_INLINE __m512 multiply_add(__m512 sum, __m512i a, __m512i b) {
     return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
@@ -54,7 +65,9 @@ struct Float32 {
 // The upper half of a float32. Stores round to nearest even, as ATen does.
 struct Bfloat16 {
   using Value = std::uint16_t;
+  using Left = std::uint16_t;
   static constexpr std::int64_t kUnitValues = 2;
+  static constexpr int kTurns = 1;
 
   static DIFFUSED_AVX512_INLINE __m512 widen(__m256i x) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16));
@@ -72,8 +85,30 @@ struct Bfloat16 {
     _mm256_mask_storeu_epi16(to, lanes, (__m256i)_mm512_cvtneps_pbh(x));
   }
   static DIFFUSED_AVX512_INLINE __m512 rounded(__m512 x) { return widen((__m256i)_mm512_cvtneps_pbh(x)); }
+  static DIFFUSED_AVX512_INLINE void store_left(Left* to, __m512 x) { store(to, x); }
+  template <int kTurn>
+  static DIFFUSED_AVX512_INLINE __m512i right(__m512i units) {
+    return units;
+  }
   static DIFFUSED_AVX512_INLINE __m512 multiply_add(__m512 sum, __m512i a, __m512i b) {
     return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+  }
+};
+
+// Bfloat16 in memory, multiplied as float32: for processors that take two cycles for what AVX512-BF16 does,
+// and one for two multiply-adds of float32. The pairs of B are widened in registers, A beforehand.
+struct WideBfloat16 : Bfloat16 {
+  using Left = float;
+  static constexpr int kTurns = 2;
+
+  static DIFFUSED_AVX512_INLINE void store_left(Left* to, __m512 x) { _mm512_storeu_ps(to, x); }
+  template <int kTurn>
+  static DIFFUSED_AVX512_INLINE __m512i right(__m512i units) {
+    if constexpr (kTurn == 0) return _mm512_slli_epi32(units, 16);
+    return _mm512_and_si512(units, _mm512_set1_epi32(static_cast<int>(0xffff0000)));
+  }
+  static DIFFUSED_AVX512_INLINE __m512 multiply_add(__m512 sum, __m512i a, __m512i b) {
+    return Float32::multiply_add(sum, a, b);
   }
 };
 
@@ -81,8 +116,14 @@ struct Bfloat16 {
 // register of float32.
 struct Bytes {
   using Value = std::uint8_t;
+  using Left = std::uint8_t;
   static constexpr std::int64_t kUnitValues = 4;
+  static constexpr int kTurns = 1;
 
+  template <int kTurn>
+  static DIFFUSED_AVX512_INLINE __m512i right(__m512i units) {
+    return units;
+  }
   static DIFFUSED_AVX512_INLINE __m512 multiply_add(__m512 sum, __m512i a, __m512i b) {
     return _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(sum), a, b));
   }
@@ -95,6 +136,16 @@ void with_number(at::ScalarType dtype, const Function& function) {
     function.template operator()<Float32>();
   } else {
     function.template operator()<Bfloat16>();
+  }
+}
+
+// The same with the format in which this processor multiplies fastest.
+template <typename Function>
+void with_multiplied_number(at::ScalarType dtype, const Function& function) {
+  if (dtype == at::kBFloat16 && multiplies_bfloat16_as_float32()) {
+    function.template operator()<WideBfloat16>();
+  } else {
+    with_number(dtype, function);
   }
 }
 

@@ -106,12 +106,12 @@ struct Between {
 template <typename Number, int kVectors>
 DIFFUSED_AVX512 void product_tile(const ConvProblem<Number>& p, const WeightTile<Number>& weight,
                                   const Part& part, std::int64_t row_values,
-                                  const Six<typename Number::Value>& six, const Between& between) {
+                                  const Six<typename Number::Left>& six, const Between& between) {
   const bool is_first = part.first_row == 0 && part.begin == 0;
   const bool is_last = part.last_row == p.kernel && part.end == weight.row_units;
   Tile<kVectors> sums = is_first ? zero_tile<kVectors>() : waiting_tile<kVectors>(between.waiting);
   for (std::int64_t row = part.first_row; row < part.last_row; ++row) {
-    const typename Number::Value* x[kTileRows];
+    const typename Number::Left* x[kTileRows];
 #pragma GCC unroll 6
     for (int i = 0; i < kTileRows; ++i) x[i] = six.x[i] + row * row_values + part.begin * Number::kUnitValues;
     const auto* const tile = weight.unit(row, part.begin);
@@ -136,13 +136,13 @@ DIFFUSED_AVX512 void product_tile(const ConvProblem<Number>& p, const WeightTile
 // The result pixels of a patch that lie `down` and `right` in their square of scale x scale, for one tile of
 // that phase's weight. `waiting`: memory for the sums of the patch.
 template <typename Number>
-void convolve(const ConvProblem<Number>& p, const Patch& patch, const typename Number::Value* filled,
+void convolve(const ConvProblem<Number>& p, const Patch& patch, const typename Number::Left* filled,
               std::int64_t phase, std::int64_t tile, float* waiting) {
   const WeightTile<Number> weight(p.phases[phase], tile, p.kernel, p.biases + patch.image * p.image_biases);
   const std::int64_t down = phase / p.scale, right = phase % p.scale;
   const std::int64_t row_values = (patch.columns + 2 * p.margin) * p.x.channels;
   const auto six_from = [&](std::int64_t first) {
-    Six<typename Number::Value> six;
+    Six<typename Number::Left> six;
     six.count = static_cast<int>(std::min(kTileRows, patch.rows * patch.columns - first));
     for (int i = 0; i < kTileRows; ++i) {
       const std::int64_t pixel = first + std::min(i, six.count - 1);  // a last, partial six repeats its last
@@ -195,9 +195,9 @@ DIFFUSED_AVX512 void finish_run(const ConvProblem<Number>& p, const WeightTile<N
 
 // What convolve() does, in tiles.
 template <typename Number>
-void convolve_in_tiles(const ConvProblem<Number>& p, const Patch& patch, const typename Number::Value* filled,
+void convolve_in_tiles(const ConvProblem<Number>& p, const Patch& patch, const typename Number::Left* filled,
                        std::int64_t phase, std::int64_t tile, float* waiting, TileRegisters& registers) {
-  constexpr std::int64_t kBytes = sizeof(typename Number::Value);
+  constexpr std::int64_t kBytes = sizeof(typename Number::Left);
   const WeightTile<Number> weight(p.phases[phase], tile, p.kernel, p.biases + patch.image * p.image_biases);
   const std::int64_t down = phase / p.scale, right = phase % p.scale;
   const std::int64_t row_values = (patch.columns + 2 * p.margin) * p.x.channels;
@@ -253,8 +253,8 @@ void run(const ConvProblem<Number>& p, std::int64_t images) {
   at::parallel_for(
       0, std::min<std::int64_t>(at::get_num_threads(), items), 1, [&](std::int64_t, std::int64_t) {
         const at::Tensor buffer =
-            at::empty({buffer_values * static_cast<std::int64_t>(sizeof(typename Number::Value))}, at::kByte);
-        auto* const filled = static_cast<typename Number::Value*>(buffer.mutable_data_ptr());
+            at::empty({buffer_values * static_cast<std::int64_t>(sizeof(typename Number::Left))}, at::kByte);
+        auto* const filled = static_cast<typename Number::Left*>(buffer.mutable_data_ptr());
         const at::Tensor waiting =
             at::empty({divide_up(kPatchRows * patches.columns_max(), kTileRows) * kTileRows * kTileColumns},
                       at::kFloat);
@@ -335,7 +335,7 @@ at::Tensor PackedConv::operator()(const at::Tensor& x, const ConvOptions& option
   CHECK(!options.added.defined() ||
         (options.added.sizes() == y.sizes() && options.added.is_contiguous(at::MemoryFormat::ChannelsLast)));
   const at::Tensor biases = biases_of(phases_.front().bias, options.shift);
-  with_number(x.scalar_type(), [&]<typename Number>() {
+  with_multiplied_number(x.scalar_type(), [&]<typename Number>() {
     using Value = typename Number::Value;
     run(
         ConvProblem<Number>{

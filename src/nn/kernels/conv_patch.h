@@ -47,7 +47,7 @@ struct ConvProblem {
   bool in_tiles() const { return takes_tiles<Number>(x.channels / Number::kUnitValues); }
   std::int64_t width_max() const {
     const std::int64_t bytes = in_tiles() ? kPatchBytesMaxInTiles : kPatchBytesMax;
-    const std::int64_t columns = bytes / ((kPatchRows + 2) * x.channels * sizeof(Value));
+    const std::int64_t columns = bytes / ((kPatchRows + 2) * x.channels * sizeof(typename Number::Left));
     return std::max<std::int64_t>(columns - 2, kTileRows);
   }
 };
@@ -81,18 +81,18 @@ class Patches {
 
 template <typename Number>
 DIFFUSED_AVX512 void scaled_silu(const typename Number::Value* x, const float* factors, const float* offsets,
-                                 std::int64_t channels, typename Number::Value* y) {
+                                 std::int64_t channels, typename Number::Left* y) {
   for (std::int64_t c = 0; c < channels; c += kLanes) {
     const __m512 z =
         _mm512_fmadd_ps(Number::load(x + c), _mm512_loadu_ps(factors + c), _mm512_loadu_ps(offsets + c));
-    Number::store(y + c, _mm512_mul_ps(z, sigmoid(z)));
+    Number::store_left(y + c, _mm512_mul_ps(z, sigmoid(z)));
   }
 }
 
 template <typename Number>
-void fill_patch(const ConvProblem<Number>& p, const Patch& patch, typename Number::Value* to) {
+void fill_patch(const ConvProblem<Number>& p, const Patch& patch, typename Number::Left* to) {
   const std::int64_t channels = p.x.channels, margin = p.margin;
-  const std::size_t pixel_bytes = channels * sizeof(typename Number::Value);
+  const std::size_t pixel_bytes = channels * sizeof(typename Number::Left);
   const std::int64_t first = std::max<std::int64_t>(patch.left - margin, 0);
   const std::int64_t last = std::min(patch.left + patch.columns + margin, p.x.width);
   const std::int64_t before = first - (patch.left - margin),
@@ -105,7 +105,7 @@ void fill_patch(const ConvProblem<Number>& p, const Patch& patch, typename Numbe
     if (!inside) continue;
     const auto* from = p.x.pixel(patch.image, row, first);
     if (!p.factors) {
-      std::memcpy(to, from, (last - first) * pixel_bytes);
+      copy_left<Number>(from, (last - first) * channels, to);
     } else {
       for (std::int64_t i = 0; i < last - first; ++i) {
         scaled_silu<Number>(from + i * channels, p.factors + patch.image * channels,

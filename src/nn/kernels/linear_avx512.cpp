@@ -4,6 +4,8 @@
 
 #include <ATen/ATen.h>
 
+#include <type_traits>
+
 #include "base/check.h"
 #include "nn/kernels/finish.h"
 #include "nn/kernels/multiply_all.h"
@@ -15,11 +17,11 @@ namespace {
 // Multiplies; finish<Number>() makes what gets the sums.
 template <typename MakeFinish>
 void multiply(const at::Tensor& x, const PackedWeight& weight, const MakeFinish& finish) {
-  const at::Tensor rows = with_whole_rows(x);
-  with_number(x.scalar_type(), [&]<typename Number>() {
-    using Value = typename Number::Value;
-    multiply_all(Product<Number>{Rows<Value>(rows), Packing<Number>{weight.in, weight.out},
-                                 static_cast<const Value*>(weight.values.const_data_ptr())},
+  with_multiplied_number(x.scalar_type(), [&]<typename Number>() {
+    using Left = typename Number::Left;
+    const at::Tensor rows = with_whole_rows(std::is_same_v<Left, float> ? x.to(at::kFloat) : x);
+    multiply_all(Product<Number>{Rows<Left>(rows), Packing<Number>{weight.in, weight.out},
+                                 static_cast<const typename Number::Value*>(weight.values.const_data_ptr())},
                  finish.template operator()<Number>());
   });
 }

@@ -104,4 +104,18 @@ template void pack_columns(const Packing<Bytes>&, const std::uint8_t*, std::int6
 template void pack_columns(const Packing<Bfloat16>&, const std::uint16_t*, std::int64_t, std::int64_t,
                            std::int64_t, std::uint16_t*);
 
+// Wide in registers only.
+template <>
+DIFFUSED_AVX512 void pack_columns<WideBfloat16>(const Packing<WideBfloat16>& packing,
+                                                const std::uint16_t* columns, std::int64_t stride,
+                                                std::int64_t first, std::int64_t last,
+                                                std::uint16_t* packed) {
+  pack_columns(Packing<Bfloat16>{packing.k, packing.n}, columns, stride, first, last, packed);
+}
+template <>
+DIFFUSED_AVX512 void pack_rows<WideBfloat16>(const Packing<WideBfloat16>& packing, const std::uint16_t* rows,
+                                             std::int64_t stride, std::int64_t count, std::uint16_t* packed) {
+  pack_rows(Packing<Bfloat16>{packing.k, packing.n}, rows, stride, count, packed);
+}
+
 }  // namespace diffused::nn::avx512

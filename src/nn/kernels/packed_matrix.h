@@ -50,6 +50,13 @@ template <typename Number>
 DIFFUSED_AVX512 void pack_rows(const Packing<Number>& packing, const typename Number::Value* rows,
                                std::int64_t stride, std::int64_t count, typename Number::Value* packed);
 
+// Values as they multiply; count: a multiple of kLanes.
+template <typename Number>
+DIFFUSED_AVX512 void copy_left(const typename Number::Value* from, std::int64_t count,
+                               typename Number::Left* to) {
+  for (std::int64_t i = 0; i < count; i += kLanes) Number::store_left(to + i, Number::load(from + i));
+}
+
 // 6 rows x (16 * kVectors) columns of float32 sums.
 template <int kVectors>
 struct Tile {
@@ -98,38 +105,49 @@ DIFFUSED_AVX512_INLINE __m512i broadcast_unit(const void* from) {
 inline constexpr std::int64_t kUnitsPerLine = 4;
 inline constexpr std::int64_t kLineBytes = 64;
 
+// One turn of a unit row; `left`: of the six rows.
+template <typename Number, int kVectors, int kTurn>
+DIFFUSED_AVX512_INLINE void add_turn(const typename Number::Left* const (&left)[kTileRows],
+                                     std::int64_t offset, const typename Number::Value* tile,
+                                     Tile<kVectors>& result) {
+  __m512i b[kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    b[v] = Number::template right<kTurn>(_mm512_loadu_si512(tile + v * Number::kUnitValues * kLanes));
+  }
+#pragma GCC unroll 6
+  for (int row = 0; row < kTileRows; ++row) {
+    const __m512i a = broadcast_unit(left[row] + offset + kTurn);
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      result.sum[row][v] = Number::multiply_add(result.sum[row][v], a, b[v]);
+    }
+  }
+}
+
 // Adds the products of six rows of A with the first 16 * kVectors columns of a packed tile. `rows` point to
 // the rows of A, each `units` long. With kAhead the second-level cache is told to fetch units / kUnitsPerLine
 // lines of memory from `ahead` on meanwhile.
 template <typename Number, int kVectors, bool kAhead = false>
-DIFFUSED_AVX512_INLINE void add_products(const typename Number::Value* const* rows,
+DIFFUSED_AVX512_INLINE void add_products(const typename Number::Left* const* rows,
                                          const typename Number::Value* tile, std::int64_t units,
                                          Tile<kVectors>& result, const char* ahead = nullptr) {
   constexpr std::int64_t kUnit = Number::kUnitValues;
-  const typename Number::Value* const begin[kTileRows] = {rows[0], rows[1], rows[2],
-                                                          rows[3], rows[4], rows[5]};
+  const typename Number::Left* const begin[kTileRows] = {rows[0], rows[1], rows[2],
+                                                         rows[3], rows[4], rows[5]};
   for (std::int64_t unit = 0; unit < units; ++unit, tile += kUnit * kTileColumns) {
     if (kAhead && unit % kUnitsPerLine == 0) {
       _mm_prefetch(ahead, _MM_HINT_T1);
       ahead += kLineBytes;
     }
-    __m512i b[kVectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) b[v] = _mm512_loadu_si512(tile + v * kUnit * kLanes);
-#pragma GCC unroll 6
-    for (int row = 0; row < kTileRows; ++row) {
-      const __m512i a = broadcast_unit(begin[row] + unit * kUnit);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        result.sum[row][v] = Number::multiply_add(result.sum[row][v], a, b[v]);
-      }
-    }
+    add_turn<Number, kVectors, 0>(begin, unit * kUnit, tile, result);
+    if constexpr (Number::kTurns == 2) add_turn<Number, kVectors, 1>(begin, unit * kUnit, tile, result);
   }
 }
 
 // The products alone.
 template <typename Number, int kVectors>
-DIFFUSED_AVX512_INLINE Tile<kVectors> multiply(const typename Number::Value* const* rows,
+DIFFUSED_AVX512_INLINE Tile<kVectors> multiply(const typename Number::Left* const* rows,
                                                const typename Number::Value* tile, std::int64_t units) {
   Tile<kVectors> result = zero_tile<kVectors>();
   add_products<Number, kVectors>(rows, tile, units, result);

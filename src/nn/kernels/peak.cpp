@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <atomic>
 #include <chrono>
 
 #include "nn/kernels/avx512.h"
@@ -38,15 +39,19 @@ double measure_peak_flops(at::ScalarType dtype, double seconds) {
   using Clock = std::chrono::steady_clock;
   const int threads = at::get_num_threads();
   double flops = 0;
+  std::atomic<std::int64_t> products = 0;  // of a lane's multiply-add
   const auto begin = Clock::now();
   std::chrono::duration<double> passed{};
   while (passed.count() < seconds) {
     at::parallel_for(0, threads, 1, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t i = first; i < last; ++i) {
-        avx512::with_number(dtype, []<typename Number>() { multiply_registers<Number>(); });
+        avx512::with_multiplied_number(dtype, [&]<typename Number>() {
+          multiply_registers<Number>();
+          products = Number::kUnitValues / Number::kTurns;
+        });
       }
     });
-    flops += 2.0 * (dtype == at::kFloat ? 1 : 2) * kLanes * kChains * kTurns * threads;
+    flops += 2.0 * products * kLanes * kChains * kTurns * threads;
     passed = Clock::now() - begin;
   }
   return flops / passed.count();

@@ -38,6 +38,11 @@ bool has_avx512_for(at::ScalarType dtype) {
 
 bool has_avx512_vnni() { return has_avx512_for(at::kFloat) && __builtin_cpu_supports("avx512vnni"); }
 
+bool multiplies_bfloat16_as_float32() {
+  static const bool multiplies = __builtin_cpu_is("intel") && has_avx512_for(at::kBFloat16) && !has_amx();
+  return multiplies;
+}
+
 bool has_amx() {
   static const bool has = has_avx512_for(at::kBFloat16) && has_avx512_vnni() &&
                           __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") &&

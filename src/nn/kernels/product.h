@@ -11,11 +11,9 @@ namespace diffused::nn::avx512 {
 // columns column…column + 16 * kVectors - 1, `const __m512 (&)[kVectors]`; what lies beyond the last is zero.
 template <typename Number>
 struct Product {
-  using Value = typename Number::Value;
-
-  Rows<Value> x;  // each row of packing.units() whole units
+  Rows<typename Number::Left> x;  // each row of packing.units() whole units
   Packing<Number> packing;
-  const Value* packed;
+  const typename Number::Value* packed;
 };
 
 }  // namespace diffused::nn::avx512

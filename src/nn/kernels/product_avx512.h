@@ -35,7 +35,7 @@ struct Portion {
 template <typename Number, int kVectors, typename Finish>
 DIFFUSED_AVX512 void multiply_portion(const Product<Number>& p, const Portion& portion, const Finish& finish,
                                       float* waiting) {
-  const typename Number::Value* x[kTileRows];
+  const typename Number::Left* x[kTileRows];
   for (int row = 0; row < kTileRows; ++row) {
     // A last, partial six repeats its last row.
     x[row] = p.x[portion.first + std::min(row, portion.rows - 1)] + portion.begin * Number::kUnitValues;

@@ -25,7 +25,7 @@ inline constexpr std::int64_t kPackedStepBytes = kStepUnits * kPackedRowBytes;  
 inline constexpr std::int64_t kPanelColumns = 2 * kLanes;                       // of B at a time
 
 template <typename Number>
-inline constexpr bool kHasTiles = !std::is_same_v<Number, Float32>;
+inline constexpr bool kHasTiles = std::is_same_v<Number, Bfloat16> || std::is_same_v<Number, Bytes>;
 
 // Whether products over so many units of k run in tiles.
 template <typename Number>
