@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import pathlib
 
 import pytest
@@ -58,6 +59,15 @@ def test_generate_makes_the_bytes_that_the_server_makes(server, tmp_path):
     made = run_program("generate", DEMO, QUICK["prompt"], "-o", tmp_path / "out.png", "--steps", 2, "--seed", 7, "--dtype", "fp32")
     assert made.returncode == 0, made.stderr
     assert (tmp_path / "out.png").read_bytes() == base64.b64decode(served["b64_json"])
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_generate_works_on_the_plain_paths(dtype, tmp_path):
+    """As on processors without AVX-512; one with AMX must not take half of them."""
+    environment = {**os.environ, "ATEN_CPU_CAPABILITY": "avx2"}
+    made = run_program("generate", DEMO, QUICK["prompt"], "-o", tmp_path / "out.png", "--steps", 2, "--size", "64x64", "--dtype", dtype, env=environment)
+    assert made.returncode == 0, made.stderr
+    assert picture((tmp_path / "out.png").read_bytes()).size == (64, 64)
 
 
 def test_1024_by_1024_which_many_clients_ask_for_runs(server):
