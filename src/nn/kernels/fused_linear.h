@@ -38,4 +38,7 @@ class FusedLinear {
 // Memory for results: of x's shape, but for the last dimension.
 at::Tensor linear_result(const at::Tensor& x, std::int64_t out);
 
+// CHECKs that the extras fit the result.
+void check_extras(const LinearExtras& extras, const at::Tensor& result);
+
 }  // namespace diffused::nn::avx512

@@ -34,6 +34,16 @@ at::Tensor linear_result(const at::Tensor& x, std::int64_t out) {
   return at::empty(shape, x.options());
 }
 
+void check_extras(const LinearExtras& extras, const at::Tensor& result) {
+  const auto fits = [&](const at::Tensor& x) {
+    return x.scalar_type() == result.scalar_type() && x.stride(-1) == 1;
+  };
+  const auto& [activation, gate, added] = extras;
+  CHECK(!gate.defined() ||
+        (fits(gate) && gate.dim() == 2 && gate.size(0) == result.size(0) && gate.size(1) == result.size(-1)));
+  CHECK(!added.defined() || (fits(added) && added.sizes() == result.sizes()));
+}
+
 bool PackedLinear::takes(const at::Tensor& weight) {
   return weight.device().is_cpu() && weight.dim() == 2 && weight.numel() > 0 &&
          has_avx512_for(weight.scalar_type()) &&
@@ -51,6 +61,7 @@ void PackedLinear::check(const at::Tensor& x) const {
 at::Tensor PackedLinear::operator()(const at::Tensor& x, const LinearExtras& extras) const {
   check(x);
   const at::Tensor y = linear_result(x, weight_.out);
+  check_extras(extras, y);
   if (y.numel() == 0) return y;
   multiply(x, weight_, [&]<typename Number>() {
     return Finish<Number, AddBias>(y, weight_.out, extras, {weight_.bias.const_data_ptr<float>()});

@@ -152,6 +152,7 @@ void QuantizedLinear::multiply(const at::Tensor& x, const MakeFinish& finish) co
 
 at::Tensor QuantizedLinear::operator()(const at::Tensor& x, const LinearExtras& extras) const {
   const at::Tensor y = linear_result(x, out_);
+  check_extras(extras, y);
   if (y.numel() == 0) return y;
   multiply(x, [&]<typename Number>(const Dequantize& result) {
     return Finish<Number, Dequantize>(y, out_, extras, result);
