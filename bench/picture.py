@@ -3,6 +3,7 @@ Diffusers' guide on the same folder. One lone client, requests of the two server
 
 import argparse
 import asyncio
+import os
 import pathlib
 import socket
 import sys
@@ -43,7 +44,8 @@ def guide(model: str):
 
 def best_dtype() -> str:
     """What this processor computes fastest in, which is also what our server chooses by itself."""
-    return "bf16" if "avx512_bf16" in pathlib.Path("/proc/cpuinfo").read_text() else "fp32"
+    limited = "ATEN_CPU_CAPABILITY" in os.environ and not os.environ["ATEN_CPU_CAPABILITY"].startswith("avx512")
+    return "bf16" if "avx512_bf16" in pathlib.Path("/proc/cpuinfo").read_text() and not limited else "fp32"
 
 
 def request(arguments: argparse.Namespace, number: int) -> dict:
