@@ -22,15 +22,6 @@ namespace {
 
 constexpr auto kRetryAfter = std::chrono::seconds(5);
 
-// A coroutine that nobody waits for must not end with an exception unseen.
-void log_fault(const std::exception_ptr& fault) {
-  try {
-    if (fault) std::rethrow_exception(fault);
-  } catch (const std::exception& error) {
-    log(LogLevel::error, "background_fault", {{"error", error.what()}});
-  }
-}
-
 tl::unexpected<Error> later(ErrorCode code, std::string message, std::string reason) {
   Error error{code, std::move(message), {}, std::move(reason)};
   error.retry_after = kRetryAfter;
@@ -38,6 +29,14 @@ tl::unexpected<Error> later(ErrorCode code, std::string message, std::string rea
 }
 
 }  // namespace
+
+void log_fault(const std::exception_ptr& fault) {
+  try {
+    if (fault) std::rethrow_exception(fault);
+  } catch (const std::exception& error) {
+    log(LogLevel::error, "background_fault", {{"error", error.what()}});
+  }
+}
 
 Background::Background(const Api& api, jobstore::JobStore& store, storage::BlobStore& inputs,
                        BackgroundOptions options, asio::any_io_executor executor)

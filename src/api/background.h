@@ -43,6 +43,9 @@ struct BackgroundFigures {
   std::uint64_t reaped = 0;      // leases of any server that ran out and were found here
 };
 
+// Logs what ended a coroutine that nobody waits for: it must not end unseen.
+void log_fault(const std::exception_ptr& fault);
+
 class Background {
  public:
   // Everything must outlive this. `inputs` keeps the pictures that jobs start from.
@@ -104,6 +107,7 @@ class Background {
   std::shared_ptr<JobFeed> known_feed(const std::string& id) const;
   void add_event(const std::string& id, JobFeed& feed, std::string name, json::object payload);
   void send_event(const std::string& id, const JobFeed::Entry& entry);
+  asio::awaitable<void> send_preview(json::object message, std::string data);
   asio::awaitable<void> take_event(const json::object& message);
   std::vector<std::string> pools() const;
 

@@ -1,6 +1,7 @@
 // What the servers on one job store tell each other: that there is something to claim, that a job was
 // cancelled, and what happens to a job that runs on one server and is watched on another. All of it may be
 // lost: the rows say the same a little later.
+#include <boost/asio/co_spawn.hpp>
 #include <boost/json/parse.hpp>
 
 #include "api/background.h"
@@ -84,20 +85,23 @@ void Background::send_event(const std::string& id, const JobFeed::Entry& entry) 
     message["data"] = entry.data;
     return tell(std::move(message));
   }
-  // Where pictures are kept, all servers find it.
-  asio::post(api_.workers, [this, message = std::move(message), data = entry.data]() mutable {
-    json::object payload = json::parse(data).as_object();
-    const auto bytes = from_base64(payload.at("b64_json").as_string());
-    const std::string blob = random_id("pre_");
-    const auto kept = bytes ? api_.images.put(blob, {std::make_shared<const std::string>(*bytes), "image/png",
-                                                     api_.clock.unix_seconds() + kPreviewSeconds})
-                            : Result<void>(fail(ErrorCode::internal, {}));
-    if (!kept) return;
-    payload.erase("b64_json");
-    message["data"] = json_text(payload);
-    message["picture"] = blob;
-    tell(std::move(message));
+  asio::co_spawn(strand_, send_preview(std::move(message), entry.data), log_fault);
+}
+
+// A preview goes where pictures are kept, as all servers find it there.
+asio::awaitable<void> Background::send_preview(json::object message, std::string data) {
+  json::object payload = json::parse(data).as_object();
+  const std::string blob = random_id("pre_");
+  const auto kept = co_await offload(api_.workers, [&]() -> Result<void> {
+    TRY(std::string bytes, from_base64(payload.at("b64_json").as_string()));
+    return api_.images.put(blob, {std::make_shared<const std::string>(std::move(bytes)), "image/png",
+                                  api_.clock.unix_seconds() + kPreviewSeconds});
   });
+  if (!kept) co_return;
+  payload.erase("b64_json");
+  message["data"] = json_text(payload);
+  message["picture"] = blob;
+  tell(std::move(message));
 }
 
 asio::awaitable<void> Background::take_event(const json::object& message) {

@@ -56,6 +56,12 @@ class StoreDispatcher final : public Dispatcher {
     std::atomic<bool> cancelled = false;
     bool wants_events() const { return options.step_events || options.previews > 0; }
   };
+  // Kept by the coroutine of an errand: when it goes, the errand is no longer under way.
+  struct UnderWay {
+    StoreDispatcher& dispatcher;
+    std::shared_ptr<Errand> errand;
+    ~UnderWay();
+  };
   struct Model {
     ServedModel served;
     bool there = true;  // some server has it now

@@ -82,7 +82,15 @@ Result<std::vector<ImageReady>> fetch_pictures(const Api& api, const json::value
 
 }  // namespace
 
+// Whatever ends it, drain() must not wait for it any longer.
+StoreDispatcher::UnderWay::~UnderWay() {
+  const std::lock_guard lock(dispatcher.mutex_);
+  dispatcher.errands_.erase(errand);
+  dispatcher.ended_.notify_all();
+}
+
 asio::awaitable<void> StoreDispatcher::run(std::shared_ptr<Errand> errand) {
+  const UnderWay under_way{*this, errand};
   Result<Timings> made = fail(ErrorCode::internal, "the job ended in a fault of the server");
   try {
     made = co_await make(*errand);
@@ -95,9 +103,6 @@ asio::awaitable<void> StoreDispatcher::run(std::shared_ptr<Errand> errand) {
   } catch (const std::exception& error) {
     log(LogLevel::error, "errand_fault", {{"error", error.what()}});
   }
-  const std::lock_guard lock(mutex_);
-  errands_.erase(errand);
-  ended_.notify_all();
 }
 
 Result<jobstore::NewJob> StoreDispatcher::write_down(const Errand& errand) const {

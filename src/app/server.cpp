@@ -8,6 +8,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <csignal>
 #include <cstdlib>
@@ -73,9 +74,10 @@ class Daemon {
              }},
         background_(api_, *stores_.jobs, *stores_.inputs, background_options(), io_.get_executor()),
         http_(io_, with_observer(settings_.http), api::make_routes(api_), api::respond_to_error),
-        signals_(io_, SIGTERM, SIGINT),
-        reload_signal_(io_),
-        sweep_timer_(io_) {
+        control_(asio::make_strand(io_)),
+        signals_(control_, SIGTERM, SIGINT),
+        reload_signal_(control_),
+        sweep_timer_(control_) {
     api_.stage_finished = [this](std::string_view model, api::PictureStage stage, double seconds) {
       metrics_.stage_finished(model, stage, seconds);
     };
@@ -169,7 +171,7 @@ class Daemon {
     drainer_ = std::jthread([this] {
       if (local_) local_->drain(settings_.drain_timeout);
       if (elsewhere_) elsewhere_->drain(settings_.drain_timeout);
-      asio::co_spawn(io_, finish(), asio::detached);
+      asio::co_spawn(control_, finish(), asio::detached);
     });
   }
 
@@ -205,7 +207,7 @@ class Daemon {
       asio::post(sweeper_, [this] {
         stores_.images->sweep();
         stores_.inputs->sweep();
-        asio::post(io_, [this] { sweep_later(); });
+        asio::post(control_, [this] { sweep_later(); });
       });
     });
   }
@@ -221,6 +223,7 @@ class Daemon {
   api::Api api_;
   api::Background background_;
   http::Server http_;
+  const asio::strand<asio::io_context::executor_type> control_;  // of the signals, the sweeps and the end
   asio::signal_set signals_;
   asio::signal_set reload_signal_;
   asio::steady_timer sweep_timer_;

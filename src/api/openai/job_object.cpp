@@ -105,7 +105,6 @@ asio::awaitable<void> drop(const Api& api, storage::BlobStore& store, std::vecto
   if (ids.empty()) co_return;
   co_await offload(api.workers, [&] {
     for (const std::string& id : ids) static_cast<void>(store.remove(id));
-    return true;
   });
 }
 
