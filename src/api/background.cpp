@@ -7,28 +7,14 @@
 #include <boost/asio/post.hpp>
 
 #include "api/ask.h"
+#include "api/errors.h"
 #include "api/model_note.h"
 #include "base/log.h"
-
-// GCC 12 takes the coroutine frames that Asio recycles for memory of another allocator.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 
 namespace diffused::api {
 
 using jobstore::Job;
 using jobstore::Lease;
-
-namespace {
-
-constexpr auto kRetryAfter = std::chrono::seconds(5);
-
-tl::unexpected<Error> later(ErrorCode code, std::string message, std::string reason) {
-  Error error{code, std::move(message), {}, std::move(reason)};
-  error.retry_after = kRetryAfter;
-  return tl::unexpected(std::move(error));
-}
-
-}  // namespace
 
 void log_fault(const std::exception_ptr& fault) {
   try {

@@ -12,19 +12,14 @@
 #include "image/base64.h"
 #include "image/codec.h"
 
-// GCC 12 takes the coroutine frames that Asio recycles for memory of another allocator.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-
 namespace diffused::api {
 namespace {
-
-using namespace std::chrono_literals;
 
 // A message is to fit into what a store takes; of events only previews are larger, and travel as blobs.
 constexpr std::size_t kDataBytesMax = 6000;
 constexpr std::int64_t kPreviewSeconds = 600;
 
-std::string text_of(const json::object& message, const char* name) {
+std::string text_member(const json::object& message, const char* name) {
   const json::value* const value = message.if_contains(name);
   return value != nullptr && value->is_string() ? std::string(value->get_string()) : std::string();
 }
@@ -44,7 +39,7 @@ asio::awaitable<void> Background::hear(std::string text) {
   const json::value value = json::parse(text, error);
   if (error || !value.is_object()) co_return;  // of a later version, or not ours
   const json::object& message = value.get_object();
-  const std::string what = text_of(message, "do"), id = text_of(message, "job");
+  const std::string what = text_member(message, "do"), id = text_member(message, "job");
   if (what == "claim") {
     wake();
   } else if (what == "stop") {
@@ -56,7 +51,7 @@ asio::awaitable<void> Background::hear(std::string text) {
     co_await take_event(message);
   } else if (what == "watch" && runs_here(id)) {
     watched_elsewhere_[id] = api_.clock.now() + kToldAfterAsking;
-    const EventId last = EventId::parse(text_of(message, "after")).value_or(EventId{});
+    const EventId last = EventId::parse(text_member(message, "after")).value_or(EventId{});
     for (const JobFeed::Entry& entry : feed(id)->after(last)) send_event(id, entry);
   }
 }
@@ -105,11 +100,11 @@ asio::awaitable<void> Background::send_preview(json::object message, std::string
 }
 
 asio::awaitable<void> Background::take_event(const json::object& message) {
-  const auto watched = known_feed(text_of(message, "job"));
-  const auto id = EventId::parse(text_of(message, "id"));
-  if (!watched || !id || runs_here(text_of(message, "job"))) co_return;
-  std::string data = text_of(message, "data");
-  if (const std::string picture = text_of(message, "picture"); !picture.empty()) {
+  const auto watched = known_feed(text_member(message, "job"));
+  const auto id = EventId::parse(text_member(message, "id"));
+  if (!watched || !id || runs_here(text_member(message, "job"))) co_return;
+  std::string data = text_member(message, "data");
+  if (const std::string picture = text_member(message, "picture"); !picture.empty()) {
     const auto blob = co_await offload(api_.workers, [&] { return api_.images.get(picture); });
     boost::system::error_code error;
     json::value payload = json::parse(data, error);
@@ -117,7 +112,7 @@ asio::awaitable<void> Background::take_event(const json::object& message) {
     payload.get_object()["b64_json"] = to_base64(*blob->bytes);
     data = json_text(payload);
   }
-  watched->take({*id, text_of(message, "name"), std::move(data)});
+  watched->take({*id, text_member(message, "name"), std::move(data)});
 }
 
 }  // namespace diffused::api

@@ -4,7 +4,7 @@ namespace diffused::api {
 namespace {
 
 // Reads /openapi.json and shows it. Complete in itself, as the index page is.
-constexpr std::string_view kPage = R"html(<!doctype html>
+constexpr std::string_view kDocsPage = R"html(<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
@@ -183,6 +183,8 @@ constexpr std::string_view kPage = R"html(<!doctype html>
 
 }  // namespace
 
-asio::awaitable<void> show_docs(const Api&, http::Exchange& exchange) { return send_page(exchange, kPage); }
+asio::awaitable<void> show_docs(const Api&, http::Exchange& exchange) {
+  return send_page(exchange, kDocsPage);
+}
 
 }  // namespace diffused::api

@@ -65,6 +65,7 @@ constexpr std::pair<int, std::string_view> kReasons[] = {
 };
 
 constexpr std::chrono::milliseconds kDiskRetryAfter{5'000};
+constexpr std::chrono::milliseconds kLaterRetryAfter{5'000};
 
 const Row& row_of(ErrorCode code) {
   const auto row = std::find_if(kRows.begin(), kRows.end(), [&](const Row& r) { return r.code == code; });
@@ -184,6 +185,12 @@ http::Response respond_to_error(const Error& error, int status, std::string_view
     response.body = std::make_shared<const std::string>(json_text(body));
   }
   return response;
+}
+
+tl::unexpected<Error> later(ErrorCode code, std::string message, std::string reason) {
+  Error error{code, std::move(message), {}, std::move(reason)};
+  error.retry_after = kLaterRetryAfter;
+  return tl::unexpected(std::move(error));
 }
 
 tl::unexpected<Error> about(Error error, std::string_view field) {

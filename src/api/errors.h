@@ -35,6 +35,9 @@ http::Response error_response(const Error& error, int status);
 // The same in the dialect of the path: how everything is answered that fails, in an endpoint or before one.
 http::Response respond_to_error(const Error& error, int status, std::string_view path);
 
+// An error after which the client is asked to come back in some seconds.
+tl::unexpected<Error> later(ErrorCode code, std::string message, std::string reason);
+
 // The error with `field` named, when it names none yet.
 tl::unexpected<Error> about(Error error, std::string_view field);
 

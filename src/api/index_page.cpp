@@ -5,7 +5,7 @@ namespace {
 
 // Complete in itself: no script, font or picture of another host, so that it works on a machine without a
 // network.
-constexpr std::string_view kPage = R"html(<!doctype html>
+constexpr std::string_view kIndexPage = R"html(<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
@@ -85,6 +85,8 @@ asio::awaitable<void> send_page(http::Exchange& exchange, std::string_view html)
   co_await exchange.send(std::move(response));
 }
 
-asio::awaitable<void> show_index(const Api&, http::Exchange& exchange) { return send_page(exchange, kPage); }
+asio::awaitable<void> show_index(const Api&, http::Exchange& exchange) {
+  return send_page(exchange, kIndexPage);
+}
 
 }  // namespace diffused::api

@@ -2,6 +2,7 @@
 // watch it.
 #pragma once
 
+#include <chrono>
 #include <compare>
 #include <cstdint>
 #include <deque>
@@ -15,6 +16,9 @@
 #include "api/bell.h"
 
 namespace diffused::api {
+
+// How often the rows of a store that many servers share are looked at without being told of a change.
+inline constexpr std::chrono::seconds kRowLook{2};
 
 // Names an event of a job: the attempt it belongs to, and its number there. On the wire "2.17".
 struct EventId {

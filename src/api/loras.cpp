@@ -22,30 +22,32 @@ constexpr std::string_view kSchema =
 constexpr std::size_t kNamesShown = 8;
 
 // `place` is where in the field's value: "[1].weight".
-tl::unexpected<Error> wrong(std::string place, std::string message, std::string reason = "invalid_value") {
+tl::unexpected<Error> wrong_lora(std::string place, std::string message,
+                                 std::string reason = "invalid_value") {
   return fail(ErrorCode::invalid_argument, std::move(message), std::move(place), std::move(reason));
 }
 
-Result<void> check_count(std::size_t count) {
+Result<void> check_lora_count(std::size_t count) {
   if (count <= kLorasMax) return {};
-  return wrong({}, fmt::format("has {} entries; at most {} are accepted", count, kLorasMax));
+  return wrong_lora({}, fmt::format("has {} entries; at most {} are accepted", count, kLorasMax));
 }
 
 Result<std::string> name_of(const json::value& value, const std::string& place) {
-  if (!value.is_string()) return wrong(place, "must be a string", "invalid_type");
+  if (!value.is_string()) return wrong_lora(place, "must be a string", "invalid_type");
   std::string name(value.get_string());
-  if (name.empty()) return wrong(place, "must not be empty");
+  if (name.empty()) return wrong_lora(place, "must not be empty");
   if (name.size() > kLoraNameBytesMax)
-    return wrong(place, fmt::format("has {} bytes; at most {} are accepted", name.size(), kLoraNameBytesMax));
+    return wrong_lora(place,
+                      fmt::format("has {} bytes; at most {} are accepted", name.size(), kLoraNameBytesMax));
   return name;
 }
 
 Result<double> weight_of(const json::value& value, const std::string& place) {
-  if (!value.is_number()) return wrong(place, "must be a number", "invalid_type");
+  if (!value.is_number()) return wrong_lora(place, "must be a number", "invalid_type");
   const double weight = value.to_number<double>();
   // Written so that NaN fails.
   if (!(std::abs(weight) <= kLoraWeightMax))
-    return wrong(place, fmt::format("must be a number from {} to {}", -kLoraWeightMax, kLoraWeightMax));
+    return wrong_lora(place, fmt::format("must be a number from {} to {}", -kLoraWeightMax, kLoraWeightMax));
   return weight;
 }
 
@@ -73,10 +75,10 @@ Result<LoraChoice> read_one(const json::value& value, const std::string& place) 
     TRY(lora.name, name_of(value, place));
     return lora;
   }
-  if (!value.is_object()) return wrong(place, "must be an object with name and weight", "invalid_type");
+  if (!value.is_object()) return wrong_lora(place, "must be an object with name and weight", "invalid_type");
   const json::object& object = value.get_object();
   const auto* name = name_member(object);
-  if (name == nullptr) return wrong(place + ".name", "is required", "missing_required_parameter");
+  if (name == nullptr) return wrong_lora(place + ".name", "is required", "missing_required_parameter");
   TRY(lora.name, name_of(name->value(), inside(place, name->key())));
   if (const auto* weight = first_of(object, {"weight", "scale", "multiplier", "strength"})) {
     TRY(lora.weight, weight_of(weight->value(), inside(place, weight->key())));
@@ -85,7 +87,7 @@ Result<LoraChoice> read_one(const json::value& value, const std::string& place) 
 }
 
 Result<std::vector<LoraChoice>> read_list(const json::array& items) {
-  TRY_VOID(check_count(items.size()));
+  TRY_VOID(check_lora_count(items.size()));
   std::vector<LoraChoice> loras;
   for (std::size_t i = 0; i < items.size(); ++i) {
     TRY(LoraChoice lora, read_one(items[i], fmt::format("[{}]", i)));
@@ -95,7 +97,7 @@ Result<std::vector<LoraChoice>> read_list(const json::array& items) {
 }
 
 Result<std::vector<LoraChoice>> read_weights(const json::object& weights) {
-  TRY_VOID(check_count(weights.size()));
+  TRY_VOID(check_lora_count(weights.size()));
   std::vector<LoraChoice> loras;
   for (const auto& [key, value] : weights) {
     LoraChoice lora;
@@ -109,7 +111,7 @@ Result<std::vector<LoraChoice>> read_weights(const json::object& weights) {
 Result<std::vector<LoraChoice>> read_any(const json::value& value) {
   if (value.is_array()) return read_list(value.get_array());
   if (!value.is_object() && !value.is_string())
-    return wrong({}, "must be a list of objects with name and weight", "invalid_type");
+    return wrong_lora({}, "must be a list of objects with name and weight", "invalid_type");
   // A LoRA may itself be called "name": then what stands there is its weight.
   const auto* name = value.is_object() ? name_member(value.get_object()) : nullptr;
   if (value.is_object() && (name == nullptr || name->value().is_number()))

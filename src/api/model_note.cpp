@@ -13,7 +13,7 @@ namespace json = boost::json;
 
 // Calls `visit` with the name and the value of each member: the one list for both directions.
 template <typename Model, typename Visit>
-void each_member(Model& model, const Visit& visit) {
+void each_model_member(Model& model, const Visit& visit) {
   auto& info = model.info;
   visit("aliases", model.aliases);
   visit("class_name", info.class_name);
@@ -37,7 +37,8 @@ void each_member(Model& model, const Visit& visit) {
 
 std::string write_model(const ServedModel& model) {
   json::object text;
-  each_member(model, [&](const char* name, const auto& value) { text[name] = json::value_from(value); });
+  each_model_member(model,
+                    [&](const char* name, const auto& value) { text[name] = json::value_from(value); });
   return json_text(text);
 }
 
@@ -45,7 +46,7 @@ Result<ServedModel> read_model(const std::string& text) {
   ServedModel model;
   try {
     const json::object object = json::parse(text).as_object();
-    each_member(model, [&](const char* name, auto& value) {
+    each_model_member(model, [&](const char* name, auto& value) {
       if (const json::value* const found = object.if_contains(name))
         value = json::value_to<std::remove_reference_t<decltype(value)>>(*found);
     });

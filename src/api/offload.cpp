@@ -17,7 +17,7 @@ namespace {
 
 namespace asio = boost::asio;
 
-std::exception_ptr run(const std::function<void()>& work, bool abandoned) {
+std::exception_ptr outcome_of(const std::function<void()>& work, bool abandoned) {
   try {
     if (abandoned) throw boost::system::system_error(asio::error::operation_aborted);
     work();
@@ -44,7 +44,7 @@ asio::awaitable<void> run_on(asio::thread_pool& pool, std::function<void()> work
           slot.assign([abandoned](asio::cancellation_type) { *abandoned = true; });
         auto caller = std::make_shared<decltype(handler)>(std::move(handler));
         asio::post(pool, [&work, abandoned, executor, caller = std::move(caller)]() mutable {
-          auto failure = run(work, *abandoned);
+          auto failure = outcome_of(work, *abandoned);
           asio::post(executor, [caller = std::move(caller), failure = std::move(failure)]() mutable {
             (*caller)(std::move(failure));
           });

@@ -9,13 +9,11 @@
 
 #include "api/ask.h"
 #include "api/background.h"
+#include "api/errors.h"
 #include "api/model_note.h"
 #include "base/ids.h"
 #include "base/log.h"
 #include "job/request_rules.h"
-
-// GCC 12 takes the coroutine frames that Asio recycles for memory of another allocator.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 
 namespace diffused::api {
 
@@ -23,18 +21,8 @@ using jobstore::Announced;
 
 namespace {
 
-using namespace std::chrono_literals;
-
-constexpr auto kLook = 2s;
-constexpr auto kRetryAfter = 5s;
 // What servers need to find the store again and to say what they have, once it was away.
 constexpr auto kSpeakAgain = 30s;
-
-tl::unexpected<Error> later(std::string message, std::string reason) {
-  Error error{ErrorCode::unavailable, std::move(message), {}, std::move(reason)};
-  error.retry_after = kRetryAfter;
-  return tl::unexpected(std::move(error));
-}
 
 bool answers_to(const ServedModel& model, const std::string& name) {
   return model.name == name || std::ranges::count(model.aliases, name) > 0;
@@ -54,7 +42,7 @@ void StoreDispatcher::look_for_models() {
 
 asio::awaitable<void> StoreDispatcher::keep_looking() {
   while (true) {
-    co_await look_bell_.wait(kLook);
+    co_await look_bell_.wait(kRowLook);
     {
       const std::lock_guard lock(mutex_);
       if (!open_ && errands_.empty()) co_return;
@@ -123,7 +111,8 @@ Result<GenerateRequest> StoreDispatcher::resolve(GenerateRequest request) const 
 Result<Ticket> StoreDispatcher::submit(GenerateRequest asked, SubmitOptions options, EventSink sink) {
   TRY(GenerateRequest request, resolve(std::move(asked)));
   if (!is_there(request.model))
-    return later(fmt::format("no server has the model '{}' at present", request.model), "model_away");
+    return later(ErrorCode::unavailable,
+                 fmt::format("no server has the model '{}' at present", request.model), "model_away");
   TRY_VOID(api_.background->check_room());
   TRY_VOID(api_.images.check_room());
   const auto strand = asio::make_strand(executor_);
@@ -135,7 +124,7 @@ Result<Ticket> StoreDispatcher::submit(GenerateRequest asked, SubmitOptions opti
   errand->bell = std::make_shared<Bell>(strand);
   {
     const std::lock_guard lock(mutex_);
-    if (!open_) return later("the server is shutting down", "draining");
+    if (!open_) return later(ErrorCode::unavailable, "the server is shutting down", "draining");
     errands_.insert(errand);
   }
   asio::co_spawn(strand, run(errand), asio::detached);

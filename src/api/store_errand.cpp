@@ -13,9 +13,6 @@
 #include "base/log.h"
 #include "image/base64.h"
 
-// GCC 12 takes the coroutine frames that Asio recycles for memory of another allocator.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-
 namespace diffused::api {
 
 using jobstore::Job;
@@ -27,8 +24,6 @@ using namespace std::chrono_literals;
 
 // Before all background jobs: somebody waits.
 constexpr int kAwaitedPriority = 10 * kPriorityMax;
-// How often the row is looked at without being told.
-constexpr auto kLook = 2s;
 
 double seconds(const json::value& timings, const char* name) { return timings.at(name).to_number<double>(); }
 
@@ -159,7 +154,7 @@ asio::awaitable<Result<Job>> StoreDispatcher::follow(Errand& errand) {
   while (true) {
     co_await hand_on(errand, *feed, last);
     if (auto may = may_go_on(errand); !may) co_return tl::unexpected(may.error());
-    if (changes != feed->row_changes() || api_.clock.now() - looked >= kLook) {
+    if (changes != feed->row_changes() || api_.clock.now() - looked >= kRowLook) {
       changes = feed->row_changes();
       looked = api_.clock.now();
       const auto job =
@@ -179,7 +174,7 @@ asio::awaitable<Result<Job>> StoreDispatcher::follow(Errand& errand) {
         api_.background->ask_for_events(id, last);
     }
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-        std::min<SteadyTime::duration>(errand.options.deadline - api_.clock.now(), kLook));
+        std::min<SteadyTime::duration>(errand.options.deadline - api_.clock.now(), kRowLook));
     co_await errand.bell->wait(std::max(left, 1ms));
   }
 }

@@ -20,7 +20,7 @@
 namespace diffused::app {
 namespace {
 
-struct Options {
+struct GenerateOptions {
   ModelOptions model;
   std::string model_text;
   GenerateRequest request;
@@ -103,7 +103,7 @@ Result<Image> read_picture(const std::string& path) {
 }
 
 // The pictures that the new one is made from.
-Result<void> read_source(const Options& options, GenerateRequest& request) {
+Result<void> read_source(const GenerateOptions& options, GenerateRequest& request) {
   if (!options.image.empty()) {
     TRY(Image image, read_picture(options.image));
     request.init_image = std::make_shared<const Image>(std::move(image));
@@ -123,7 +123,7 @@ std::filesystem::path file_name(const std::filesystem::path& output, std::size_t
          fmt::format("{}-{}{}", output.stem().string(), index, output.extension().string());
 }
 
-Result<void> write_pictures(const Options& options, const PipelineInfo& info, const Codec& codec,
+Result<void> write_pictures(const GenerateOptions& options, const PipelineInfo& info, const Codec& codec,
                             const GenerateRequest& request, const std::vector<ImageReady>& images) {
   const api::Recipe recipe{request, info, DIFFUSED_VERSION};
   for (std::size_t i = 0; i < images.size(); ++i) {
@@ -140,7 +140,7 @@ Result<void> write_pictures(const Options& options, const PipelineInfo& info, co
   return {};
 }
 
-Result<void> generate(Options options) {
+Result<void> generate(GenerateOptions options) {
   TRY_VOID(parse_size(options.size, options.request));
   const auto extension = std::filesystem::path(options.output).extension().string();
   const Codec* codec = find_codec(extension.empty() ? "png" : extension.substr(1));
@@ -209,7 +209,7 @@ void add_size_options(CLI::App& command, GenerateRequest& request) {
 }  // namespace
 
 void add_generate(CLI::App& program, int& exit_status) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<GenerateOptions>();
   CLI::App* command = program.add_subcommand("generate", "Make pictures from one prompt");
   GenerateRequest& request = options->request;
   command

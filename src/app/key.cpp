@@ -11,12 +11,12 @@
 namespace diffused::app {
 namespace {
 
-struct Options {
+struct KeyOptions {
   api::KeyHolder holder;
   bool from_stdin = false;
 };
 
-Result<void> make_key(const Options& options) {
+Result<void> make_key(const KeyOptions& options) {
   std::string key = random_id("sk-");
   if (options.from_stdin) std::getline(std::cin, key);
   if (key.empty()) return fail(ErrorCode::invalid_argument, "there is no key on the standard input");
@@ -30,7 +30,7 @@ Result<void> make_key(const Options& options) {
 }  // namespace
 
 void add_key(CLI::App& program, int& exit_status) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<KeyOptions>();
   CLI::App* command = program.add_subcommand(
       "key", "Make an API key: its line for the key file on stdout, the key itself on stderr");
   command->add_option("NAME", options->holder.name, "whose key it is: its jobs are counted under this name")

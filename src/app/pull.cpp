@@ -12,7 +12,7 @@
 namespace diffused::app {
 namespace {
 
-struct Options {
+struct PullOptions {
   std::string repo, variant;
   bool quiet = false;
 };
@@ -57,7 +57,7 @@ class Bar {
   bool drawn_ = false;
 };
 
-Result<void> run(const Options& options) {
+Result<void> run(const PullOptions& options) {
   TRY(const hub::Repo repo, hub::parse_repo(options.repo));
   TRY(const hub::Environment environment, hub::read_environment(process_variables()));
   Bar bar(options.quiet);
@@ -77,7 +77,7 @@ Result<void> run(const Options& options) {
 }  // namespace
 
 void add_pull(CLI::App& program, int& exit_status) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<PullOptions>();
   CLI::App* command = program.add_subcommand("pull", "Download a model of a Hugging Face hub into the cache");
   command->add_option("MODEL", options->repo, "OWNER/NAME or OWNER/NAME@REVISION")->required();
   command->add_option("--variant", options->variant,

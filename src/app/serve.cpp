@@ -16,7 +16,7 @@
 namespace diffused::app {
 namespace {
 
-struct Options {
+struct ModelServeOptions {
   ServeOptions common;
   ModelOptions model;
   FleetOptions fleet;
@@ -35,7 +35,7 @@ Error become_gateway(char** arguments) {
   return {ErrorCode::not_found, fmt::format("{}: {}", name, std::strerror(errno)), "--role", {}};
 }
 
-Result<void> serve(Options options, char** arguments) {
+Result<void> serve(ModelServeOptions options, char** arguments) {
   if (options.common.role == "gateway") return tl::unexpected(become_gateway(arguments));
   // What the server of Diffusers' guide reads.
   if (const char* path = std::getenv("MODEL_PATH");
@@ -54,7 +54,7 @@ Result<void> serve(Options options, char** arguments) {
   return run_server(std::move(server), std::move(models));
 }
 
-void add_engine_options(CLI::App& command, Options& options) {
+void add_engine_options(CLI::App& command, ModelServeOptions& options) {
   ServerSettings& server = options.common.server;
   engine::EngineOptions& engine = server.engine;
   command.add_option("--queue-jobs-max", engine.jobs_waiting_max, "jobs that may wait")
@@ -78,7 +78,7 @@ void add_engine_options(CLI::App& command, Options& options) {
 }  // namespace
 
 void add_serve(CLI::App& program, char** arguments, int& exit_status) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<ModelServeOptions>();
   CLI::App* command = program.add_subcommand("serve", "Serve models over HTTP");
   command->add_option("MODEL", options->fleet.models,
                       "Diffusers folders, .safetensors files, owner/name[@revision] in the cache of the "

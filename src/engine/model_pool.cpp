@@ -11,13 +11,13 @@
 namespace diffused::engine {
 namespace {
 
-constexpr double kRetryAfterMin = 1, kRetryAfterMax = 60;  // seconds
+constexpr double kLoadRetryAfterMin = 1, kLoadRetryAfterMax = 60;  // seconds
 // How often what is due by time alone is looked for.
 constexpr auto kLook = std::chrono::seconds(1);
 
 // What those who ask for a model that takes so long to load are told.
 double wait_seconds(double load_seconds) {
-  return std::clamp(std::ceil(load_seconds), kRetryAfterMin, kRetryAfterMax);
+  return std::clamp(std::ceil(load_seconds), kLoadRetryAfterMin, kLoadRetryAfterMax);
 }
 
 }  // namespace
@@ -225,9 +225,9 @@ void ModelPool::load(std::unique_lock<std::mutex>& lock, Entry& entry) {
   if (!loaded) {
     log(LogLevel::error, "model_load_failed",
         {{"model", entry.names.name}, {"message", loaded.error().message}});
-    entry.failure =
-        Error{ErrorCode::unavailable, fmt::format("The model '{}' could not be loaded.", entry.names.name),
-              "model", "model_load_failed", std::chrono::milliseconds(std::llround(kRetryAfterMax * 1000))};
+    entry.failure = Error{
+        ErrorCode::unavailable, fmt::format("The model '{}' could not be loaded.", entry.names.name), "model",
+        "model_load_failed", std::chrono::milliseconds(std::llround(kLoadRetryAfterMax * 1000))};
     return;
   }
   entry.pipeline = *std::move(loaded);

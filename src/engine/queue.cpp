@@ -11,8 +11,8 @@
 namespace diffused::engine {
 namespace {
 
-constexpr double kRetryAfterMin = 1, kRetryAfterMax = 60;     // seconds
-constexpr auto kTurnedAwayMemory = std::chrono::seconds(60);  // as long as anyone is told to wait
+constexpr double kQueueRetryAfterMin = 1, kQueueRetryAfterMax = 60;  // seconds
+constexpr auto kTurnedAwayMemory = std::chrono::seconds(60);         // as long as anyone is told to wait
 
 }  // namespace
 
@@ -41,8 +41,8 @@ Result<Place> Queue::push(JobTicket made, SteadyTime now) {
   const auto for_own = seconds_until_room(own, static_cast<double>(backlogs.size()));
   if (for_all || for_own) {
     if (turned_away_.size() < options_.jobs_waiting_max) turned_away_[user] = now;
-    const double wait =
-        std::clamp(std::max(for_all.value_or(0), for_own.value_or(0)), kRetryAfterMin, kRetryAfterMax);
+    const double wait = std::clamp(std::max(for_all.value_or(0), for_own.value_or(0)), kQueueRetryAfterMin,
+                                   kQueueRetryAfterMax);
     return tl::unexpected(
         Error{ErrorCode::overloaded,
               fmt::format("The queue is full; try again in {:.0f} seconds.", std::ceil(wait)),

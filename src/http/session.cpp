@@ -6,9 +6,6 @@
 #include "base/log.h"
 #include "http/intake.h"
 
-// g++ 12 inlines one half of the coroutine frame's operators new and delete and warns that they do not match.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-
 namespace diffused::http {
 namespace {
 

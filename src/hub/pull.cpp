@@ -31,14 +31,14 @@ constexpr std::size_t kListingBytesMax = 64u << 20;
 constexpr std::uint64_t kIndexBytesMax = 1u << 20;
 constexpr int kIdleAttempts = 5;  // in a row that bring nothing
 
-tl::unexpected<Error> disk_error(const fs::path& path, const std::error_code& ec) {
+tl::unexpected<Error> folder_error(const fs::path& path, const std::error_code& ec) {
   return fail(ErrorCode::invalid_argument, fmt::format("{}: {}", path.string(), ec.message()), path.string());
 }
 
 Result<void> make_folders(const fs::path& path) {
   std::error_code ec;
   fs::create_directories(path, ec);
-  if (ec) return disk_error(path, ec);
+  if (ec) return folder_error(path, ec);
   return {};
 }
 
@@ -49,7 +49,7 @@ class Lock {
     TRY_VOID(make_folders(file.parent_path()));
     Lock lock;
     lock.fd_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (lock.fd_ < 0) return disk_error(file, {errno, std::generic_category()});
+    if (lock.fd_ < 0) return folder_error(file, {errno, std::generic_category()});
     if (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0)
       return fail(ErrorCode::conflict, fmt::format("{}: another process is pulling it", id));
     return lock;
@@ -235,7 +235,7 @@ Result<void> Puller::link(const HubFile& file) const {
   fs::remove(draft, ec);
   fs::create_symlink(target, draft, ec);
   if (!ec) fs::rename(draft, entry, ec);
-  if (ec) return disk_error(entry, ec);
+  if (ec) return folder_error(entry, ec);
   return {};
 }
 
@@ -250,7 +250,7 @@ Result<void> Puller::write_ref() const {
   std::error_code ec;
   if (!stream) ec = {errno, std::generic_category()};
   if (!ec) fs::rename(draft, ref, ec);
-  if (ec) return disk_error(ref, ec);
+  if (ec) return folder_error(ref, ec);
   return {};
 }
 

@@ -12,7 +12,7 @@ namespace {
 // OpenSSL counts in int: whole groups of three bytes at a time keep it there at any length.
 constexpr std::size_t kGroupBytes = 3 << 20;
 
-const unsigned char* data_of(std::string_view bytes) {
+const unsigned char* characters_of(std::string_view bytes) {
   return reinterpret_cast<const unsigned char*>(bytes.data());
 }
 
@@ -56,7 +56,7 @@ std::string to_base64(std::string_view bytes) {
   std::size_t size = 0;
   for (; !bytes.empty(); bytes.remove_prefix(std::min(bytes.size(), kGroupBytes))) {
     const auto part = bytes.substr(0, kGroupBytes);
-    size += EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()) + size, data_of(part),
+    size += EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()) + size, characters_of(part),
                             static_cast<int>(part.size()));
   }
   text.resize(size);
@@ -70,8 +70,8 @@ Result<std::string> from_base64(std::string_view text) {
   std::size_t size = 0;
   for (std::string_view rest = letters; !rest.empty();) {
     const auto part = rest.substr(0, kGroupBytes / 3 * 4);
-    const int written = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()) + size, data_of(part),
-                                        static_cast<int>(part.size()));
+    const int written = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()) + size,
+                                        characters_of(part), static_cast<int>(part.size()));
     CHECK(written >= 0);
     size += written;
     rest.remove_prefix(part.size());

@@ -11,7 +11,7 @@ namespace {
 
 // Servers that start at the same time take turns: any number that no other program locks.
 constexpr std::int64_t kMigrationLock = 0x6469666675736564;  // "diffused"
-constexpr std::chrono::seconds kRetryAfter{5};
+constexpr std::chrono::seconds kSchemaRetryAfter{5};
 
 // Every statement is to read an index whatever the planner has counted so far, and a plan of a moment ago is
 // good now: rows come and go by the thousand. "202 means durable" is not for a database's default to decide.
@@ -103,7 +103,7 @@ Error to_error(const PostgresFailure& failure) {
               full ? "the disk for jobs is full" : "the job store failed",
               {},
               full ? "storage_full" : "storage_failed"};
-  error.retry_after = kRetryAfter;
+  error.retry_after = kSchemaRetryAfter;
   return error;
 }
 

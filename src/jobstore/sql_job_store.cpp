@@ -16,7 +16,7 @@ namespace diffused::jobstore {
 namespace {
 
 constexpr std::array<std::string_view, 5> kStates{"queued", "running", "succeeded", "failed", "cancelled"};
-constexpr std::chrono::seconds kRetryAfter{5};  // while an owner has too many jobs
+constexpr std::chrono::seconds kOwnerRetryAfter{5};  // while an owner has too many jobs
 // Beyond the end of any lease.
 constexpr std::int64_t kAllLeases = 1'000'000'000'000'000;
 
@@ -77,7 +77,7 @@ tl::unexpected<Error> no_such_job() {
 
 Error too_many() {
   Error error{ErrorCode::overloaded, "as many of your jobs are waiting as may", {}, "queue_full"};
-  error.retry_after = kRetryAfter;
+  error.retry_after = kOwnerRetryAfter;
   return error;
 }
 

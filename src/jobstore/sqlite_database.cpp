@@ -14,7 +14,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::int64_t kApplicationId = 0x64667364;  // "dfsd": what file(1) and we know the file by
-constexpr auto kRetryAfter = 5s;
+constexpr auto kDiskRetryAfter = 5s;
 
 void now_seconds(sqlite3_context* context, int, sqlite3_value**) {
   sqlite3_result_int64(context, static_cast<const Clock*>(sqlite3_user_data(context))->unix_seconds());
@@ -164,7 +164,7 @@ void SqliteDatabase::run(StatementName name, Values parameters, Reply<Rows> repl
     }
   }
   Error full{ErrorCode::overloaded, "the job store is busy", {}, "job_store_busy"};
-  full.retry_after = kRetryAfter;
+  full.retry_after = kDiskRetryAfter;
   reply(tl::unexpected(std::move(full)));
 }
 
@@ -255,7 +255,7 @@ tl::unexpected<Error> SqliteDatabase::failure(int code) {
               full ? "the disk for jobs is full" : "the job store failed",
               {},
               full ? "storage_full" : "storage_failed"};
-  error.retry_after = kRetryAfter;
+  error.retry_after = kDiskRetryAfter;
   return tl::unexpected(std::move(error));
 }
 

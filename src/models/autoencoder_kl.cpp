@@ -20,8 +20,8 @@
 namespace diffused::models {
 namespace {
 
-constexpr double kNormEps = 1e-6;
-constexpr std::size_t kLevelsMax = 16;
+constexpr double kVaeNormEps = 1e-6;
+constexpr std::size_t kVaeLevelsMax = 16;
 
 void require_blocks(ConfigReader& read, std::string_view key, std::string_view type, std::size_t levels) {
   const auto blocks = read.texts(key);
@@ -38,9 +38,9 @@ class ResnetBlock {
  public:
   ResnetBlock(const AutoencoderKlConfig& config, const weights::Scope& scope, std::int64_t in,
               std::int64_t out)
-      : norm1_(scope / "norm1", config.norm_num_groups, in, kNormEps),
+      : norm1_(scope / "norm1", config.norm_num_groups, in, kVaeNormEps),
         conv1_(scope / "conv1", in, out, 3, 1, 1),
-        norm2_(scope / "norm2", config.norm_num_groups, out, kNormEps),
+        norm2_(scope / "norm2", config.norm_num_groups, out, kVaeNormEps),
         conv2_(scope / "conv2", out, out, 3, 1, 1) {
     if (in != out) conv_shortcut_.emplace(scope / "conv_shortcut", in, out, 1);
   }
@@ -62,7 +62,7 @@ class ResnetBlock {
 class MidAttention {
  public:
   MidAttention(const AutoencoderKlConfig& config, const weights::Scope& scope, std::int64_t channels)
-      : group_norm_(scope / "group_norm", config.norm_num_groups, channels, kNormEps),
+      : group_norm_(scope / "group_norm", config.norm_num_groups, channels, kVaeNormEps),
         qkv_(scope, qkv_names(scope), channels, channels),
         to_out_(scope / (has_old_names(scope) ? "proj_attn" : "to_out.0"), channels, channels) {}
 
@@ -117,7 +117,7 @@ class OutputLayer {
  public:
   OutputLayer(const AutoencoderKlConfig& config, const weights::Scope& scope, std::int64_t in,
               std::int64_t out)
-      : conv_norm_out_(scope / "conv_norm_out", config.norm_num_groups, in, kNormEps),
+      : conv_norm_out_(scope / "conv_norm_out", config.norm_num_groups, in, kVaeNormEps),
         conv_out_(scope / "conv_out", in, out, 3, 1, 1) {}
 
   at::Tensor operator()(const at::Tensor& x) const { return conv_out_.of_silu(conv_norm_out_, x); }
@@ -186,7 +186,7 @@ Result<AutoencoderKlConfig> AutoencoderKlConfig::from_json(const boost::json::ob
   c.use_post_quant_conv = read.boolean("use_post_quant_conv", c.use_post_quant_conv);
   c.mid_block_add_attention = read.boolean("mid_block_add_attention", c.mid_block_add_attention);
   const std::size_t levels = c.block_out_channels.size();
-  read.require(levels >= 1 && levels <= kLevelsMax, "block_out_channels", "must have 1 to 16 entries");
+  read.require(levels >= 1 && levels <= kVaeLevelsMax, "block_out_channels", "must have 1 to 16 entries");
   const auto divides = [&](std::int64_t channels) { return channels % c.norm_num_groups == 0; };
   read.require(std::ranges::all_of(c.block_out_channels, divides), "norm_num_groups",
                "must divide each of block_out_channels");

@@ -25,14 +25,14 @@
 namespace diffused::models {
 namespace {
 
-constexpr double kNormEps = 1e-6;
+constexpr double kFluxNormEps = 1e-6;
 constexpr double kRotationBase = 10000;
 constexpr double kTimestepsTrained = 1000;  // the network's timesteps and guidance are told in thousandths
 
 nn::QkvForm qkv_form(const FluxTransformerConfig& config) {
   return {.heads = config.num_attention_heads,
           .head_dim = config.attention_head_dim,
-          .rms_norm_eps = kNormEps,
+          .rms_norm_eps = kFluxNormEps,
           .format = config.block_format};
 }
 
@@ -134,12 +134,12 @@ class DoubleStreamBlock {
     const auto m = modulation.chunk(kChunks, 1);  // of [B, D]
     const at::Tensor* mc = m.data() + kChunks / 2;
     const auto [attended, attended_context] =
-        attn_(nn::modulated_layer_norm(x, m[0], m[1], kNormEps),
-              nn::modulated_layer_norm(c, mc[0], mc[1], kNormEps), rotation);
+        attn_(nn::modulated_layer_norm(x, m[0], m[1], kFluxNormEps),
+              nn::modulated_layer_norm(c, mc[0], mc[1], kFluxNormEps), rotation);
     x = attn_.to_out().add_to(x, attended, m[2]);
-    x = ff_.add_to(x, nn::modulated_layer_norm(x, m[3], m[4], kNormEps), m[5]);
+    x = ff_.add_to(x, nn::modulated_layer_norm(x, m[3], m[4], kFluxNormEps), m[5]);
     c = attn_.to_add_out().add_to(c, attended_context, mc[2]);
-    c = ff_context_.add_to(c, nn::modulated_layer_norm(c, mc[3], mc[4], kNormEps), mc[5]);
+    c = ff_context_.add_to(c, nn::modulated_layer_norm(c, mc[3], mc[4], kFluxNormEps), mc[5]);
   }
 
  private:
@@ -168,7 +168,7 @@ class SingleStreamBlock {
                         std::int64_t left_out) const {
     const std::int64_t kept = x.size(1) - left_out;
     const auto m = modulation.chunk(kChunks, 1);  // of [B, D]
-    const at::Tensor normal = nn::modulated_layer_norm(x, m[0], m[1], kNormEps);
+    const at::Tensor normal = nn::modulated_layer_norm(x, m[0], m[1], kFluxNormEps);
     const nn::Heads heads = qkv_(normal, rotation);
     const at::Tensor attended =
         nn::merge_heads(nn::attention(heads.q.narrow(2, left_out, kept), heads.k, heads.v));  // [B, kept, D]
@@ -274,7 +274,7 @@ at::Tensor FluxTransformer::forward(const at::Tensor& image, const TokenGrid& gr
     x = block(x, next_modulation(SingleStreamBlock::kChunks), rotation, last ? text_tokens : 0);
   }
   const auto scale_shift = next_modulation(2).chunk(2, 1);  // 2 of [B, D]
-  return proj_out_(nn::modulated_layer_norm(x, scale_shift[1], scale_shift[0], kNormEps));
+  return proj_out_(nn::modulated_layer_norm(x, scale_shift[1], scale_shift[0], kFluxNormEps));
 }
 
 }  // namespace diffused::models

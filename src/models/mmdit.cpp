@@ -23,7 +23,7 @@
 namespace diffused::models {
 namespace {
 
-constexpr double kNormEps = 1e-6;
+constexpr double kMmditNormEps = 1e-6;
 
 }  // namespace
 
@@ -70,7 +70,7 @@ using nn::QkvProjection;
 nn::QkvForm qkv_form(const MmditConfig& config) {
   return {.heads = config.num_attention_heads,
           .head_dim = config.attention_head_dim,
-          .rms_norm_eps = config.rms_qk_norm ? std::optional(kNormEps) : std::nullopt,
+          .rms_norm_eps = config.rms_qk_norm ? std::optional(kMmditNormEps) : std::nullopt,
           .format = config.block_format};
 }
 
@@ -161,20 +161,20 @@ class JointTransformerBlock {
         modulation.chunk(chunks_, 1);  // of [B, D]: shift, scale, gate of attention; the same of the MLP
     const at::Tensor* mc = m.data() + (attn2_ ? 9 : 6);
     // The last block's text has a scale and a shift, in this order, and no more.
-    const at::Tensor cn = last_ ? nn::modulated_layer_norm(c, mc[1], mc[0], kNormEps)
-                                : nn::modulated_layer_norm(c, mc[0], mc[1], kNormEps);
+    const at::Tensor cn = last_ ? nn::modulated_layer_norm(c, mc[1], mc[0], kMmditNormEps)
+                                : nn::modulated_layer_norm(c, mc[0], mc[1], kMmditNormEps);
     const auto [attended, attended_context] =
-        attn_(nn::modulated_layer_norm(x, m[0], m[1], kNormEps), cn, key_bias);
+        attn_(nn::modulated_layer_norm(x, m[0], m[1], kMmditNormEps), cn, key_bias);
     const at::Tensor x_before = x;
     x = attn_.to_out().add_to(x, attended, m[2]);
     if (attn2_) {
-      const at::Tensor attended2 = (*attn2_)(nn::modulated_layer_norm(x_before, m[6], m[7], kNormEps));
+      const at::Tensor attended2 = (*attn2_)(nn::modulated_layer_norm(x_before, m[6], m[7], kMmditNormEps));
       x = attn2_->to_out().add_to(x, attended2, m[8]);
     }
-    x = ff_.add_to(x, nn::modulated_layer_norm(x, m[3], m[4], kNormEps), m[5]);
+    x = ff_.add_to(x, nn::modulated_layer_norm(x, m[3], m[4], kMmditNormEps), m[5]);
     if (last_) return;
     c = attn_.to_add_out().add_to(c, attended_context, mc[2]);
-    c = ff_context_->add_to(c, nn::modulated_layer_norm(c, mc[3], mc[4], kNormEps), mc[5]);
+    c = ff_context_->add_to(c, nn::modulated_layer_norm(c, mc[3], mc[4], kMmditNormEps), mc[5]);
   }
 
  private:
@@ -238,7 +238,7 @@ at::Tensor Mmdit::forward(const at::Tensor& latents, const MmditContext& context
     if (std::ranges::count(skip_layers, i) == 0) block(x, c, modulation, key_bias);
   }
   const auto scale_shift = next_modulation(2).chunk(2, 1);  // 2 of [B, D]
-  x = proj_out_(nn::modulated_layer_norm(x, scale_shift[1], scale_shift[0], kNormEps));
+  x = proj_out_(nn::modulated_layer_norm(x, scale_shift[1], scale_shift[0], kMmditNormEps));
   return unpatchify(x, latents.size(2), latents.size(3));
 }
 

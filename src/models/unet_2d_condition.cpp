@@ -21,7 +21,7 @@
 namespace diffused::models {
 namespace {
 
-constexpr std::size_t kLevelsMax = 16;
+constexpr std::size_t kUnetLevelsMax = 16;
 constexpr std::int64_t kLayersMax = 256;
 
 // Options of which only one value is known here, which is Diffusers' default.
@@ -123,7 +123,7 @@ void read_levels(ConfigReader& read, Unet2DConditionConfig& c) {
   const std::vector<std::int64_t> channels =
       read.integers("block_out_channels", {320, 640, 1280, 1280}, /*least=*/1);
   const std::size_t count = channels.size();
-  read.require(count >= 1 && count <= kLevelsMax, "block_out_channels", "must have 1 to 16 entries");
+  read.require(count >= 1 && count <= kUnetLevelsMax, "block_out_channels", "must have 1 to 16 entries");
   const auto attn = std::string("CrossAttnDownBlock2D"), up_attn = std::string("CrossAttnUpBlock2D");
   const auto down =
       blocks_with_attention(read, "down_block_types", {attn, attn, attn, "DownBlock2D"}, "DownBlock2D");

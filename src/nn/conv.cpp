@@ -13,7 +13,7 @@ at::Tensor channels_last(const at::Tensor& x) { return x.contiguous(at::MemoryFo
 
 at::Tensor doubled(const at::Tensor& x) { return at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}); }
 
-bool should_pack(const at::Tensor& weight) {
+bool should_pack_conv(const at::Tensor& weight) {
   return avx512::PackedConv::takes(weight) && kernels_agree(weight.scalar_type());
 }
 
@@ -26,7 +26,7 @@ Conv2d::Conv2d(const weights::Scope& scope, std::int64_t in, std::int64_t out, s
       stride_(stride),
       padding_(padding),
       layers_{.names = {scope.changeable_layer()}} {
-  if (stride == 1 && padding == kernel / 2 && should_pack(weight_)) {
+  if (stride == 1 && padding == kernel / 2 && should_pack_conv(weight_)) {
     packed_ = std::make_shared<const avx512::PackedConv>(weight_, bias_, avx512::Doubling::none);
     weight_.reset();
   } else {
@@ -69,7 +69,7 @@ DoublingConv2d::DoublingConv2d(const weights::Scope& scope, std::int64_t channel
     : weight_(scope.tensor("weight", {channels, channels, 3, 3})),
       bias_(scope.tensor("bias", {channels})),
       layers_{.names = {scope.changeable_layer()}} {
-  if (should_pack(weight_)) {
+  if (should_pack_conv(weight_)) {
     packed_ = std::make_shared<const avx512::PackedConv>(weight_, bias_, avx512::Doubling::nearest);
     weight_.reset();
   } else {

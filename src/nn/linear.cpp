@@ -34,7 +34,7 @@ std::vector<std::string> layer_names(const weights::Scope& scope,
   return layers;
 }
 
-bool should_pack(const at::Tensor& weight) {
+bool should_pack_linear(const at::Tensor& weight) {
   return avx512::PackedLinear::takes(weight) && kernels_agree(weight.scalar_type());
 }
 
@@ -54,7 +54,7 @@ Linear::Linear(at::Tensor weight, at::Tensor bias, LinearFormat format, LoraLaye
   if (format == LinearFormat::int8) {
     CHECK(why_no_int8(weight_.scalar_type(), weight_.device()).empty());
     fused_ = std::make_shared<const avx512::QuantizedLinear>(weight_, bias_);
-  } else if (should_pack(weight_)) {
+  } else if (should_pack_linear(weight_)) {
     fused_ = std::make_shared<const avx512::PackedLinear>(weight_, bias_);
   } else {
     return;
@@ -110,7 +110,7 @@ at::Tensor Linear::add_to(const at::Tensor& sum, const at::Tensor& x, const at::
 }
 
 bool Linear::fuses(const at::Tensor& weight, LinearFormat format) {
-  return format == LinearFormat::int8 || should_pack(weight);
+  return format == LinearFormat::int8 || should_pack_linear(weight);
 }
 
 at::Tensor Linear::pairs(const at::Tensor& x, Activation activation) const {

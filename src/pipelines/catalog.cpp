@@ -20,11 +20,11 @@ namespace {
 
 using PipelineResult = Result<std::unique_ptr<Pipeline>>;
 
-struct Listed {
+struct ListedPipeline {
   const char* class_name;
   PipelineResult (*load)(const ModelFolder&, const LoadOptions&);
 };
-constexpr Listed kPipelines[] = {
+constexpr ListedPipeline kPipelines[] = {
     {"FluxPipeline", load_flux},
     {"FluxFillPipeline", load_flux},
     {"StableDiffusionPipeline", load_stable_diffusion},
@@ -37,7 +37,7 @@ constexpr Listed kPipelines[] = {
 PipelineResult load(const std::filesystem::path& path, const LoadOptions& options) {
   const c10::InferenceMode inference;
   TRY(const ModelFolder folder, ModelFolder::open(path, options.variant, options.parts));
-  for (const Listed& listed : kPipelines) {
+  for (const ListedPipeline& listed : kPipelines) {
     if (folder.class_name() == listed.class_name) return listed.load(folder, options);
   }
   return folder.refuse(ErrorCode::unsupported, "model_index.json",

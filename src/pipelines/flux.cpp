@@ -18,15 +18,16 @@ namespace diffused::pipelines {
 namespace {
 
 // What Diffusers takes when a call names none.
-constexpr FamilyDefaults kDefaults{.process = samplers::Process::flow, .steps = 28, .guidance_scale = 3.5};
+constexpr FamilyDefaults kFluxDefaults{
+    .process = samplers::Process::flow, .steps = 28, .guidance_scale = 3.5};
 constexpr FamilyDefaults kFillDefaults{
     .process = samplers::Process::flow, .steps = 50, .guidance_scale = 30.0};
 constexpr double kEditGuidanceScale = 7.0;
-constexpr int kSequenceLengthDefault = 512;
+constexpr int kFluxSequenceLengthDefault = 512;
 constexpr std::int64_t kLatentSideDefault = 128;
 
-constexpr int kSequenceLengthMin = 2;  // a token and the end
-constexpr int kSequenceLengthMax = 512;
+constexpr int kFluxSequenceLengthMin = 2;  // a token and the end
+constexpr int kFluxSequenceLengthMax = 512;
 constexpr std::int64_t kPatch = 2;  // latents are packed: a token is kPatch² of them
 // Diffusers tells positions in the weights' dtype; bfloat16 counts tokens up to 256.
 constexpr std::int64_t kLatentSideMax = 256 * kPatch;
@@ -88,11 +89,11 @@ class Flux final : public Family {
 Result<void> Flux::complete(GenerateRequest& request) const {
   or_first(request.prompt_2, request.prompt);
   if (request.negative_prompt) or_first(request.negative_prompt_2, *request.negative_prompt);
-  request.max_sequence_length = request.max_sequence_length.value_or(kSequenceLengthDefault);
+  request.max_sequence_length = request.max_sequence_length.value_or(kFluxSequenceLengthDefault);
   request.true_cfg_scale = request.true_cfg_scale.value_or(1);
   if (!std::isfinite(*request.true_cfg_scale))
     return wrong_field("true_cfg_scale must be a number", "true_cfg_scale");
-  return check_range(*request.max_sequence_length, kSequenceLengthMin, kSequenceLengthMax,
+  return check_range(*request.max_sequence_length, kFluxSequenceLengthMin, kFluxSequenceLengthMax,
                      "max_sequence_length");
 }
 
@@ -198,7 +199,7 @@ Result<void> check_text(const ModelFolder& folder, const models::FluxTransformer
 
 Result<std::unique_ptr<Pipeline>> load_flux(const ModelFolder& folder, const LoadOptions& options) {
   const bool fills = folder.class_name() == "FluxFillPipeline";
-  TRY(LatentLoader loader, LatentLoader::begin(folder, options, fills ? kFillDefaults : kDefaults));
+  TRY(LatentLoader loader, LatentLoader::begin(folder, options, fills ? kFillDefaults : kFluxDefaults));
   TRY_VOID(folder.require("transformer", "diffusers", "FluxTransformer2DModel"));
   TRY(auto config, folder.config<models::FluxTransformerConfig>("transformer"));
   TRY(config.block_format, choose_format(options.quantize, loader.dtype(), loader.device()));

@@ -13,7 +13,7 @@ namespace diffused::pipelines {
 namespace {
 
 constexpr const char* kVae = "vae";
-constexpr const char* kDefaults = "diffused.json";
+constexpr const char* kDefaultsFile = "diffused.json";
 
 // Every sampler that can be had with the options of the folder's scheduler, and every preset; its own stands
 // first.
@@ -48,18 +48,18 @@ Result<SamplerList> load_samplers(const ModelFolder& folder, const FamilyDefault
 
 // Whether there is a guidance scale among them.
 Result<bool> read_defaults(const ModelFolder& folder, PipelineInfo& info) {
-  TRY(const boost::json::object defaults, folder.optional_json(kDefaults));
+  TRY(const boost::json::object defaults, folder.optional_json(kDefaultsFile));
   if (const boost::json::value* const steps = defaults.if_contains("num_inference_steps")) {
     constexpr std::int64_t kStepsMax = 1000;
     if (!steps->is_int64() || steps->get_int64() < 1 || steps->get_int64() > kStepsMax) {
-      return folder.refuse(ErrorCode::data_loss, kDefaults,
+      return folder.refuse(ErrorCode::data_loss, kDefaultsFile,
                            "'num_inference_steps' must be a count of 1 to 1000");
     }
     info.default_steps = static_cast<int>(steps->get_int64());
   }
   if (const boost::json::value* const scale = defaults.if_contains("guidance_scale")) {
     if (!scale->is_number() || !std::isfinite(scale->to_number<double>())) {
-      return folder.refuse(ErrorCode::data_loss, kDefaults, "'guidance_scale' must be a number");
+      return folder.refuse(ErrorCode::data_loss, kDefaultsFile, "'guidance_scale' must be a number");
     }
     info.default_guidance_scale = scale->to_number<double>();
     return true;

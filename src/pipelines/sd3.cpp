@@ -20,12 +20,12 @@ namespace diffused::pipelines {
 namespace {
 
 // What Diffusers takes when a call names none.
-constexpr FamilyDefaults kDefaults{.process = samplers::Process::flow, .steps = 28, .guidance_scale = 7.0};
-constexpr int kSequenceLengthDefault = 256;
+constexpr FamilyDefaults kSd3Defaults{.process = samplers::Process::flow, .steps = 28, .guidance_scale = 7.0};
+constexpr int kSd3SequenceLengthDefault = 256;
 
-constexpr int kSequenceLengthMin = 2;  // a token and the end
-constexpr int kSequenceLengthMax = 512;
-constexpr int kSequenceLengthKeys = 1024;  // more than there are lengths
+constexpr int kSd3SequenceLengthMin = 2;  // a token and the end
+constexpr int kSd3SequenceLengthMax = 512;
+constexpr int kSd3SequenceLengthKeys = 1024;  // more than there are lengths
 
 struct Sd3Parts {
   std::shared_ptr<const models::Mmdit> transformer;
@@ -75,9 +75,9 @@ Result<void> Sd3::complete(GenerateRequest& request) const {
   request.negative_prompt = request.negative_prompt.value_or("");
   or_first(request.negative_prompt_2, *request.negative_prompt);
   or_first(request.negative_prompt_3, *request.negative_prompt);
-  request.max_sequence_length = request.max_sequence_length.value_or(kSequenceLengthDefault);
+  request.max_sequence_length = request.max_sequence_length.value_or(kSd3SequenceLengthDefault);
   TRY_VOID(chunks(request));
-  return check_range(*request.max_sequence_length, kSequenceLengthMin, kSequenceLengthMax,
+  return check_range(*request.max_sequence_length, kSd3SequenceLengthMin, kSd3SequenceLengthMax,
                      "max_sequence_length");
 }
 
@@ -90,7 +90,7 @@ FamilyWork Sd3::work(const GenerateRequest& resolved, LatentSize size) const {
       count * (parts_.clip.config().flops(clip_length) + parts_.clip_2.config().flops(clip_length));
   return {.encode_flops = clip_flops + (parts_.t5 ? parts_.t5->config().flops(t5_length) : 0),
           .network_flops = parts_.transformer->config().flops(image_tokens(size), text_tokens),
-          .tokens_key = t5_length + (count - 1) * kSequenceLengthKeys};
+          .tokens_key = t5_length + (count - 1) * kSd3SequenceLengthKeys};
 }
 
 Result<PromptIds> Sd3::tokenize(const GenerateRequest& resolved, PromptSide side) const {
@@ -113,7 +113,7 @@ Result<PromptIds> Sd3::tokenize(const GenerateRequest& resolved, PromptSide side
   prompts.clip_skip = positive || weighted ? *resolved.clip_skip : 0;
   prompts.max_sequence_length = *resolved.max_sequence_length;
   prompts.common = !positive && !weighted && prompt.empty() && prompt_2.empty() && prompt_3.empty() &&
-                   *resolved.max_sequence_length == kSequenceLengthDefault;
+                   *resolved.max_sequence_length == kSd3SequenceLengthDefault;
   return prompts;
 }
 
@@ -200,7 +200,7 @@ Result<std::optional<T5TextEncoder>> load_t5(LatentLoader& loader, const models:
 }  // namespace
 
 Result<std::unique_ptr<Pipeline>> load_sd3(const ModelFolder& folder, const LoadOptions& options) {
-  TRY(LatentLoader loader, LatentLoader::begin(folder, options, kDefaults));
+  TRY(LatentLoader loader, LatentLoader::begin(folder, options, kSd3Defaults));
   TRY_VOID(folder.require("transformer", "diffusers", "SD3Transformer2DModel"));
   TRY(auto config, folder.config<models::MmditConfig>("transformer"));
   TRY(config.block_format, choose_format(options.quantize, loader.dtype(), loader.device()));

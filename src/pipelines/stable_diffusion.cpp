@@ -16,10 +16,10 @@ void amend_scheduler(boost::json::object& options) {
   options["clip_sample"] = false;
 }
 
-constexpr FamilyDefaults kDefaults{.process = samplers::Process::diffusion,
-                                   .steps = 50,
-                                   .guidance_scale = 7.5,
-                                   .amend_scheduler = amend_scheduler};
+constexpr FamilyDefaults kStableDiffusionDefaults{.process = samplers::Process::diffusion,
+                                                  .steps = 50,
+                                                  .guidance_scale = 7.5,
+                                                  .amend_scheduler = amend_scheduler};
 
 FamilyTraits traits_of(const ClipEncoder& clip) {
   FamilyTraits traits;
@@ -79,7 +79,7 @@ class StableDiffusion final : public UnetFamily {
 
 Result<std::unique_ptr<Pipeline>> load_stable_diffusion(const ModelFolder& folder,
                                                         const LoadOptions& options) {
-  TRY(LatentLoader loader, LatentLoader::begin(folder, options, kDefaults));
+  TRY(LatentLoader loader, LatentLoader::begin(folder, options, kStableDiffusionDefaults));
   TRY(const auto config, read_unet_config(loader));
   if (config.text_time) {
     return folder.refuse(ErrorCode::unsupported, "unet/config.json",

@@ -16,7 +16,7 @@
 namespace diffused::pipelines {
 namespace {
 
-constexpr FamilyDefaults kDefaults{
+constexpr FamilyDefaults kXlDefaults{
     .process = samplers::Process::diffusion, .steps = 50, .guidance_scale = 5.0};
 constexpr int kSizeMax = 1 << 16;  // pixels, of the sizes that condition
 constexpr std::int64_t kSizes = 6;
@@ -185,7 +185,7 @@ Result<void> check_conditions(const ModelFolder& folder, const models::Unet2DCon
 
 Result<std::unique_ptr<Pipeline>> load_stable_diffusion_xl(const ModelFolder& folder,
                                                            const LoadOptions& options) {
-  TRY(LatentLoader loader, LatentLoader::begin(folder, options, kDefaults));
+  TRY(LatentLoader loader, LatentLoader::begin(folder, options, kXlDefaults));
   TRY(const auto config, read_unet_config(loader));
   if (!config.text_time) {
     return folder.refuse(ErrorCode::unsupported, "unet/config.json",

@@ -17,7 +17,7 @@
 namespace diffused::samplers {
 namespace {
 
-Result<KDpm2DiscreteConfig> parse_either(const boost::json::object& object, bool ancestral) {
+Result<KDpm2DiscreteConfig> parse_k_dpm_2(const boost::json::object& object, bool ancestral) {
   KDpm2DiscreteConfig config;
   config.ancestral = ancestral;
   config.space.noise.beta_start = 0.00085;
@@ -32,11 +32,11 @@ Result<KDpm2DiscreteConfig> parse_either(const boost::json::object& object, bool
 }  // namespace
 
 Result<KDpm2DiscreteConfig> KDpm2DiscreteConfig::parse(const boost::json::object& object) {
-  return parse_either(object, false);
+  return parse_k_dpm_2(object, false);
 }
 
 Result<KDpm2DiscreteConfig> KDpm2DiscreteConfig::parse_ancestral(const boost::json::object& object) {
-  return parse_either(object, true);
+  return parse_k_dpm_2(object, true);
 }
 
 Result<Schedule> KDpm2Discrete::schedule(const ScheduleRequest& request) const {

@@ -11,7 +11,7 @@
 namespace diffused::samplers {
 namespace {
 
-Result<LcmConfig> parse_either(const boost::json::object& object, bool trajectory) {
+Result<LcmConfig> parse_lcm(const boost::json::object& object, bool trajectory) {
   LcmConfig config;
   config.trajectory = trajectory;
   config.space.noise.beta_start = 0.00085;
@@ -29,11 +29,9 @@ Result<LcmConfig> parse_either(const boost::json::object& object, bool trajector
 
 }  // namespace
 
-Result<LcmConfig> LcmConfig::parse(const boost::json::object& object) { return parse_either(object, false); }
+Result<LcmConfig> LcmConfig::parse(const boost::json::object& object) { return parse_lcm(object, false); }
 
-Result<LcmConfig> LcmConfig::parse_tcd(const boost::json::object& object) {
-  return parse_either(object, true);
-}
+Result<LcmConfig> LcmConfig::parse_tcd(const boost::json::object& object) { return parse_lcm(object, true); }
 
 Result<Schedule> Lcm::schedule(const ScheduleRequest& request) const {
   TRY_VOID(check_steps(request));

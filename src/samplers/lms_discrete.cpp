@@ -9,7 +9,7 @@
 namespace diffused::samplers {
 namespace {
 
-constexpr int kOrder = 4;
+constexpr int kLmsOrder = 4;
 
 // The weight of the direction `which` calls ago: its Lagrange polynomial through `order` levels, integrated
 // from this level to the next. Gauss's two points are exact up to its third degree.
@@ -54,9 +54,9 @@ Stepped LmsDiscrete::step(const Schedule& schedule, int index, const at::Tensor&
   const at::Tensor denoised = clean(schedule, index, model_output, latents);
   History directions = {(latents - denoised) / sigma_at(schedule, index)};
   directions.insert(directions.end(), history.begin(), history.end());
-  directions.resize(std::min<std::size_t>(directions.size(), kOrder));
+  directions.resize(std::min<std::size_t>(directions.size(), kLmsOrder));
   // Of the levels, not of the directions: image-to-image begins with fewer of these.
-  const int order = std::min(index + 1, kOrder);
+  const int order = std::min(index + 1, kLmsOrder);
   at::Tensor change;
   for (int which = 0; which < std::min(order, static_cast<int>(directions.size())); ++which) {
     const at::Tensor part =

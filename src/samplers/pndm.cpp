@@ -9,7 +9,7 @@
 namespace diffused::samplers {
 namespace {
 
-constexpr int kOrder = 4;
+constexpr int kPndmOrder = 4;
 constexpr int kRungeKuttaCalls = 12;  // three steps of four calls
 constexpr int kRungeKuttaSteps = 3;
 
@@ -29,7 +29,7 @@ Result<PndmConfig> PndmConfig::parse(const boost::json::object& object) {
 
 Result<Schedule> Pndm::schedule(const ScheduleRequest& request) const {
   TRY_VOID(check_steps(request));
-  if (!config_.skip_prk_steps && request.steps < kOrder)
+  if (!config_.skip_prk_steps && request.steps < kPndmOrder)
     return fail(ErrorCode::invalid_argument, "this scheduler takes more steps than that",
                 "num_inference_steps");
   std::vector<double> steps = timesteps(request.steps);
@@ -96,7 +96,7 @@ Stepped Pndm::multistep(const Schedule& schedule, int index, const at::Tensor& m
   }
   History e = {model_output};
   e.insert(e.end(), history.begin(), history.end());
-  e.resize(std::min<std::size_t>(e.size(), kOrder));
+  e.resize(std::min<std::size_t>(e.size(), kPndmOrder));
   const at::Tensor output = e.size() == 1   ? e[0]
                             : e.size() == 2 ? (3 * e[0] - e[1]) / 2
                             : e.size() == 3 ? (23 * e[0] - 16 * e[1] + 5 * e[2]) / 12

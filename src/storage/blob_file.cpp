@@ -53,9 +53,11 @@ std::string_view next_part(std::string_view& rest) {
   return part;
 }
 
-auto gone() { return fail(ErrorCode::not_found, "there is nothing of that id, or it has expired"); }
-
 }  // namespace
+
+tl::unexpected<Error> gone() {
+  return fail(ErrorCode::not_found, "there is nothing of that id, or it has expired");
+}
 
 tl::unexpected<Error> damaged(const BlobFile& file) {
   log(LogLevel::error, "storage_damaged", {{"id", file.id}});

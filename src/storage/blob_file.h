@@ -47,6 +47,9 @@ bool is_unfinished(const std::string& name);
 // kept).
 Result<BlobFile> describe_blob(std::string_view id, const Blob& blob);
 
+// The error for a blob that is not there, or no longer.
+tl::unexpected<Error> gone();
+
 // Writes or reads the whole file in `folder` (a descriptor). Errors: unavailable "storage_full", internal;
 // reading also not_found and data_loss.
 Result<void> write_blob_file(int folder, const BlobFile& file, const std::string& bytes);

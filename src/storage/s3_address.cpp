@@ -43,7 +43,7 @@ std::string host_of(const std::string& endpoint) {
   return origin;
 }
 
-tl::unexpected<Error> wrong(std::string message) {
+tl::unexpected<Error> wrong_address(std::string message) {
   return fail(ErrorCode::invalid_argument, std::move(message), "--blobs");
 }
 
@@ -65,11 +65,11 @@ Result<S3Address> read_s3_address(const std::string& url, std::string endpoint, 
   address.prefix = rest.substr(std::min(slash + 1, rest.size()));
   while (address.prefix.ends_with('/')) address.prefix.pop_back();
   if (!is_bucket(address.bucket) || !is_prefix(address.prefix))
-    return wrong(fmt::format("--blobs {}: must be like s3://bucket/prefix", url));
+    return wrong_address(fmt::format("--blobs {}: must be like s3://bucket/prefix", url));
   if (!address.prefix.empty()) address.prefix += '/';
   address.region = variables("AWS_REGION").value_or(variables("AWS_DEFAULT_REGION").value_or("us-east-1"));
   if (!all_of(address.region, [](char c) { return is_small(c) || c == '-'; }))
-    return wrong(fmt::format("AWS_REGION is '{}', which is no region", address.region));
+    return wrong_address(fmt::format("AWS_REGION is '{}', which is no region", address.region));
   if (endpoint.empty()) endpoint = variables("AWS_ENDPOINT_URL").value_or("");
   if (endpoint.empty()) {
     // A certificate for *.s3.… does not hold for a name with dots.
@@ -82,7 +82,7 @@ Result<S3Address> read_s3_address(const std::string& url, std::string endpoint, 
   const std::size_t host_at = endpoint.find("://");
   if (address.host.empty() || host_at == std::string::npos ||
       endpoint.find_first_of("/?#@", host_at + 3) != std::string::npos)
-    return wrong(fmt::format("--blobs-endpoint {}: must be like https://host:port", endpoint));
+    return wrong_address(fmt::format("--blobs-endpoint {}: must be like https://host:port", endpoint));
   address.endpoint = endpoint;
   TRY(address.key_source, S3KeySource::find(variables));
   return address;

@@ -12,7 +12,7 @@
 namespace diffused::storage {
 namespace {
 
-tl::unexpected<Error> wrong(std::string message) {
+tl::unexpected<Error> wrong_keys(std::string message) {
   return fail(ErrorCode::invalid_argument, std::move(message), "--blobs");
 }
 
@@ -30,7 +30,7 @@ Result<void> check(const S3Keys& keys, std::string_view where) {
                                     {"AWS_SECRET_ACCESS_KEY", &keys.secret},
                                     {"AWS_SESSION_TOKEN", &keys.token}})
     if (!std::all_of(value->begin(), value->end(), good))
-      return wrong(fmt::format("{}{} holds characters that no key has", where, name));
+      return wrong_keys(fmt::format("{}{} holds characters that no key has", where, name));
   return {};
 }
 
@@ -51,7 +51,7 @@ Result<S3Keys> S3KeyFile::read() const {
     if (name == "aws_session_token") keys.token = value;
   }
   if (keys.id.empty() || keys.secret.empty())
-    return wrong(fmt::format("{}: there are no keys in it under [{}]", path.string(), profile));
+    return wrong_keys(fmt::format("{}: there are no keys in it under [{}]", path.string(), profile));
   TRY_VOID(check(keys, path.string() + ": "));
   return keys;
 }
@@ -67,7 +67,7 @@ Result<S3KeySource> S3KeySource::find(const Variables& variables) {
     return source;
   }
   if (source.keys.id.empty() || source.keys.secret.empty())
-    return wrong(
+    return wrong_keys(
         "--blobs s3://…: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SHARED_CREDENTIALS_FILE");
   TRY_VOID(check(source.keys, ""));
   return source;

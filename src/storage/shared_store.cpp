@@ -11,8 +11,6 @@ constexpr double kLowMark = 0.9;
 // What is removed at a time, so that no sweep lasts long where each takes a request.
 constexpr std::ptrdiff_t kRemovedMax = 500;
 
-auto gone() { return fail(ErrorCode::not_found, "there is nothing of that id, or it has expired"); }
-
 }  // namespace
 
 std::uint64_t SharedStore::bytes() const {

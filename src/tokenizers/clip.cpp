@@ -124,7 +124,7 @@ std::optional<BytePair::Merge> read_merge(const json::value& value) {
   return BytePair::Merge(pair->front().get_string(), pair->back().get_string());
 }
 
-Result<BytePairData> read_tokenizer_json(const Folder& folder) {
+Result<BytePairData> read_byte_pair_json(const Folder& folder) {
   const std::filesystem::path file = tokenizer_file(folder);
   BytePairData data{.merges_file = file};
   TRY(const json::object* model, model_member(folder, "BPE"));
@@ -167,7 +167,7 @@ Result<BytePairData> read_classic_files(const Folder& folder) {
 
 Result<std::unique_ptr<Tokenizer>> load_clip_tokenizer(const std::filesystem::path& path) {
   TRY(const Folder folder, read_folder(path));
-  TRY(const BytePairData data, folder.tokenizer ? read_tokenizer_json(folder) : read_classic_files(folder));
+  TRY(const BytePairData data, folder.tokenizer ? read_byte_pair_json(folder) : read_classic_files(folder));
   const TokenRoles defaults{.begin = "<|startoftext|>",
                             .end = "<|endoftext|>",
                             .unknown = "<|endoftext|>",

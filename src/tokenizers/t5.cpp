@@ -113,7 +113,7 @@ Result<std::string> read_charsmap(const Folder& folder) {
   return std::string();
 }
 
-Result<UnigramData> read_tokenizer_json(const Folder& folder) {
+Result<UnigramData> read_unigram_json(const Folder& folder) {
   const std::filesystem::path file = tokenizer_file(folder);
   UnigramData data;
   TRY(const json::object* model, model_member(folder, "Unigram"));
@@ -160,7 +160,7 @@ Result<SpecialTokens> read_t5_special_tokens(const Folder& folder, std::vector<A
 
 Result<std::unique_ptr<Tokenizer>> load_t5_tokenizer(const std::filesystem::path& path) {
   TRY(const Folder folder, read_folder(path));
-  TRY(UnigramData data, folder.tokenizer ? read_tokenizer_json(folder) : read_spiece_model(folder));
+  TRY(UnigramData data, folder.tokenizer ? read_unigram_json(folder) : read_spiece_model(folder));
   const std::filesystem::path file = folder.tokenizer ? tokenizer_file(folder) : folder.path / "spiece.model";
   if (data.pieces.size() <= kUnknownId) {
     return bad_file(ErrorCode::data_loss, file, "holds no unknown piece (id 2)");

@@ -15,7 +15,7 @@ constexpr std::string_view kBlanks = " \t\n\r\f\v";
 
 enum class Mark { text, open_round, close_round, open_square, close_square };
 
-struct Piece {
+struct PromptPiece {
   Mark mark = Mark::text;
   std::string text;
   double factor = 1;  // of what a bracket opens, once its end is known
@@ -44,7 +44,7 @@ std::optional<Ending> weight_ending(std::string_view rest) {
 // Cuts a prompt into text and brackets, each opening one with the factor that its closing one gives it.
 class Cutter {
  public:
-  std::vector<Piece> cut(std::string_view prompt) {
+  std::vector<PromptPiece> cut(std::string_view prompt) {
     while (!prompt.empty()) prompt.remove_prefix(take(prompt));
     for (const std::size_t open : round_) pieces_[open].factor = kRound;
     for (const std::size_t open : square_) pieces_[open].factor = kSquare;
@@ -92,7 +92,7 @@ class Cutter {
     pieces_.back().text += text;
   }
 
-  std::vector<Piece> pieces_;
+  std::vector<PromptPiece> pieces_;
   std::vector<std::size_t> round_, square_;  // places of the open ones
 };
 
@@ -134,7 +134,7 @@ void append_with_breaks(std::vector<WeightedText>& parsed, std::string_view text
 std::vector<WeightedText> parse_weighted_prompt(std::string_view prompt) {
   std::vector<WeightedText> parsed;
   std::vector<double> round = {1}, square = {1};  // products of the open brackets' factors
-  for (const Piece& piece : Cutter().cut(prompt)) {
+  for (const PromptPiece& piece : Cutter().cut(prompt)) {
     switch (piece.mark) {
       case Mark::open_round:
         round.push_back(round.back() * piece.factor);

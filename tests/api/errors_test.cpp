@@ -17,7 +17,9 @@ TEST(Errors, HaveAStatusForEveryCodeAndNeverOneThatClientsRetryForTheirOwnMistak
     const http::Response response = error_response(error);
     EXPECT_GE(response.status, 400);
     EXPECT_NE(response.status, 408);
-    if (response.status == 409) EXPECT_THAT(response.headers, Contains(std::pair("x-should-retry", "false")));
+    if (response.status == 409) {
+      EXPECT_THAT(response.headers, Contains(std::pair("x-should-retry", "false")));
+    }
     const auto body = json::parse(*response.body).at("error").as_object();
     EXPECT_EQ(body.size(), 4u);
     EXPECT_EQ(body.at("message"), "sentence");

@@ -144,7 +144,7 @@ TEST(KeyGate, TakesAPasswordWhereBasicIsSpoken) {
   EXPECT_TRUE(passes("Basic " + to_base64(":sk-a")));
   EXPECT_TRUE(passes("Basic " + to_base64("sk-a")));
   EXPECT_TRUE(passes("Bearer sk-a"));
-  for (const std::string& wrong : {"Basic ", "Basic !", "Basic"}) EXPECT_FALSE(passes(wrong)) << wrong;
+  for (const char* const wrong : {"Basic ", "Basic !", "Basic"}) EXPECT_FALSE(passes(wrong)) << wrong;
   EXPECT_FALSE(passes("Basic " + to_base64("sk-a:")));
 }
 

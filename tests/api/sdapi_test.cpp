@@ -9,7 +9,7 @@
 namespace diffused::api {
 namespace {
 
-std::string png(int width, int height, std::uint8_t shade = 50) {
+std::string plain_png(int width, int height, std::uint8_t shade = 50) {
   return find_codec("png")->encode(plain_image(width, height, shade), {}).value();
 }
 
@@ -18,8 +18,8 @@ class Sdapi : public testing::Test, public ApiFixture {
   http::Response text(const std::string& body) { return ask("POST", "/sdapi/v1/txt2img", body); }
   http::Response image(const std::string& more, int width = 32, int height = 32) {
     return ask("POST", "/sdapi/v1/img2img",
-               R"({"prompt": "x", "init_images": ["data:image/png;base64,)" + to_base64(png(width, height)) +
-                   "\"]" + more + "}");
+               R"({"prompt": "x", "init_images": ["data:image/png;base64,)" +
+                   to_base64(plain_png(width, height)) + "\"]" + more + "}");
   }
   static json::value info_of(const http::Response& response) {
     return json::parse(body_of(response).at("info").as_string());
@@ -89,7 +89,7 @@ TEST_F(Sdapi, StartsFromAPictureAndAMaskWhoseWhiteIsRepainted) {
   ASSERT_TRUE(job().init_image);
   EXPECT_EQ(job().init_image->width, 64);
   EXPECT_FALSE(job().mask);
-  const std::string mask = ", \"mask\": \"" + to_base64(png(16, 16, 255)) + "\"";
+  const std::string mask = ", \"mask\": \"" + to_base64(plain_png(16, 16, 255)) + "\"";
   const auto response = image(mask + R"(, "width": 48, "height": 48, "denoising_strength": 0.25)");
   ASSERT_EQ(response.status, 200) << *response.body;
   ASSERT_TRUE(job().mask);

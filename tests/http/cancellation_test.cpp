@@ -11,7 +11,7 @@ namespace {
 using std::chrono::hours;
 using testing::HasSubstr;
 
-constexpr char kGet[] = "GET /wait HTTP/1.1\r\nHost: a\r\n\r\n";
+constexpr char kGetWaiting[] = "GET /wait HTTP/1.1\r\nHost: a\r\n\r\n";
 
 // A route whose handler says when it began and when its locals are gone.
 struct Waiting {
@@ -33,7 +33,7 @@ TEST(Cancellation, ClientThatClosesWhileTheHandlerWaits) {
   Waiting waiting;
   TestServer server({waiting.route()});
   RawClient client(server.port());
-  client.send(kGet);
+  client.send(kGetWaiting);
   ASSERT_TRUE(waiting.began.wait());
   client.close();
   EXPECT_TRUE(waiting.ended.wait());
@@ -45,7 +45,7 @@ TEST(Cancellation, ClientThatResetsWhileTheHandlerWaits) {
   Waiting waiting;
   TestServer server({waiting.route()});
   RawClient client(server.port());
-  client.send(kGet);
+  client.send(kGetWaiting);
   ASSERT_TRUE(waiting.began.wait());
   client.reset();
   EXPECT_TRUE(waiting.ended.wait());
@@ -56,7 +56,7 @@ TEST(Cancellation, ClientThatClosesBehindAnEarlyRequest) {
   Waiting waiting;
   TestServer server({waiting.route()});
   RawClient client(server.port());
-  client.send(std::string(kGet) + kGet);
+  client.send(std::string(kGetWaiting) + kGetWaiting);
   ASSERT_TRUE(waiting.began.wait());
   client.close();
   EXPECT_TRUE(waiting.ended.wait());
@@ -67,7 +67,7 @@ TEST(Cancellation, ClientThatFilledTheInputAndResets) {
   Waiting waiting;
   TestServer server({waiting.route()});
   RawClient client(server.port());
-  client.send(kGet);
+  client.send(kGetWaiting);
   ASSERT_TRUE(waiting.began.wait());
   // More than the server keeps: it stops reading ahead.
   const std::string flood(1 << 20, 'x');
@@ -80,7 +80,7 @@ TEST(Cancellation, BytesThatComeEarlyAreServedNext) {
   Waiting waiting;
   TestServer server({waiting.route()});
   RawClient client(server.port());
-  client.send(kGet);
+  client.send(kGetWaiting);
   ASSERT_TRUE(waiting.began.wait());
   client.send("GET /wait HTTP/1.1\r\nHost: a\r\nX-Request-Id: second\r\n\r\n");
   waiting.latch.open();
@@ -145,7 +145,7 @@ TEST(Cancellation, ServerThatIsDestroyedWhileHandlersWait) {
   {
     TestServer server({waiting.route()});
     client.connect(server.port());
-    client.send(kGet);
+    client.send(kGetWaiting);
     ASSERT_TRUE(waiting.began.wait());
   }
   EXPECT_TRUE(waiting.ended.wait());

@@ -13,9 +13,7 @@ using testing::HasSubstr;
 
 constexpr milliseconds kShort(30);
 
-asio::awaitable<void> answer(Exchange& exchange) { co_await exchange.send(text_response("fine")); }
-
-Route upload() { return {"POST", "/upload", answer, 1 << 20}; }
+Route upload() { return {"POST", "/upload", answer_fine, 1 << 20}; }
 
 TEST(Deadline, HeaderThatDoesNotEnd) {
   ServerOptions options;

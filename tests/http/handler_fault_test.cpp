@@ -14,12 +14,10 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
 
-asio::awaitable<void> answer(Exchange& exchange) { co_await exchange.send(text_response("fine")); }
-
 // The answer of a server whose handler for /fault is `handler`, and that it still serves on the same
 // connection.
 std::string answer_of(Handler handler) {
-  TestServer server({{"GET", "/fault", std::move(handler)}, {"GET", "/fine", answer}});
+  TestServer server({{"GET", "/fault", std::move(handler)}, {"GET", "/fine", answer_fine}});
   RawClient client(server.port());
   client.send("GET /fault HTTP/1.1\r\nHost: a\r\n\r\nGET /fine HTTP/1.1\r\nHost: a\r\n\r\n");
   const auto response = client.response();

@@ -15,12 +15,9 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-constexpr char kGet[] = "GET /fine HTTP/1.1\r\nHost: a\r\n\r\n";
+constexpr char kGetFine[] = "GET /fine HTTP/1.1\r\nHost: a\r\n\r\n";
 
-Route fine() {
-  return {"GET", "/fine",
-          [](Exchange& exchange) -> asio::awaitable<void> { co_await exchange.send(text_response("fine")); }};
-}
+Route fine() { return {"GET", "/fine", answer_fine}; }
 
 Route waiting(Signal& began, Latch& latch, Signal& ended) {
   return {"GET", "/wait", [&](Exchange& exchange) -> asio::awaitable<void> {
@@ -70,8 +67,8 @@ TEST(Server, TurnsAwayConnectionsAboveTheLimits) {
   options.limits.connections_per_address_max = 2;
   TestServer server({fine()}, options);
   RawClient first(server.port()), second(server.port());
-  first.send(kGet);
-  second.send(kGet);
+  first.send(kGetFine);
+  second.send(kGetFine);
   EXPECT_THAT(first.response(), HasSubstr("fine"));
   EXPECT_THAT(second.response(), HasSubstr("fine"));
   EXPECT_EQ(server.server->counters().connections_open, 2u);
@@ -90,7 +87,7 @@ TEST(Server, TurnsAwayConnectionsAboveTheTotal) {
   options.limits.connections_max = 1;
   TestServer server({fine()}, options);
   RawClient first(server.port());
-  first.send(kGet);
+  first.send(kGetFine);
   EXPECT_THAT(first.response(), HasSubstr("fine"));
   RawClient second(server.port());
   EXPECT_THAT(second.rest(), HasSubstr("503 connection_limit"));
@@ -128,7 +125,7 @@ TEST(Server, GoesOnWhenDescriptorsRunOut) {
   options.limits.accept_pause = milliseconds(5);
   TestServer server({fine()}, options);
   RawClient open(server.port());
-  open.send(kGet);
+  open.send(kGetFine);
   EXPECT_THAT(open.response(), HasSubstr("fine"));
 
   RawClient late;
@@ -140,9 +137,9 @@ TEST(Server, GoesOnWhenDescriptorsRunOut) {
   for (int fd = dup(0); fd >= 0; fd = dup(0)) gaps.push_back(fd);
 
   EXPECT_TRUE(late.connect(server.port()));
-  late.send(kGet);
+  late.send(kGetFine);
   EXPECT_TRUE(server.observer->saw("rejected accept_failed"));
-  open.send(kGet);
+  open.send(kGetFine);
   EXPECT_THAT(open.response(), HasSubstr("fine"));
 
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
@@ -155,7 +152,7 @@ TEST(Server, DrainEndsIdleConnectionsAndLetsExchangesFinish) {
   Latch latch;
   TestServer server({fine(), waiting(began, latch, ended)});
   RawClient idle(server.port()), fresh(server.port()), busy(server.port());
-  idle.send(kGet);
+  idle.send(kGetFine);
   idle.response();
   busy.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
   ASSERT_TRUE(began.wait());
@@ -190,7 +187,7 @@ TEST(Server, DrainCancelsHandlersAfterTheGrace) {
 TEST(Server, StopAcceptingLeavesConnectionsOpen) {
   TestServer server({fine()});
   RawClient client(server.port());
-  client.send(kGet);
+  client.send(kGetFine);
   EXPECT_THAT(client.response(), HasSubstr("fine"));
   server.server->stop_accepting();
   RawClient late;
@@ -200,7 +197,7 @@ TEST(Server, StopAcceptingLeavesConnectionsOpen) {
     EXPECT_TRUE(late.closed_by_server());
     late.reopen();
   }
-  client.send(kGet);
+  client.send(kGetFine);
   EXPECT_THAT(client.response(), AllOf(HasSubstr("fine"), HasSubstr("connection: keep-alive")));
 }
 

@@ -108,6 +108,10 @@ inline Response text_response(std::string text, int status = 200) {
   return response;
 }
 
+inline asio::awaitable<void> answer_fine(Exchange& exchange) {
+  co_await exchange.send(text_response("fine"));
+}
+
 // "413 request_too_large /upload"
 inline Response plain_error(const Error& error, int status, std::string_view path) {
   return text_response(std::to_string(status) + " " + error.reason + " " + std::string(path), status);

@@ -21,7 +21,7 @@ using testing::HasSubstr;
 using testing::StartsWith;
 namespace ssl = asio::ssl;
 
-constexpr char kGet[] = "GET /fine HTTP/1.1\r\nHost: a\r\n\r\n";
+constexpr char kGetSecretly[] = "GET /fine HTTP/1.1\r\nHost: a\r\n\r\n";
 
 class Tls : public testing::Test {
  protected:
@@ -75,14 +75,14 @@ class TlsClient {
   std::string received_;
 };
 
-Route fine() {
+Route fine_if_secret() {
   return {"GET", "/fine", [](Exchange& exchange) -> asio::awaitable<void> {
             co_await exchange.send(text_response(exchange.request().tls ? "fine" : "in the clear"));
           }};
 }
 
 TEST_F(Tls, ServesOverTls12And13) {
-  TestServer server({fine()}, options());
+  TestServer server({fine_if_secret()}, options());
   for (const auto& [version_max, name] :
        {std::pair(TLS1_2_VERSION, "TLSv1.2"), std::pair(TLS1_3_VERSION, "TLSv1.3")}) {
     TlsClient client(server.port(), version_max);
@@ -90,17 +90,17 @@ TEST_F(Tls, ServesOverTls12And13) {
     EXPECT_EQ(client.version(), name);
     EXPECT_EQ(client.protocol(), "http/1.1");
     for (int i = 0; i < 2; ++i) {
-      client.send(kGet);
+      client.send(kGetSecretly);
       EXPECT_THAT(client.read_until("fine"), StartsWith("HTTP/1.1 200"));
     }
   }
 }
 
 TEST_F(Tls, RefusesOlderVersionsAndPlainRequests) {
-  TestServer server({fine()}, options());
+  TestServer server({fine_if_secret()}, options());
   EXPECT_TRUE(TlsClient(server.port(), TLS1_1_VERSION).error);
   RawClient plain(server.port());
-  plain.send(kGet);
+  plain.send(kGetSecretly);
   plain.rest();
   EXPECT_TRUE(plain.closed_by_server());
 }
@@ -108,7 +108,7 @@ TEST_F(Tls, RefusesOlderVersionsAndPlainRequests) {
 TEST_F(Tls, HandshakeThatDoesNotEnd) {
   ServerOptions with_deadline = options();
   with_deadline.limits.handshake_timeout = std::chrono::milliseconds(30);
-  TestServer server({fine()}, with_deadline);
+  TestServer server({fine_if_secret()}, with_deadline);
   RawClient silent(server.port());
   EXPECT_EQ(silent.rest(), "");
   EXPECT_TRUE(silent.closed_by_server());
@@ -142,19 +142,19 @@ TEST_F(Tls, BytesThatComeEarlyAreServedNext) {
                         co_await latch.wait(exchange.executor());
                         co_await exchange.send(text_response("waited"));
                       }},
-                     fine()},
+                     fine_if_secret()},
                     options());
   TlsClient client(server.port());
   client.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
   ASSERT_TRUE(began.wait());
-  client.send(kGet);
+  client.send(kGetSecretly);
   latch.open();
   EXPECT_THAT(client.read_until("waited"), StartsWith("HTTP/1.1 200"));
   EXPECT_THAT(client.read_until("fine"), StartsWith("HTTP/1.1 200"));
 }
 
 TEST_F(Tls, EndsWithAGoodbye) {
-  TestServer server({fine()}, options());
+  TestServer server({fine_if_secret()}, options());
   TlsClient client(server.port());
   client.send("GET /fine HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
   client.read_until("fine");
@@ -177,7 +177,7 @@ TEST_F(Tls, ReportsFilesThatDoNotServe) {
   EXPECT_EQ(field_of(files_.certificate, other.key), other.key);
 
   asio::io_context io;
-  Server server(io, {.tls = TlsFiles{files_.certificate, other.key}}, {fine()}, plain_error);
+  Server server(io, {.tls = TlsFiles{files_.certificate, other.key}}, {fine_if_secret()}, plain_error);
   EXPECT_FALSE(server.listen());
 }
 

@@ -9,25 +9,25 @@
 namespace diffused {
 namespace {
 
-Image fixture(const std::string& name) {
+Image decoded_fixture(const std::string& name) {
   return *decode_image(read_file(std::filesystem::path(DIFFUSED_SOURCE_DIR) / "tests/image/data" / name), {});
 }
 
 TEST(ResizeLanczos, GivesPillowsBytes) {
   static constexpr std::pair<int, int> kSizes[] = {{16, 16}, {64, 48}, {37, 5}, {9, 31}, {1, 1}, {111, 23}};
   for (const std::string mode : {"RGB", "L"}) {
-    const Image source = fixture("resize_" + mode + ".png");
+    const Image source = decoded_fixture("resize_" + mode + ".png");
     for (const auto& [width, height] : kSizes) {
       const std::string size = std::to_string(width) + "x" + std::to_string(height);
       EXPECT_EQ(resize_lanczos(source, width, height).pixels,
-                fixture("resize_" + mode + "_" + size + ".png").pixels)
+                decoded_fixture("resize_" + mode + "_" + size + ".png").pixels)
           << mode << " to " << size;
     }
   }
 }
 
 TEST(ResizeLanczos, LeavesASizeThatFitsAlone) {
-  const Image source = fixture("resize_RGB.png");
+  const Image source = decoded_fixture("resize_RGB.png");
   EXPECT_EQ(resize_lanczos(source, source.width, source.height).pixels, source.pixels);
 }
 

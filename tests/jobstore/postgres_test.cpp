@@ -26,7 +26,7 @@ Result<Job> find(JobStore& store, const std::string& id) {
 Result<std::vector<Job>> claim(JobStore& store, int jobs_max = 1) {
   return wait<std::vector<Job>>([&](auto reply) { store.claim({{"demo"}, jobs_max, ""}, reply); });
 }
-Error error_of(const std::string& url) {
+Error opening_error(const std::string& url) {
   const auto store = open_postgres_job_store(url, {});
   EXPECT_FALSE(store);
   return store ? Error{} : store.error();
@@ -53,10 +53,10 @@ std::vector<pid_t> backends(const test::PostgresCluster& cluster) {
 }
 
 TEST(PostgresJobStore, SaysWhatIsWrongWithItsAddress) {
-  EXPECT_EQ(error_of("postgresql://[").code, ErrorCode::invalid_argument);
+  EXPECT_EQ(opening_error("postgresql://[").code, ErrorCode::invalid_argument);
   test::PostgresCluster& cluster = test::PostgresCluster::shared();
-  EXPECT_THAT(error_of(cluster.url("&dbname=nothing")).message, HasSubstr("nothing"));
-  EXPECT_EQ(error_of("postgresql:///postgres?host=/nowhere").code, ErrorCode::unavailable);
+  EXPECT_THAT(opening_error(cluster.url("&dbname=nothing")).message, HasSubstr("nothing"));
+  EXPECT_EQ(opening_error("postgresql:///postgres?host=/nowhere").code, ErrorCode::unavailable);
 }
 
 TEST(PostgresJobStore, SaysThatThePasswordIsWrong) {
@@ -65,7 +65,7 @@ TEST(PostgresJobStore, SaysThatThePasswordIsWrong) {
                      "DO $$ BEGIN CREATE ROLE guarded LOGIN SUPERUSER PASSWORD 'right'; "
                      "EXCEPTION WHEN duplicate_object THEN NULL; END $$");
   const std::string url = cluster.fresh_schema() + "&user=guarded";
-  EXPECT_THAT(error_of(url + "&password=wrong").message, HasSubstr("password authentication failed"));
+  EXPECT_THAT(opening_error(url + "&password=wrong").message, HasSubstr("password authentication failed"));
   EXPECT_TRUE(open_postgres_job_store(url + "&password=right", {}));
 }
 
@@ -82,7 +82,7 @@ TEST(PostgresJobStore, FindsTheHostThatTakesChanges) {
   ASSERT_TRUE(store) << store.error().message;
   ASSERT_TRUE(enqueue(**store, new_job("job_1")));
   EXPECT_THAT(test::postgres_ask(primary.url(), "SELECT id FROM job"), ElementsAre("job_1"));
-  EXPECT_THAT(error_of(standby.url()).message, HasSubstr("read-only"));
+  EXPECT_THAT(opening_error(standby.url()).message, HasSubstr("read-only"));
 }
 
 // A row that the standby has not confirmed may be gone after a failover, whoever sees it now.
@@ -107,7 +107,7 @@ TEST(PostgresJobStore, RefusesADatabaseThatCannotHoldAllPrompts) {
   test::PostgresCluster& cluster = test::PostgresCluster::shared();
   test::postgres_ask(cluster.url(), "DROP DATABASE IF EXISTS latin");
   test::postgres_ask(cluster.url(), "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0");
-  EXPECT_EQ(error_of(cluster.url("&dbname=latin")).code, ErrorCode::unsupported);
+  EXPECT_EQ(opening_error(cluster.url("&dbname=latin")).code, ErrorCode::unsupported);
 }
 
 TEST(PostgresJobStore, IsSetUpByOneOfManyServersThatStartAtOnce) {
@@ -133,7 +133,7 @@ TEST(PostgresJobStore, BringsAnOlderSchemaUpToDateAndRefusesANewerOne) {
   const auto store = home.open();
   EXPECT_EQ(find(*store, "job_1")->progress, 0);
   test::postgres_ask(home.url(), "INSERT INTO diffused_schema VALUES (99)");
-  EXPECT_EQ(error_of(home.url()).code, ErrorCode::unsupported);
+  EXPECT_EQ(opening_error(home.url()).code, ErrorCode::unsupported);
 }
 
 TEST(PostgresJobStore, SaysWhatItDidToTheTables) {

@@ -16,7 +16,7 @@ using test::relative_error;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-AutoencoderKl load(const Golden& golden, at::ScalarType dtype = at::kFloat) {
+AutoencoderKl load_vae(const Golden& golden, at::ScalarType dtype = at::kFloat) {
   return AutoencoderKl(AutoencoderKlConfig::from_json(golden.config()).value(), golden.scope(dtype));
 }
 
@@ -24,7 +24,7 @@ class AutoencoderKlGolden : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(AutoencoderKlGolden, DecodesAndEncodesAsDiffusersDoes) {
   const Golden golden(GetParam());
-  const AutoencoderKl vae = load(golden);
+  const AutoencoderKl vae = load_vae(golden);
   EXPECT_THAT(golden.unused_weights(), IsEmpty());
   EXPECT_LE(relative_error(vae.decode(golden.in("latents")), golden.out("image")), kGoldenTolerance);
   const LatentDistribution distribution = vae.encode(golden.in("image"));
@@ -40,7 +40,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, AutoencoderKlGolden,
 TEST(AutoencoderKl, GivesAnImageTheSameBitsInAnyBatch) {
   const Golden golden("vae_sd3");
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    const AutoencoderKl vae = load(golden, dtype);
+    const AutoencoderKl vae = load_vae(golden, dtype);
     const at::Tensor latents = golden.in("latents").to(dtype), image = golden.in("image").to(dtype);
     const at::Tensor decoded = vae.decode(latents), encoded = vae.encode(image).mean;
     for (int row = 0; row < 2; ++row) {
@@ -53,7 +53,7 @@ TEST(AutoencoderKl, GivesAnImageTheSameBitsInAnyBatch) {
 TEST(AutoencoderKl, DecodesTheSameInPieces) {
   for (const char* name : {"vae_sd1", "vae_without_attention"}) {
     const Golden golden(name);
-    const AutoencoderKl vae = load(golden);
+    const AutoencoderKl vae = load_vae(golden);
     const at::Tensor latents = golden.in("latents").narrow(0, 0, 1);
     EXPECT_EQ(vae.config().decode_flops(latents.size(2), latents.size(3)).size(), vae.decode_stages());
     at::Tensor x = latents;
@@ -75,7 +75,7 @@ TEST(AutoencoderKl, ClampsTheLogOfTheVariance) {
 
 TEST(AutoencoderKl, IsCloseInBfloat16) {
   const Golden golden("vae_sd3");
-  const AutoencoderKl vae = load(golden, at::kBFloat16);
+  const AutoencoderKl vae = load_vae(golden, at::kBFloat16);
   const at::Tensor image = vae.decode(golden.in("latents").to(at::kBFloat16));
   EXPECT_EQ(image.scalar_type(), at::kBFloat16);
   EXPECT_LE(relative_error(image, golden.out("image")), 0.06);

@@ -14,7 +14,7 @@ using test::relative_error;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-ClipText load(const Golden& golden, at::ScalarType dtype = at::kFloat) {
+ClipText load_clip(const Golden& golden, at::ScalarType dtype = at::kFloat) {
   return ClipText(ClipTextConfig::from_json(golden.config()).value(), golden.scope(dtype));
 }
 
@@ -22,7 +22,7 @@ class ClipTextGolden : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(ClipTextGolden, EqualsTransformersAtEveryLayer) {
   const Golden golden(GetParam());
-  const ClipText clip = load(golden);
+  const ClipText clip = load_clip(golden);
   EXPECT_THAT(golden.unused_weights(), IsEmpty());
   const ClipTextOutput out = clip.forward(golden.in("ids"));
   ASSERT_EQ(std::ssize(out.hidden_states), clip.config().num_hidden_layers + 1);
@@ -40,7 +40,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, ClipTextGolden, ::testing::Values("clip_l", "cli
 
 TEST(ClipText, TakesTheLastButOneStateAndSkipsMoreWhenAsked) {
   const Golden golden("clip_l");
-  const ClipTextOutput out = load(golden).forward(golden.in("ids"));
+  const ClipTextOutput out = load_clip(golden).forward(golden.in("ids"));
   EXPECT_TRUE(out.penultimate().equal(out.hidden_states[2]));
   EXPECT_TRUE(out.penultimate(1).equal(out.hidden_states[1]));
   EXPECT_TRUE(out.penultimate(2).equal(out.hidden_states[0]));
@@ -49,7 +49,7 @@ TEST(ClipText, TakesTheLastButOneStateAndSkipsMoreWhenAsked) {
 TEST(ClipText, PoolsAtPositionZeroWhenThereIsNoEndToken) {
   const Golden golden("clip_plain");
   const at::Tensor ids = at::full({1, 16}, 5, at::kLong);
-  const ClipTextOutput out = load(golden).forward(ids);
+  const ClipTextOutput out = load_clip(golden).forward(ids);
   EXPECT_TRUE(out.pooled.equal(out.last_hidden_state.select(1, 0)));
 }
 
@@ -65,7 +65,7 @@ TEST(ClipText, ReadsFilesWithAndWithoutTheOuterPrefix) {
 
 TEST(ClipText, IsCloseInBfloat16) {
   const Golden golden("clip_l");
-  const ClipTextOutput out = load(golden, at::kBFloat16).forward(golden.in("ids"));
+  const ClipTextOutput out = load_clip(golden, at::kBFloat16).forward(golden.in("ids"));
   EXPECT_EQ(out.pooled.scalar_type(), at::kBFloat16);
   EXPECT_LE(relative_error(out.pooled, golden.out("pooled")), 0.04);
   EXPECT_LE(relative_error(out.penultimate(), golden.out("hidden_states.2")), 0.04);

@@ -21,7 +21,7 @@ FluxTransformerConfig config_of(const Golden& golden) {
   return FluxTransformerConfig::from_json(golden.config()).value();
 }
 
-FluxTransformer load(const Golden& golden, at::ScalarType dtype = at::kFloat) {
+FluxTransformer load_flux(const Golden& golden, at::ScalarType dtype = at::kFloat) {
   return FluxTransformer(config_of(golden), golden.scope(dtype));
 }
 
@@ -40,7 +40,7 @@ class FluxTransformerGolden : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(FluxTransformerGolden, EqualsDiffusersAtEveryStage) {
   const Golden golden(GetParam());
-  const FluxTransformer flux = load(golden);
+  const FluxTransformer flux = load_flux(golden);
   EXPECT_THAT(golden.unused_weights(), IsEmpty());
   const at::Tensor context = flux.embed_context(golden.in("text"));
   const at::Tensor modulations = flux.modulations(conditions(golden, flux.config().guidance_embeds));
@@ -58,7 +58,7 @@ TEST_P(FluxTransformerGolden, IsCloseInBfloat16) {
   const bool guidance = config_of(golden).guidance_embeds;
   // Timesteps and guidance that bfloat16 holds, and a thousand of each too: the waves they become are short.
   const auto velocity = [&](at::ScalarType dtype) {
-    const FluxTransformer flux = load(golden, dtype);
+    const FluxTransformer flux = load_flux(golden, dtype);
     const FluxConditions told{.timesteps = at::tensor({1.0, 0.5, 0.0078125}).to(dtype),
                               .guidance = guidance ? at::tensor({4.0, 0.0, 32.0}).to(dtype) : at::Tensor(),
                               .pooled = golden.in("pooled").to(dtype)};
@@ -77,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, FluxTransformerGolden,
 
 TEST(FluxTransformer, KnowsWhereATokenLies) {
   const Golden golden("flux_schnell");
-  const FluxTransformer flux = load(golden);
+  const FluxTransformer flux = load_flux(golden);
   const at::Tensor context = flux.embed_context(golden.in("text"));
   const at::Tensor modulations = flux.modulations(conditions(golden, false));
   const auto forward = [&](const at::Tensor& image, const TokenGrid& grid) {
@@ -94,7 +94,7 @@ TEST(FluxTransformer, KnowsWhereATokenLies) {
 
 TEST(FluxTransformer, IsToldTheGuidanceScale) {
   const Golden golden("flux_dev");
-  const FluxTransformer flux = load(golden);
+  const FluxTransformer flux = load_flux(golden);
   FluxConditions told = conditions(golden, true);
   const at::Tensor before = flux.modulations(told);
   told.guidance = told.guidance + 1;
@@ -122,7 +122,7 @@ TEST(FluxTransformer, NamesTheTensorThatIsMissingOrMisshapen) {
 TEST(FluxTransformerDeathTest, ChecksThatTheTokensFillTheGrid) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   const Golden golden("flux_schnell");
-  const FluxTransformer flux = load(golden);
+  const FluxTransformer flux = load_flux(golden);
   const at::Tensor context = flux.embed_context(golden.in("text"));
   const at::Tensor modulations = flux.modulations(conditions(golden, false));
   EXPECT_DEATH(flux.forward(golden.in("image"), {5, 5}, context, modulations), "24 tokens on a grid of 5x5");

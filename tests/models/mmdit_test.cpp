@@ -15,7 +15,7 @@ using test::relative_error;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-Mmdit load(const Golden& golden, at::ScalarType dtype = at::kFloat) {
+Mmdit load_mmdit(const Golden& golden, at::ScalarType dtype = at::kFloat) {
   return Mmdit(MmditConfig::from_json(golden.config()).value(), golden.scope(dtype));
 }
 
@@ -30,7 +30,7 @@ class MmditGolden : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(MmditGolden, EqualsDiffusersAtEveryStage) {
   const Golden golden(GetParam());
-  const Mmdit mmdit = load(golden);
+  const Mmdit mmdit = load_mmdit(golden);
   EXPECT_THAT(golden.unused_weights(), IsEmpty());
   const at::Tensor context = mmdit.embed_context(golden.in("text"));
   const at::Tensor modulations = mmdit.modulations(golden.in("timesteps"), golden.in("pooled"));
@@ -74,7 +74,7 @@ TEST(Mmdit, PassesOverTheBlocksNamed) {
       {"mmdit_sd3", {{1, 2}, {0, 2}, {0, 1}, {1}}}, {"mmdit_sd35_medium", {{1, 2}, {0, 2}}}};
   for (const auto& [name, skips] : cases) {
     const Golden golden(name);
-    const Mmdit mmdit = load(golden);
+    const Mmdit mmdit = load_mmdit(golden);
     const MmditContext context{mmdit.embed_context(golden.in("text")), {}};
     for (const auto& skip : skips) {
       std::string stage = "velocity.skip";
@@ -87,7 +87,7 @@ TEST(Mmdit, PassesOverTheBlocksNamed) {
 
 TEST(Mmdit, GivesOneTokenForManyEqualOnes) {
   const Golden golden("mmdit_without_t5");
-  const Mmdit mmdit = load(golden);
+  const Mmdit mmdit = load_mmdit(golden);
   const at::Tensor text = golden.in("text");  // the 256 zero tokens that follow it are left out of the file
   const at::Tensor plain = mmdit.embed_context(at::constant_pad_nd(text, {0, 0, 0, 256}));
   const at::Tensor expected = velocity(mmdit, golden, {plain, {}});
@@ -106,7 +106,7 @@ TEST(Mmdit, GivesOneTokenForManyEqualOnes) {
 
 TEST(Mmdit, GivesOneTokenForManyEqualOnesInBfloat16) {
   const Golden golden("mmdit_without_t5");
-  const Mmdit mmdit = load(golden, at::kBFloat16);
+  const Mmdit mmdit = load_mmdit(golden, at::kBFloat16);
   const at::Tensor text = golden.in("text").to(at::kBFloat16);
   at::Tensor repeats = at::ones({text.size(1) + 1});
   repeats[-1] = 256;
@@ -119,7 +119,7 @@ TEST(Mmdit, GivesOneTokenForManyEqualOnesInBfloat16) {
 TEST(Mmdit, IsCloseInBfloat16) {
   for (const char* name : {"mmdit_sd3", "mmdit_sd35_medium"}) {
     const Golden golden(name);
-    const Mmdit mmdit = load(golden, at::kBFloat16);
+    const Mmdit mmdit = load_mmdit(golden, at::kBFloat16);
     const at::Tensor out =
         velocity(mmdit, golden, {mmdit.embed_context(golden.in("text").to(at::kBFloat16)), {}});
     EXPECT_EQ(out.scalar_type(), at::kBFloat16);
@@ -146,7 +146,7 @@ TEST(Mmdit, NamesTheTensorThatIsMissingOrMisshapen) {
 TEST(MmditDeathTest, ChecksThatTheLatentsFitTheTable) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   const Golden golden("mmdit_sd3");
-  const Mmdit mmdit = load(golden);
+  const Mmdit mmdit = load_mmdit(golden);
   EXPECT_EQ(mmdit.config().latent_side_max(), 24);
   const at::Tensor modulations = mmdit.modulations(golden.in("timesteps"), golden.in("pooled"));
   const MmditContext context{mmdit.embed_context(golden.in("text")), {}};

@@ -14,7 +14,7 @@ using test::relative_error;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-T5Encoder load(const Golden& golden, at::ScalarType dtype = at::kFloat) {
+T5Encoder load_t5(const Golden& golden, at::ScalarType dtype = at::kFloat) {
   return T5Encoder(T5Config::from_json(golden.config()).value(), golden.scope(dtype));
 }
 
@@ -22,7 +22,7 @@ class T5Golden : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(T5Golden, EqualsTransformers) {
   const Golden golden(GetParam());
-  const T5Encoder t5 = load(golden);
+  const T5Encoder t5 = load_t5(golden);
   EXPECT_THAT(golden.unused_weights(), IsEmpty());
   EXPECT_LE(relative_error(t5.forward(golden.in("ids")), golden.out("last_hidden_state")), kGoldenTolerance);
 }
@@ -47,7 +47,7 @@ TEST(T5, TakesTheTokenTableUnderEitherName) {
 
 TEST(T5, IsCloseInBfloat16) {
   const Golden golden("t5_gated");
-  const at::Tensor out = load(golden, at::kBFloat16).forward(golden.in("ids"));
+  const at::Tensor out = load_t5(golden, at::kBFloat16).forward(golden.in("ids"));
   EXPECT_EQ(out.scalar_type(), at::kBFloat16);
   EXPECT_LE(relative_error(out, golden.out("last_hidden_state")), 0.04);
 }

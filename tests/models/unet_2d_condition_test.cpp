@@ -18,7 +18,7 @@ using ::testing::IsEmpty;
 
 constexpr const char* kCases[] = {"unet_sd1", "unet_odd_size", "unet_xl", "unet_distilled"};
 
-Unet2DCondition load(const Golden& golden, at::ScalarType dtype = at::kFloat) {
+Unet2DCondition load_unet(const Golden& golden, at::ScalarType dtype = at::kFloat) {
   return Unet2DCondition(Unet2DConditionConfig::from_json(golden.config()).value(), golden.scope(dtype));
 }
 
@@ -42,7 +42,7 @@ class Unet2DConditionGolden : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(Unet2DConditionGolden, EqualsDiffusersAtEveryStage) {
   const Golden golden(GetParam());
-  const Unet2DCondition unet = load(golden);
+  const Unet2DCondition unet = load_unet(golden);
   EXPECT_THAT(golden.unused_weights(), IsEmpty());
   EXPECT_LE(relative_error(unet.embed_context(golden.in("text")), golden.out("context")), kGoldenTolerance);
   EXPECT_LE(relative_error(unet.modulations(conditioning(unet, golden)), golden.out("modulations")),
@@ -52,7 +52,7 @@ TEST_P(Unet2DConditionGolden, EqualsDiffusersAtEveryStage) {
 
 TEST_P(Unet2DConditionGolden, IsCloseInBfloat16) {
   const Golden golden(GetParam());
-  const at::Tensor output = noise(load(golden, at::kBFloat16), golden);
+  const at::Tensor output = noise(load_unet(golden, at::kBFloat16), golden);
   EXPECT_EQ(output.scalar_type(), at::kBFloat16);
   EXPECT_LE(relative_error(output, golden.out("noise")), 0.06);
 }
@@ -60,7 +60,7 @@ TEST_P(Unet2DConditionGolden, IsCloseInBfloat16) {
 TEST_P(Unet2DConditionGolden, GivesARowOfABatchTheBitsItHasAlone) {
   const Golden golden(GetParam());
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    const Unet2DCondition unet = load(golden, dtype);
+    const Unet2DCondition unet = load_unet(golden, dtype);
     const auto rows_of = [&](const at::Tensor& x) {  // as many as are compared, each with noise of its own
       auto shape = x.sizes().vec();
       shape.front() = test::kRowsMax;
@@ -82,7 +82,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, Unet2DConditionGolden, ::testing::ValuesIn(kCase
 
 TEST(Unet2DCondition, GivesEachRowItsOwnTimestep) {
   const Golden golden("unet_sd1");
-  const Unet2DCondition unet = load(golden);
+  const Unet2DCondition unet = load_unet(golden);
   const at::Tensor context = unet.embed_context(golden.in("text"));
   const at::Tensor modulations = unet.modulations(conditioning(unet, golden));
   const at::Tensor turned = modulations.flip(0);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "support/files.h"
+#include "support/load_error.h"
 #include "support/safetensors.h"
 #include "weights/checkpoint.h"
 #include "weights/scope.h"
@@ -106,16 +107,5 @@ class WrittenWeights {
   TemporaryFolder folder_;
   std::shared_ptr<weights::Checkpoint> checkpoint_;
 };
-
-// The message of the LoadError that `load` throws.
-template <typename F>
-std::string load_error(F load) {
-  try {
-    load();
-  } catch (const weights::LoadError& error) {
-    return error.error.message;
-  }
-  return "no error";
-}
 
 }  // namespace diffused::test

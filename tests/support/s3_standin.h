@@ -22,9 +22,6 @@
 #include "storage/s3_address.h"
 #include "storage/sha256.h"
 
-// GCC 12 takes the coroutine frames that Asio recycles for memory of another allocator.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-
 namespace diffused::test {
 
 class S3Standin {

@@ -4,14 +4,13 @@
 #include <gtest/gtest.h>
 
 #include "support/files.h"
+#include "tokenizers/data.h"
 #include "tokenizers/tokenizer.h"
 
 namespace diffused::tokenizers {
 namespace {
 
 using ::testing::HasSubstr;
-
-const std::filesystem::path kData = std::filesystem::path(DIFFUSED_SOURCE_DIR) / "tests/tokenizers/data";
 
 Result<std::unique_ptr<Tokenizer>> load(const std::filesystem::path& folder, const std::string& name) {
   return name.starts_with("clip") ? load_clip_tokenizer(folder) : load_t5_tokenizer(folder);

@@ -8,13 +8,12 @@
 #include <thread>
 
 #include "support/files.h"
+#include "tokenizers/data.h"
 
 namespace diffused::tokenizers {
 namespace {
 
 namespace json = boost::json;
-
-const std::filesystem::path kData = std::filesystem::path(DIFFUSED_SOURCE_DIR) / "tests/tokenizers/data";
 
 std::unique_ptr<Tokenizer> load(const std::string& name) {
   auto tokenizer =

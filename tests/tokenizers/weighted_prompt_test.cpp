@@ -4,13 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <map>
+
+#include "tokenizers/data.h"
 
 namespace diffused::tokenizers {
 namespace {
-
-const std::filesystem::path kData = std::filesystem::path(DIFFUSED_SOURCE_DIR) / "tests/tokenizers/data";
 
 struct Read {
   std::string prompt;
@@ -63,7 +62,9 @@ TEST(WeightedPrompt, IsReadByTheRules) {
       const auto& [text, weight] = read.pieces[i];
       EXPECT_EQ(parsed[i].text, text) << read.prompt;
       EXPECT_EQ(parsed[i].is_break, weight == 0 && text.empty()) << read.prompt;
-      if (!parsed[i].is_break) EXPECT_NEAR(parsed[i].weight, weight, 1e-12) << read.prompt;
+      if (!parsed[i].is_break) {
+        EXPECT_NEAR(parsed[i].weight, weight, 1e-12) << read.prompt;
+      }
     }
   }
 }

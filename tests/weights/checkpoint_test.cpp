@@ -4,27 +4,19 @@
 #include <gtest/gtest.h>
 
 #include "support/files.h"
+#include "support/load_error.h"
 #include "support/safetensors.h"
 #include "weights/scope.h"
 
 namespace diffused::weights {
 namespace {
 
+using test::load_error;
 using test::safetensors_file;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 const std::string kStem = "diffusion_pytorch_model";
-
-std::string load_error(const std::function<void()>& load) {
-  try {
-    load();
-  } catch (const LoadError& error) {
-    EXPECT_EQ(error.error.message.find('\n'), std::string::npos);
-    return error.error.message;
-  }
-  return "no error";
-}
 
 std::string open_error(const std::filesystem::path& folder, CheckpointOptions options = {}) {
   const auto checkpoint = Checkpoint::open(folder, options);

@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 
 #include "support/files.h"
+#include "support/load_error.h"
 #include "support/safetensors.h"
 #include "weights/scope.h"
 
 namespace diffused::weights {
 namespace {
 
+using test::load_error;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -34,15 +36,6 @@ class RenamingTest : public ::testing::Test {
 
 at::Tensor read(Checkpoint& checkpoint, const std::string& name, at::IntArrayRef shape) {
   return checkpoint.tensor(name, shape, at::kFloat, at::kCPU);
-}
-
-std::string load_error(const std::function<void()>& load) {
-  try {
-    load();
-  } catch (const LoadError& error) {
-    return error.error.message;
-  }
-  return "no error";
 }
 
 TEST_F(RenamingTest, MakesEveryForm) {

@@ -16,9 +16,6 @@
 #include "http/multipart.h"
 #include "storage/sha256.h"
 
-// GCC 12 takes the coroutine frames that Asio recycles for memory of another allocator.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-
 namespace diffused::api {
 namespace {
 

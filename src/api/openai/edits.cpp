@@ -12,12 +12,12 @@ namespace {
 // OpenAI takes sixteen; more than one is refused by what the models here can do.
 constexpr std::size_t kImagesMax = 16;
 
-tl::unexpected<Error> wrong(std::string message, std::string_view field, std::string reason = {}) {
+tl::unexpected<Error> wrong_edit(std::string message, std::string_view field, std::string reason = {}) {
   return fail(ErrorCode::invalid_argument, std::move(message), std::string(field), std::move(reason));
 }
 
 // The files of one request, decoded.
-struct Pictures {
+struct EditPictures {
   Image image;
   std::optional<Image> mask;
 };
@@ -25,24 +25,24 @@ struct Pictures {
 Result<Image> read_mask(const Upload& upload, const Image& image, MaskMode mode, const DecodeLimits& limits) {
   TRY(Image decoded, decode_upload(upload, limits));
   if (decoded.width != image.width || decoded.height != image.height)
-    return wrong("the mask must have the size of the image", upload.field);
+    return wrong_edit("the mask must have the size of the image", upload.field);
   auto mask = to_mask(std::move(decoded), mode);
   if (!mask) return about(mask.error(), upload.field);
   return mask;
 }
 
 // Decodes what the model can take.
-Result<Pictures> read_pictures(const UploadForm& form, const PipelineInfo& model, MaskMode mode,
-                               const DecodeLimits& limits) {
-  if (form.images.empty()) return wrong("image is required", "image", "missing_required_parameter");
+Result<EditPictures> read_pictures(const UploadForm& form, const PipelineInfo& model, MaskMode mode,
+                                   const DecodeLimits& limits) {
+  if (form.images.empty()) return wrong_edit("image is required", "image", "missing_required_parameter");
   if (form.images.size() > 1)
     return fail(ErrorCode::unsupported, "this model takes one image", form.images[1].field);
   if (!model.image_to_image)
     return fail(ErrorCode::unsupported, "this model does not edit images", form.images[0].field);
-  if (form.masks.size() > 1) return wrong("one mask is accepted", form.masks[1].field);
+  if (form.masks.size() > 1) return wrong_edit("one mask is accepted", form.masks[1].field);
   if (!form.masks.empty() && !model.inpaint)
     return fail(ErrorCode::unsupported, "this model does not take a mask", form.masks[0].field);
-  Pictures pictures;
+  EditPictures pictures;
   TRY(pictures.image, decode_upload(form.images[0], limits));
   if (!form.masks.empty()) {
     TRY(pictures.mask, read_mask(form.masks[0], pictures.image, mode, limits));
@@ -55,7 +55,7 @@ std::shared_ptr<const Image> fitted(const Image& image, const GenerateRequest& r
   return std::make_shared<const Image>(resize_lanczos(image, *request.width, *request.height));
 }
 
-Result<ImageJob> parse(const Api& api, const http::Request& http_request, bool variation) {
+Result<ImageJob> parse_edit(const Api& api, const http::Request& http_request, bool variation) {
   const RequestLimits& limits = api.options.limits;
   TRY(const UploadForm form, read_upload_form(http_request, kImagesMax));
   ImageRequest request;
@@ -64,7 +64,7 @@ Result<ImageJob> parse(const Api& api, const http::Request& http_request, bool v
   if (limits.strict) TRY_VOID(refuse_unknown(fields, form.fields, {"image", "images", "mask"}));
   TRY(request.spelling, read_fields(fields, form.fields, form.source));
   TRY(const ServedModel model, choose_model(api, request.model));
-  TRY(Pictures pictures, read_pictures(form, model.info, request.mask_mode, limits.upload));
+  TRY(EditPictures pictures, read_pictures(form, model.info, request.mask_mode, limits.upload));
   const Size own = size_for_upload(pictures.image, model.info);
   request.generate.width = request.generate.width.value_or(own.width);
   request.generate.height = request.generate.height.value_or(own.height);
@@ -78,7 +78,7 @@ Result<ImageJob> parse(const Api& api, const http::Request& http_request, bool v
 
 asio::awaitable<void> edit(const Api& api, http::Exchange& exchange, bool variation) {
   // Base64, decoding and resizing take up to a second for a large photograph.
-  auto job = co_await offload(api.workers, [&] { return parse(api, exchange.request(), variation); });
+  auto job = co_await offload(api.workers, [&] { return parse_edit(api, exchange.request(), variation); });
   if (!job) co_return co_await send_error(exchange, job.error());
   co_await answer_images(api, exchange, *std::move(job), "image_edit");
 }

@@ -5,7 +5,7 @@
 namespace diffused::api {
 namespace {
 
-Result<ImageJob> parse(const Api& api, const http::Request& http_request) {
+Result<ImageJob> parse_generation(const Api& api, const http::Request& http_request) {
   TRY(const json::object body, json_body(http_request));
   ImageRequest request;
   const auto fields = generation_fields(api.options.limits, request);
@@ -18,7 +18,7 @@ Result<ImageJob> parse(const Api& api, const http::Request& http_request) {
 }  // namespace
 
 asio::awaitable<void> generate_images(const Api& api, http::Exchange& exchange) {
-  auto job = parse(api, exchange.request());
+  auto job = parse_generation(api, exchange.request());
   if (!job) co_return co_await send_error(exchange, job.error());
   co_await answer_images(api, exchange, *std::move(job), "image_generation");
 }

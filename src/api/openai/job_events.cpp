@@ -7,20 +7,14 @@
 #include "api/openai/job_owner.h"
 #include "base/json_text.h"
 
-// GCC 12 takes the coroutine frames that Asio recycles for memory of another allocator.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-
 namespace diffused::api {
 namespace {
 
 using jobstore::Job;
 using jobstore::JobState;
-using namespace std::chrono_literals;
 
 // The id of the event after which nothing comes.
 constexpr std::string_view kLastId = "done";
-// How often the place in the queue is looked up, and the row of a job that another server runs.
-constexpr auto kLook = 2s;
 
 // One client that watches one job.
 class JobWatch {
@@ -61,7 +55,7 @@ class JobWatch {
         co_await out.comment("working");
         quiet_since = api_.clock.now();
       }
-      co_await bell_->wait(kLook);
+      co_await bell_->wait(kRowLook);
     }
   }
 

@@ -12,9 +12,6 @@
 #include "api/openai/job_spec.h"
 #include "image/base64.h"
 
-// GCC 12 takes the coroutine frames that Asio recycles for memory of another allocator.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-
 namespace diffused::api {
 namespace {
 

@@ -16,7 +16,7 @@ constexpr int kVersion = 1;
 
 // Calls `visit` with the name and the value of each member: the one list for both directions.
 template <typename Spec, typename Visit>
-void each_member(Spec& spec, const Visit& visit) {
+void each_spec_member(Spec& spec, const Visit& visit) {
   auto& request = spec.request;
   auto& generate = request.generate;
   visit("model", generate.model);
@@ -87,7 +87,7 @@ std::string write_spec(const JobSpec& spec) {
   json::object text{{"version", kVersion},
                     {"output_format", spec.request.codec->name},
                     {"b64_json", spec.request.response_format == ResponseFormat::b64_json}};
-  each_member(spec, [&](const char* name, const auto& value) { text[name] = to_value(value); });
+  each_spec_member(spec, [&](const char* name, const auto& value) { text[name] = to_value(value); });
   return json_text(text);
 }
 
@@ -97,7 +97,7 @@ Result<JobSpec> read_spec(const std::string& text) {
     const json::object object = json::parse(text).as_object();
     if (object.at("version").as_int64() != kVersion)
       return fail(ErrorCode::data_loss, "the job was written by another version of this server");
-    each_member(spec, [&](const char* name, auto& value) { from_member(object, name, value); });
+    each_spec_member(spec, [&](const char* name, auto& value) { from_member(object, name, value); });
     spec.request.codec = find_codec(std::string(object.at("output_format").as_string()));
     spec.request.response_format =
         object.at("b64_json").as_bool() ? ResponseFormat::b64_json : ResponseFormat::url;

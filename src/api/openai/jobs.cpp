@@ -9,9 +9,6 @@
 #include "api/openai/job_object.h"
 #include "api/openai/job_owner.h"
 
-// GCC 12 takes the coroutine frames that Asio recycles for memory of another allocator.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-
 namespace diffused::api {
 namespace {
 

@@ -12,18 +12,12 @@
 #include "api/slow_answer.h"
 #include "base/json_text.h"
 
-// GCC 12 takes the coroutine frames that Asio recycles for memory of another allocator.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-
 namespace diffused::api {
 namespace {
 
 using jobstore::Job;
 using jobstore::JobState;
 using namespace std::chrono_literals;
-
-// How often the row of a job that another server runs is looked at.
-constexpr auto kLook = 2s;
 
 // The job when it has ended. Errors: deadline, unavailable (draining: the job goes on after the next start,
 // or elsewhere). `slow` tells the client of life; null: it wants nothing before the answer.
@@ -35,7 +29,7 @@ asio::awaitable<Result<Job>> wait_for_end(const Api& api, http::Exchange& exchan
   std::uint64_t changes = ~std::uint64_t{0};
   auto looked = api.clock.now();
   while (true) {
-    if (changes != feed->row_changes() || api.clock.now() - looked >= kLook) {
+    if (changes != feed->row_changes() || api.clock.now() - looked >= kRowLook) {
       changes = feed->row_changes();
       looked = api.clock.now();
       auto job =
@@ -50,11 +44,11 @@ asio::awaitable<Result<Job>> wait_for_end(const Api& api, http::Exchange& exchan
     if (api.clock.now() >= deadline)
       co_return fail(ErrorCode::deadline, "the request took longer than it may; its job goes on");
     if (slow != nullptr) co_await slow->still_working();
-    co_await bell->wait(std::min<std::chrono::milliseconds>(kLook, api.options.keep_alive));
+    co_await bell->wait(std::min<std::chrono::milliseconds>(kRowLook, api.options.keep_alive));
   }
 }
 
-http::Response failure_of(const json::object& error) {
+http::Response failure_response(const json::object& error) {
   const std::string_view type = error.at("type").as_string();
   http::Response response;
   response.status = type == "invalid_request_error" ? 400 : type == "rate_limit_error" ? 429 : 500;
@@ -85,7 +79,7 @@ asio::awaitable<http::Response> answer_of(const Api& api, const http::Request& r
   json::object object = co_await describe_job(api, request, job, Pictures::included);
   if (job.state == JobState::cancelled)
     co_return error_response(Error{ErrorCode::cancelled, "the job was cancelled", {}, {}});
-  if (job.state == JobState::failed) co_return failure_of(object.at("error").as_object());
+  if (job.state == JobState::failed) co_return failure_response(object.at("error").as_object());
   json::object& result = object.at("result").as_object();
   result["id"] = request.request_id;
   http::Response response;

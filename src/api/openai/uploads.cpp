@@ -24,13 +24,13 @@ bool is_image_name(std::string_view name) {
   return name == "image" || (starts_with(name, "image[") && name.back() == ']');
 }
 
-tl::unexpected<Error> wrong(std::string message, std::string_view field) {
+tl::unexpected<Error> wrong_upload(std::string message, std::string_view field) {
   return fail(ErrorCode::invalid_argument, std::move(message), std::string(field));
 }
 
-Result<void> check_count(std::size_t count, std::size_t images_max, std::string_view field) {
+Result<void> check_image_count(std::size_t count, std::size_t images_max, std::string_view field) {
   if (count <= images_max) return {};
-  return wrong(fmt::format("at most {} images are accepted", images_max), field);
+  return wrong_upload(fmt::format("at most {} images are accepted", images_max), field);
 }
 
 // Forms spell lists and objects with brackets: xs[]=1 and xs[]=2, lora[name]=a.
@@ -59,7 +59,7 @@ Result<UploadForm> read_multipart(const http::Request& request, std::size_t imag
   for (const http::Part& part : parts) {
     if (is_image_name(part.name)) {
       form.images.push_back({part.name, std::string(part.data)});
-      TRY_VOID(check_count(form.images.size(), images_max, part.name));
+      TRY_VOID(check_image_count(form.images.size(), images_max, part.name));
     } else if (part.name == "mask") {
       form.masks.push_back({part.name, std::string(part.data)});
     } else if (part.name == "markup") {
@@ -67,7 +67,7 @@ Result<UploadForm> read_multipart(const http::Request& request, std::size_t imag
     } else if (http::is_utf8(part.data)) {
       add_field(form.fields, part.name, part.data);
     } else if (part.filename.empty()) {
-      return wrong(fmt::format("{} is not UTF-8 text", part.name), part.name);
+      return wrong_upload(fmt::format("{} is not UTF-8 text", part.name), part.name);
     }  // else a file that nothing here is known to want
   }
   return form;
@@ -104,7 +104,7 @@ Result<void> take_images(const json::object& body, std::string_view name, std::s
     auto bytes = item_bytes(item);
     if (!bytes) return about(bytes.error(), name);
     uploads.push_back({std::string(name), *std::move(bytes)});
-    TRY_VOID(check_count(uploads.size(), images_max, name));
+    TRY_VOID(check_image_count(uploads.size(), images_max, name));
   }
   return {};
 }

@@ -10,7 +10,7 @@ namespace json = boost::json;
 
 constexpr std::string_view kNegative = "Negative prompt: ";
 
-std::string_view trimmed(std::string_view text) {
+std::string_view trimmed_text(std::string_view text) {
   const std::size_t begin = std::min(text.find_first_not_of(" \n\r"), text.size());
   text.remove_prefix(begin);
   return text.substr(0, text.find_last_not_of(" \n\r") + 1);
@@ -24,7 +24,7 @@ std::string_view take_value(std::string_view& rest) {
     if (rest[end] == '"') quoted = !quoted;
   const std::string_view value = rest.substr(0, end);
   rest.remove_prefix(std::min(end + 1, rest.size()));
-  return trimmed(value);
+  return trimmed_text(value);
 }
 
 void add_setting(json::object& settings, std::string_view key, std::string_view value) {
@@ -44,7 +44,7 @@ void read_settings(json::object& settings, std::string_view line) {
   while (!line.empty()) {
     const std::size_t colon = line.find(':');
     if (colon == std::string_view::npos) return;
-    const std::string_view key = trimmed(line.substr(0, colon));
+    const std::string_view key = trimmed_text(line.substr(0, colon));
     line.remove_prefix(colon + 1);
     add_setting(settings, key, take_value(line));
   }
@@ -59,9 +59,9 @@ json::object parse_infotext(std::string_view text) {
   std::string_view prompts = bare ? std::string_view() : text.substr(0, last);
   const std::size_t negative = prompts.starts_with(kNegative) ? 0 : prompts.find("\nNegative prompt: ");
   const bool has_negative = negative != std::string_view::npos;
-  std::string_view denied = has_negative ? trimmed(prompts.substr(negative)) : std::string_view();
+  std::string_view denied = has_negative ? trimmed_text(prompts.substr(negative)) : std::string_view();
   if (has_negative) denied.remove_prefix(std::min(kNegative.size(), denied.size()));
-  settings["Prompt"] = trimmed(prompts.substr(0, negative));
+  settings["Prompt"] = trimmed_text(prompts.substr(0, negative));
   settings["Negative prompt"] = denied;
   if (bare || last != std::string_view::npos) read_settings(settings, text.substr(bare ? 0 : last + 1));
   return settings;

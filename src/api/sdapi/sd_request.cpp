@@ -54,7 +54,7 @@ Setter override_setter(SdRequest& request) {
   };
 }
 
-Result<void> check_count(const RequestLimits& limits, const SdRequest& request) {
+Result<void> check_picture_count(const RequestLimits& limits, const SdRequest& request) {
   if (request.batch_size * request.n_iter <= limits.n_max) return {};
   return fail(ErrorCode::invalid_argument,
               fmt::format("batch_size x n_iter is {}; at most {} pictures are made at once",
@@ -163,7 +163,7 @@ Result<ServedModel> choose_sd_model(const Api& api, const std::string& user, con
 }
 
 Result<ImageJob> complete_sd(const Api& api, const SdRequest& request, const ServedModel& model) {
-  TRY_VOID(check_count(api.options.limits, request));
+  TRY_VOID(check_picture_count(api.options.limits, request));
   ImageRequest image = request.image;
   GenerateRequest& generate = image.generate;
   TRY(TaggedPrompt prompt, take_tags(generate.prompt));

@@ -19,7 +19,7 @@ namespace diffused::nn::avx512 {
 namespace {
 
 constexpr float kWeightMax = 127, kByteMax = 255;
-constexpr std::int64_t kTaskValues = 1 << 15;  // enough for a thread to start
+constexpr std::int64_t kQuantizeTaskValues = 1 << 15;  // enough for a thread to start
 
 // How a row became bytes.
 struct RowScale {
@@ -137,7 +137,7 @@ void QuantizedLinear::multiply(const at::Tensor& x, const MakeFinish& finish) co
   std::vector<RowScale> scales(count);
   with_number(dtype_, [&]<typename Number>() {
     const Rows<std::uint8_t> to(bytes);
-    at::parallel_for(0, count, std::max<std::int64_t>(kTaskValues / in_, 1),
+    at::parallel_for(0, count, std::max<std::int64_t>(kQuantizeTaskValues / in_, 1),
                      [&, from = Rows<typename Number::Value>(input)](std::int64_t begin, std::int64_t end) {
                        for (std::int64_t i = begin; i < end; ++i) {
                          scales[i] = quantize_row<Number>(from[i], in_, to[i]);

@@ -15,7 +15,7 @@
 namespace diffused::nn::avx512 {
 namespace {
 
-constexpr std::int64_t kTaskValues = 1 << 15;  // about 20 µs of work: enough for a thread to start
+constexpr std::int64_t kTokenTaskValues = 1 << 15;  // about 20 µs of work: enough for a thread to start
 
 template <typename Number>
 DIFFUSED_AVX512 float sum(const typename Number::Value* x, std::int64_t size) {
@@ -112,7 +112,7 @@ DIFFUSED_AVX512 void rms_norm_rotated_row(const typename Number::Value* x,
 // Calls function(i) for each of `rows` rows of `size` values, from several threads.
 template <typename Function>
 void for_each_row(std::int64_t rows, std::int64_t size, const Function& function) {
-  at::parallel_for(0, rows, std::max<std::int64_t>(kTaskValues / size, 1),
+  at::parallel_for(0, rows, std::max<std::int64_t>(kTokenTaskValues / size, 1),
                    [&](std::int64_t begin, std::int64_t end) {
                      for (std::int64_t i = begin; i < end; ++i) function(i);
                    });

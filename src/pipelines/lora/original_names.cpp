@@ -15,15 +15,15 @@ using Names = std::map<std::string, std::string, std::less<>>;
 
 // A layer of a list of blocks: "down_blocks.1.resnets.0.conv1" with the list "down_blocks" is of block 1, and
 // the rest is "resnets.0.conv1".
-struct Listed {
+struct ListedLayer {
   int index = 0;
   std::string rest;
 };
 
-std::optional<Listed> listed(std::string_view name, std::string_view list) {
+std::optional<ListedLayer> listed(std::string_view name, std::string_view list) {
   if (!name.starts_with(list) || name.size() <= list.size() || name[list.size()] != '.') return std::nullopt;
   name.remove_prefix(list.size() + 1);
-  Listed found;
+  ListedLayer found;
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), found.index);
   if (error != std::errc() || end == name.data() + name.size() || *end != '.') return std::nullopt;
   found.rest.assign(end + 1, name.data() + name.size());
@@ -66,7 +66,7 @@ std::optional<std::string> original_inside(std::string_view rest, const std::str
   return std::nullopt;
 }
 
-std::optional<std::string> original_down(const Listed& block, const std::vector<UnetBlock>& blocks) {
+std::optional<std::string> original_down(const ListedLayer& block, const std::vector<UnetBlock>& blocks) {
   int first = 1;  // the numbers go on from block to block; 0 is conv_in
   for (int i = 0; i < block.index; ++i) first += blocks[i].resnets + (blocks[i].downsampler ? 1 : 0);
   if (block.rest == "downsamplers.0.conv")
@@ -78,7 +78,7 @@ std::optional<std::string> original_down(const Listed& block, const std::vector<
       fmt::format("input_blocks.{}.{}", first + (resnet ? resnet : transformer)->index, resnet ? 0 : 1));
 }
 
-std::optional<std::string> original_up(const Listed& block, const std::vector<UnetBlock>& blocks) {
+std::optional<std::string> original_up(const ListedLayer& block, const std::vector<UnetBlock>& blocks) {
   int first = 0;
   for (int i = 0; i < block.index; ++i) first += blocks[i].resnets;
   const UnetBlock& own = blocks[block.index];

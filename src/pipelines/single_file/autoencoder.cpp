@@ -12,7 +12,7 @@ namespace {
 using weights::Form;
 using weights::Renaming;
 
-void rename_resnet(Renaming& names, const std::string& from, const std::string& to) {
+void rename_vae_resnet(Renaming& names, const std::string& from, const std::string& to) {
   for (const char* const layer : {".norm1", ".conv1", ".norm2", ".conv2"})
     names.layer(from + layer, to + layer);
   names.layer(from + ".nin_shortcut", to + ".conv_shortcut");
@@ -23,8 +23,8 @@ void rename_half(Renaming& names, const std::string& half) {
   for (const char* const layer : {".conv_in", ".conv_out"}) names.layer(half + layer, half + layer);
   names.layer(half + ".norm_out", half + ".conv_norm_out");
   const std::string from = half + ".mid.", to = half + ".mid_block.", attention = to + "attentions.0.";
-  rename_resnet(names, from + "block_1", to + "resnets.0");
-  rename_resnet(names, from + "block_2", to + "resnets.1");
+  rename_vae_resnet(names, from + "block_1", to + "resnets.0");
+  rename_vae_resnet(names, from + "block_2", to + "resnets.1");
   names.layer(from + "attn_1.norm", attention + "group_norm");
   names.layer(from + "attn_1.q", attention + "to_q", Form::matrix);
   names.layer(from + "attn_1.k", attention + "to_k", Form::matrix);
@@ -46,12 +46,12 @@ FileComponent autoencoder_component(Renaming& names, LatentScale scale) {
     const std::string from = fmt::format("encoder.down.{}.", i),
                       to = fmt::format("encoder.down_blocks.{}.", i);
     for (int j = 0; j < names.count(from + "block"); ++j)
-      rename_resnet(names, fmt::format("{}block.{}", from, j), fmt::format("{}resnets.{}", to, j));
+      rename_vae_resnet(names, fmt::format("{}block.{}", from, j), fmt::format("{}resnets.{}", to, j));
     names.layer(from + "downsample.conv", to + "downsamplers.0.conv");
     const std::string up_from = fmt::format("decoder.up.{}.", i);
     const std::string up_to = fmt::format("decoder.up_blocks.{}.", levels - 1 - i);
     for (int j = 0; j < names.count(up_from + "block"); ++j)
-      rename_resnet(names, fmt::format("{}block.{}", up_from, j), fmt::format("{}resnets.{}", up_to, j));
+      rename_vae_resnet(names, fmt::format("{}block.{}", up_from, j), fmt::format("{}resnets.{}", up_to, j));
     names.layer(up_from + "upsample.conv", up_to + "upsamplers.0.conv");
     channels.emplace_back(names.size(from + "block.0.conv1.weight", 4, 0));
     down.emplace_back("DownEncoderBlock2D");

@@ -21,7 +21,7 @@ void rename_embedder(Renaming& names, const std::string& from, const std::string
   names.layer(from + ".out_layer", "time_text_embed." + to + ".linear_2");
 }
 
-void rename_ends(Renaming& names) {
+void rename_flux_ends(Renaming& names) {
   rename_embedder(names, "time_in", "timestep_embedder");
   rename_embedder(names, "vector_in", "text_embedder");
   rename_embedder(names, "guidance_in", "guidance_embedder");
@@ -67,7 +67,7 @@ FileComponent flux_component(Renaming& names) {
   FileComponent flux{"diffusers", "FluxTransformer2DModel", {}, {}, nullptr};
   const std::int64_t width = names.size("img_in.weight", 2, 0);
   const int doubles = names.count("double_blocks"), singles = names.count("single_blocks");
-  rename_ends(names);
+  rename_flux_ends(names);
   for (int i = 0; i < doubles; ++i) {
     const std::string from = fmt::format("double_blocks.{}.", i),
                       to = fmt::format("transformer_blocks.{}.", i);

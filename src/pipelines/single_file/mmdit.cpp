@@ -14,10 +14,10 @@ namespace {
 using weights::Form;
 using weights::Renaming;
 
-constexpr std::int64_t kHeadSize = 64;
+constexpr std::int64_t kMmditHeadSize = 64;
 constexpr std::int64_t kSampleSize = 128;
 
-void rename_ends(Renaming& names) {
+void rename_mmdit_ends(Renaming& names) {
   names.tensor("pos_embed", "pos_embed.pos_embed");
   names.layer("x_embedder.proj", "pos_embed.proj");
   names.layer("t_embedder.mlp.0", "time_text_embed.timestep_embedder.linear_1");
@@ -30,7 +30,7 @@ void rename_ends(Renaming& names) {
   names.layer("final_layer.adaLN_modulation.1", "norm_out.linear", Form::halves_swapped);
 }
 
-void rename_attention(Renaming& names, const std::string& from, const std::string& to) {
+void rename_mmdit_attention(Renaming& names, const std::string& from, const std::string& to) {
   names.split_layer(from + ".qkv", {to + ".to_q", to + ".to_k", to + ".to_v"});
   names.layer(from + ".ln_q", to + ".norm_q");
   names.layer(from + ".ln_k", to + ".norm_k");
@@ -41,8 +41,8 @@ void rename_block(Renaming& names, int i, bool last) {
   const std::string image = fmt::format("joint_blocks.{}.x_block", i);
   const std::string text = fmt::format("joint_blocks.{}.context_block", i);
   const std::string to = fmt::format("transformer_blocks.{}.", i);
-  rename_attention(names, image + ".attn", to + "attn");
-  rename_attention(names, image + ".attn2", to + "attn2");
+  rename_mmdit_attention(names, image + ".attn", to + "attn");
+  rename_mmdit_attention(names, image + ".attn2", to + "attn2");
   names.split_layer(text + ".attn.qkv",
                     {to + "attn.add_q_proj", to + "attn.add_k_proj", to + "attn.add_v_proj"});
   names.layer(text + ".attn.ln_q", to + "attn.norm_added_q");
@@ -63,7 +63,7 @@ void rename_block(Renaming& names, int i, bool last) {
 FileComponent mmdit_component(Renaming& names) {
   FileComponent mmdit{"diffusers", "SD3Transformer2DModel", {}, {}, nullptr};
   const int layers = names.count("joint_blocks");
-  rename_ends(names);
+  rename_mmdit_ends(names);
   boost::json::array dual;
   for (int i = 0; i < layers; ++i) {
     rename_block(names, i, i + 1 == layers);
@@ -84,7 +84,7 @@ FileComponent mmdit_component(Renaming& names) {
                 {"pos_embed_max_size", side},
                 {"dual_attention_layers", std::move(dual)},
                 {"qk_norm", normed ? boost::json::value("rms_norm") : boost::json::value()}};
-  const std::int64_t head = std::max<std::int64_t>(normed ? names.size(norm, 1, 0) : kHeadSize, 1);
+  const std::int64_t head = std::max<std::int64_t>(normed ? names.size(norm, 1, 0) : kMmditHeadSize, 1);
   boost::json::object& heads = normed ? mmdit.told : mmdit.likely;
   heads["attention_head_dim"] = head;
   heads["num_attention_heads"] = width / head;

@@ -12,8 +12,8 @@ namespace {
 using weights::Form;
 using weights::Renaming;
 
-constexpr std::int64_t kHeadSize = 64;  // of every published CLIP
-constexpr int kEndToken = 2;            // by mistake; it stands for the largest id (models/clip_text.cpp)
+constexpr std::int64_t kClipHeadSize = 64;  // of every published CLIP
+constexpr int kEndToken = 2;                // by mistake; it stands for the largest id (models/clip_text.cpp)
 
 struct ClipSizes {
   std::string tokens, positions, first_linear;  // names of tensors that tell sizes
@@ -27,7 +27,7 @@ void tell_clip(const Renaming& names, const ClipSizes& sizes, const char* activa
   clip.told["intermediate_size"] = names.size(sizes.first_linear, 2, 0);
   clip.told["max_position_embeddings"] = names.size(sizes.positions, 2, 0);
   clip.told["num_hidden_layers"] = sizes.layers;
-  clip.likely["num_attention_heads"] = std::max<std::int64_t>(width / kHeadSize, 1);
+  clip.likely["num_attention_heads"] = std::max<std::int64_t>(width / kClipHeadSize, 1);
   clip.likely["hidden_act"] = activation;
   clip.likely["eos_token_id"] = kEndToken;
 }

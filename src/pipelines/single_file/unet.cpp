@@ -23,7 +23,7 @@ struct Level {
   std::vector<int> depths, up_depths;
 };
 
-void rename_resnet(Renaming& names, const std::string& from, const std::string& to) {
+void rename_unet_resnet(Renaming& names, const std::string& from, const std::string& to) {
   names.layer(from + ".in_layers.0", to + ".norm1");
   names.layer(from + ".in_layers.2", to + ".conv1");
   names.layer(from + ".emb_layers.1", to + ".time_emb_proj");
@@ -33,7 +33,7 @@ void rename_resnet(Renaming& names, const std::string& from, const std::string& 
 }
 
 // A transformer, whose inner names never changed; how many blocks it has.
-int rename_attention(Renaming& names, const std::string& from, const std::string& to) {
+int rename_unet_attention(Renaming& names, const std::string& from, const std::string& to) {
   if (!names.has(from + ".proj_in.weight")) return 0;
   names.all_under(from + ".", to + ".");
   return names.count(from + ".transformer_blocks");
@@ -51,9 +51,10 @@ std::vector<Level> rename_down(Renaming& names) {
     }
     Level& level = levels.back();
     const std::size_t layer = level.depths.size();
-    rename_resnet(names, block + ".0", fmt::format("{}.resnets.{}", to, layer));
+    rename_unet_resnet(names, block + ".0", fmt::format("{}.resnets.{}", to, layer));
     level.channels = names.size(block + ".0.out_layers.3.weight", 4, 0);
-    level.depths.push_back(rename_attention(names, block + ".1", fmt::format("{}.attentions.{}", to, layer)));
+    level.depths.push_back(
+        rename_unet_attention(names, block + ".1", fmt::format("{}.attentions.{}", to, layer)));
   }
   return levels;
 }
@@ -65,8 +66,9 @@ void rename_up(Renaming& names, std::vector<Level>& levels) {
     Level& level = levels[levels.size() - 1 - block_up];
     for (std::size_t layer = 0; layer <= level.depths.size(); ++layer, ++i) {
       const std::string block = fmt::format("output_blocks.{}", i);
-      rename_resnet(names, block + ".0", fmt::format("{}.resnets.{}", to, layer));
-      const int depth = rename_attention(names, block + ".1", fmt::format("{}.attentions.{}", to, layer));
+      rename_unet_resnet(names, block + ".0", fmt::format("{}.resnets.{}", to, layer));
+      const int depth =
+          rename_unet_attention(names, block + ".1", fmt::format("{}.attentions.{}", to, layer));
       names.layer(block + (depth > 0 ? ".2.conv" : ".1.conv"), to + ".upsamplers.0.conv");
       level.up_depths.push_back(depth);
     }
@@ -76,9 +78,9 @@ void rename_up(Renaming& names, std::vector<Level>& levels) {
 // How many blocks the transformer in the middle has, 0 where it is one resnet; nothing without a middle.
 std::optional<int> rename_middle(Renaming& names) {
   if (!names.has_under("middle_block.")) return std::nullopt;
-  rename_resnet(names, "middle_block.0", "mid_block.resnets.0");
-  rename_resnet(names, "middle_block.2", "mid_block.resnets.1");
-  return rename_attention(names, "middle_block.1", "mid_block.attentions.0");
+  rename_unet_resnet(names, "middle_block.0", "mid_block.resnets.0");
+  rename_unet_resnet(names, "middle_block.2", "mid_block.resnets.1");
+  return rename_unet_attention(names, "middle_block.1", "mid_block.attentions.0");
 }
 
 bool has_attention(const std::vector<int>& depths) {

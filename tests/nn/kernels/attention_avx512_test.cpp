@@ -8,7 +8,7 @@
 #include <limits>
 
 #include "nn/kernels/processor.h"
-#include "support/relative_error.h"
+#include "support/relative_norm_error.h"
 
 namespace diffused::nn::avx512 {
 namespace {
@@ -21,7 +21,7 @@ at::Tensor reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   return at::matmul(scores.softmax(-1), v.to(at::kDouble));
 }
 
-using test::relative_error;
+using test::relative_norm_error;
 
 class AttentionAvx512 : public testing::TestWithParam<at::ScalarType> {
  protected:
@@ -45,7 +45,7 @@ TEST_P(AttentionAvx512, FollowsTheFormulaAtManyShapes) {
         const at::Tensor y = attention(q, k, v, scale, {});
         ASSERT_EQ(y.sizes(), q.sizes());
         ASSERT_EQ(y.scalar_type(), GetParam());
-        ASSERT_LT(relative_error(y, reference(q, k, v, scale, {})), tolerance())
+        ASSERT_LT(relative_norm_error(y, reference(q, k, v, scale, {})), tolerance())
             << "D " << size << ", " << queries << " queries, " << keys << " keys";
       }
     }
@@ -56,7 +56,7 @@ TEST_P(AttentionAvx512, ReadsStridedHeadsOfOneProjectionAndReturnsMergeableHeads
   const at::Tensor qkv = random({2, 50, 3, 4, 64});  // [B, L, 3, H, D]
   const auto heads = [&](int i) { return qkv.select(2, i).transpose(1, 2); };
   const at::Tensor y = attention(heads(0), heads(1), heads(2), 0.125, {});
-  EXPECT_LT(relative_error(y, reference(heads(0), heads(1), heads(2), 0.125, {})), tolerance());
+  EXPECT_LT(relative_norm_error(y, reference(heads(0), heads(1), heads(2), 0.125, {})), tolerance());
   EXPECT_TRUE(y.transpose(1, 2).is_contiguous());
 }
 
@@ -66,12 +66,13 @@ TEST_P(AttentionAvx512, AddsABiasOfAnyBroadcastableShape) {
            {21}, {1, 1, 1, 21}, {2, 1, 1, 21}, {1, 3, 10, 21}, {2, 3, 10, 21}, {10, 1}, {1}}) {
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kDouble}) {
       const at::Tensor bias = at::randn(shape, dtype) * 3;
-      EXPECT_LT(relative_error(attention(q, k, v, 0.3, bias), reference(q, k, v, 0.3, bias)), tolerance())
+      EXPECT_LT(relative_norm_error(attention(q, k, v, 0.3, bias), reference(q, k, v, 0.3, bias)),
+                tolerance())
           << bias.sizes();
     }
   }
   const at::Tensor transposed = at::randn({21, 10}, at::kFloat).t();
-  EXPECT_LT(relative_error(attention(q, k, v, 0.3, transposed), reference(q, k, v, 0.3, transposed)),
+  EXPECT_LT(relative_norm_error(attention(q, k, v, 0.3, transposed), reference(q, k, v, 0.3, transposed)),
             tolerance());
 }
 
@@ -80,7 +81,7 @@ TEST_P(AttentionAvx512, SeesNoKeyWhoseBiasIsMinusInfinity) {
   at::Tensor bias = at::zeros({40}, at::kFloat);
   bias.slice(0, 23).fill_(-std::numeric_limits<float>::infinity());
   const at::Tensor seen = attention(q, k.slice(2, 0, 23), v.slice(2, 0, 23), 0.125, {});
-  EXPECT_LT(relative_error(attention(q, k, v, 0.125, bias), seen.to(at::kDouble)), tolerance());
+  EXPECT_LT(relative_norm_error(attention(q, k, v, 0.125, bias), seen.to(at::kDouble)), tolerance());
 }
 
 TEST_P(AttentionAvx512, CountsARepeatedKeyByTheLogarithmOfItsNumber) {
@@ -90,15 +91,16 @@ TEST_P(AttentionAvx512, CountsARepeatedKeyByTheLogarithmOfItsNumber) {
   };
   at::Tensor bias = at::zeros({5}, at::kFloat);
   bias[4] = std::log(256.0);
-  EXPECT_LT(relative_error(attention(q, k, v, 0.125, bias), reference(q, repeat(k), repeat(v), 0.125, {})),
-            tolerance());
+  EXPECT_LT(
+      relative_norm_error(attention(q, k, v, 0.125, bias), reference(q, repeat(k), repeat(v), 0.125, {})),
+      tolerance());
 }
 
 TEST_P(AttentionAvx512, StaysFiniteWithLargeScores) {
   const at::Tensor q = random({1, 1, 6, 64}) * 300, k = random({1, 1, 100, 64}) * 300,
                    v = random({1, 1, 100, 64});
   const at::Tensor y = attention(q, k, v, 0.125, {});
-  EXPECT_LT(relative_error(y, reference(q, k, v, 0.125, {})), tolerance());
+  EXPECT_LT(relative_norm_error(y, reference(q, k, v, 0.125, {})), tolerance());
 }
 
 TEST_P(AttentionAvx512, GivesARowTheSameBytesInEveryBatchPlaceAndNumberOfThreads) {

@@ -5,14 +5,13 @@
 #include <gtest/gtest.h>
 
 #include "nn/kernels/processor.h"
-#include "support/relative_error.h"
+#include "support/relative_norm_error.h"
 
 namespace diffused::nn::avx512 {
 namespace {
 
-using test::relative_error;
-
-at::Tensor exact(const at::Tensor& x) { return x.to(at::kDouble); }
+using test::exact;
+using test::relative_norm_error;
 
 class ConvAvx512 : public testing::TestWithParam<at::ScalarType> {
  protected:
@@ -47,15 +46,15 @@ TEST_P(ConvAvx512, FollowsTheFormulaAtManyShapes) {
       const at::Tensor weight = random({s.out, s.in, kernel, kernel});
       ASSERT_TRUE(PackedConv::takes(weight));
       const at::Tensor y = PackedConv(weight, bias, Doubling::none)(x, {});
-      EXPECT_LT(relative_error(y, at::conv2d(exact(x), exact(weight), exact(bias), 1, kernel / 2)),
+      EXPECT_LT(relative_norm_error(y, at::conv2d(exact(x), exact(weight), exact(bias), 1, kernel / 2)),
                 tolerance())
           << weight.sizes() << " of " << x.sizes();
       EXPECT_TRUE(y.is_contiguous(at::MemoryFormat::ChannelsLast));
     }
     const at::Tensor weight = random({s.out, s.in, 3, 3});
     const at::Tensor doubled = at::upsample_nearest2d(exact(x), {2 * s.height, 2 * s.width});
-    EXPECT_LT(relative_error(PackedConv(weight, bias, Doubling::nearest)(x, {}),
-                             at::conv2d(doubled, exact(weight), exact(bias), 1, 1)),
+    EXPECT_LT(relative_norm_error(PackedConv(weight, bias, Doubling::nearest)(x, {}),
+                                  at::conv2d(doubled, exact(weight), exact(bias), 1, 1)),
               tolerance())
         << weight.sizes() << " of doubled " << x.sizes();
   }
@@ -72,7 +71,7 @@ TEST_P(ConvAvx512, TakesTheSiluOfANormAndAddsAShiftAndAPicture) {
                               exact(shift).unsqueeze(-1).unsqueeze(-1);
   const ConvOptions options{
       .silu_of = group_scaling(x, norm_weight, norm_bias, 16, 1e-6), .shift = shift, .added = added};
-  EXPECT_LT(relative_error(PackedConv(weight, bias, Doubling::none)(x, options), expected), tolerance());
+  EXPECT_LT(relative_norm_error(PackedConv(weight, bias, Doubling::none)(x, options), expected), tolerance());
 }
 
 TEST_P(ConvAvx512, GivesAnImageTheSameBytesInEveryBatchAndNumberOfThreads) {

@@ -5,12 +5,13 @@
 #include <gtest/gtest.h>
 
 #include "nn/kernels/processor.h"
-#include "support/relative_error.h"
+#include "support/relative_norm_error.h"
 
 namespace diffused::nn::avx512 {
 namespace {
 
-using test::relative_error;
+using test::exact;
+using test::relative_norm_error;
 
 class GroupNormAvx512 : public testing::TestWithParam<at::ScalarType> {
  protected:
@@ -24,8 +25,6 @@ class GroupNormAvx512 : public testing::TestWithParam<at::ScalarType> {
   }
   double tolerance() const { return GetParam() == at::kFloat ? 1e-6 : 3e-3; }
 };
-
-at::Tensor exact(const at::Tensor& x) { return x.to(at::kDouble); }
 
 at::Tensor expected(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                     const GroupNormOptions& options) {
@@ -49,7 +48,7 @@ TEST_P(GroupNormAvx512, FollowsTheFormulaAtManyShapes) {
       ASSERT_TRUE(group_norm_takes(x));
       const GroupNormOptions options{.groups = s.groups, .eps = 1e-6, .silu = silu};
       const at::Tensor y = group_norm(x, weight, bias, options);
-      EXPECT_LT(relative_error(y, expected(x, weight, bias, options)), tolerance()) << x.sizes();
+      EXPECT_LT(relative_norm_error(y, expected(x, weight, bias, options)), tolerance()) << x.sizes();
       EXPECT_TRUE(y.is_contiguous(at::MemoryFormat::ChannelsLast));
     }
   }
@@ -60,7 +59,7 @@ TEST_P(GroupNormAvx512, KeepsAccuracyForAMeanFarFromZeroOverManyPixels) {
       (at::randn({1, 16, 300, 300}) + 8).to(GetParam()).contiguous(at::MemoryFormat::ChannelsLast);
   const at::Tensor weight = at::ones({16}, GetParam()), bias = at::zeros({16}, GetParam());
   const GroupNormOptions options{.groups = 4, .eps = 1e-6, .silu = false};
-  EXPECT_LT(relative_error(group_norm(x, weight, bias, options), expected(x, weight, bias, options)),
+  EXPECT_LT(relative_norm_error(group_norm(x, weight, bias, options), expected(x, weight, bias, options)),
             10 * tolerance());
 }
 

@@ -5,12 +5,12 @@
 #include <gtest/gtest.h>
 
 #include "nn/kernels/processor.h"
-#include "support/relative_error.h"
+#include "support/relative_norm_error.h"
 
 namespace diffused::nn::avx512 {
 namespace {
 
-using test::relative_error;
+using test::relative_norm_error;
 
 class LinearAvx512 : public testing::TestWithParam<at::ScalarType> {
  protected:
@@ -33,7 +33,8 @@ TEST_P(LinearAvx512, FollowsTheFormulaAtManyShapes) {
         const at::Tensor x = random({rows, in});
         const at::Tensor expected =
             at::linear(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble));
-        ASSERT_LT(relative_error(linear(x), expected), tolerance()) << rows << " x " << in << " x " << out;
+        ASSERT_LT(relative_norm_error(linear(x), expected), tolerance())
+            << rows << " x " << in << " x " << out;
       }
     }
   }
@@ -43,7 +44,7 @@ TEST_P(LinearAvx512, GoesThroughATallWeightPartByPart) {
   for (const std::int64_t in : {1100, 2080, 2100, 4500, 4512}) {
     const at::Tensor weight = random({70, in}), bias = random({70}), x = random({251, in});
     const at::Tensor expected = at::linear(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble));
-    EXPECT_LT(relative_error(PackedLinear(weight, bias)(x), expected), tolerance()) << in;
+    EXPECT_LT(relative_norm_error(PackedLinear(weight, bias)(x), expected), tolerance()) << in;
   }
 }
 
@@ -51,9 +52,9 @@ TEST_P(LinearAvx512, AppliesEachFunction) {
   const at::Tensor weight = random({70, 32}), x = random({9, 32});
   const PackedLinear linear(weight, {});
   const at::Tensor sums = at::linear(x.to(at::kDouble), weight.to(at::kDouble));
-  EXPECT_LT(relative_error(linear(x), sums), tolerance());
+  EXPECT_LT(relative_norm_error(linear(x), sums), tolerance());
   const auto expect = [&](Activation activation, const at::Tensor& expected) {
-    EXPECT_LT(relative_error(linear(x, {.activation = activation}), expected), tolerance())
+    EXPECT_LT(relative_norm_error(linear(x, {.activation = activation}), expected), tolerance())
         << static_cast<int>(activation);
   };
   expect(Activation::relu, sums.relu());
@@ -82,10 +83,10 @@ TEST_P(LinearAvx512, GatesAndAddsInThisOrder) {
     const at::Tensor gate = random({3, 3 * out}).narrow(1, out, out);
     const at::Tensor added = random({3, 20, out}).narrow(1, 4, 7);
     const at::Tensor gates = gate.to(at::kDouble).unsqueeze(1), addends = added.to(at::kDouble);
-    EXPECT_LT(relative_error(linear(x, {.added = added}), sums + addends), tolerance()) << out;
-    EXPECT_LT(relative_error(linear(x, {.gate = gate}), sums * gates), tolerance()) << out;
-    EXPECT_LT(relative_error(linear(x, {.activation = Activation::relu, .gate = gate, .added = added}),
-                             sums.relu() * gates + addends),
+    EXPECT_LT(relative_norm_error(linear(x, {.added = added}), sums + addends), tolerance()) << out;
+    EXPECT_LT(relative_norm_error(linear(x, {.gate = gate}), sums * gates), tolerance()) << out;
+    EXPECT_LT(relative_norm_error(linear(x, {.activation = Activation::relu, .gate = gate, .added = added}),
+                                  sums.relu() * gates + addends),
               tolerance())
         << out;
   }
@@ -98,7 +99,8 @@ TEST_P(LinearAvx512, LetsValuesAndGatesInTurnsMeet) {
                            .unflatten(-1, {-1, 2, kPairColumns});
     const at::Tensor expected =
         (turns.select(-2, 0) * at::gelu(turns.select(-2, 1))).flatten(-2);  // [3, 7, out]
-    EXPECT_LT(relative_error(PackedLinear(weight, bias).pairs(x, Activation::gelu), expected), tolerance())
+    EXPECT_LT(relative_norm_error(PackedLinear(weight, bias).pairs(x, Activation::gelu), expected),
+              tolerance())
         << out;
   }
 }
@@ -111,12 +113,12 @@ TEST_P(LinearAvx512, ReadsStridedRowsAndKeepsTheLeadingShape) {
   };
   const at::Tensor joint = random({3, 20, 128});
   const at::Tensor part = joint.narrow(1, 4, 11).narrow(2, 64, 64);
-  EXPECT_LT(relative_error(linear(part), expected(part)), tolerance());
+  EXPECT_LT(relative_norm_error(linear(part), expected(part)), tolerance());
   const at::Tensor crossed = random({3, 64, 7}).transpose(1, 2);
-  EXPECT_LT(relative_error(linear(crossed), expected(crossed)), tolerance());
+  EXPECT_LT(relative_norm_error(linear(crossed), expected(crossed)), tolerance());
   const at::Tensor deep = random({2, 3, 4, 64});
   EXPECT_EQ(linear(deep).sizes(), (std::vector<std::int64_t>{2, 3, 4, 48}));
-  EXPECT_LT(relative_error(linear(deep), expected(deep)), tolerance());
+  EXPECT_LT(relative_norm_error(linear(deep), expected(deep)), tolerance());
   EXPECT_EQ(linear(random({0, 64})).sizes(), (std::vector<std::int64_t>{0, 48}));
   const PackedLinear transposed(random({64, 48}).t(), {});
   EXPECT_EQ(transposed(random({5, 64})).size(1), 48);

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "nn/kernels/finish.h"
-#include "support/relative_error.h"
+#include "support/relative_norm_error.h"
 
 namespace diffused::nn::avx512 {
 namespace {
@@ -43,7 +43,8 @@ TYPED_TEST(ProductAvx512, FollowsTheFormulaAtManyShapes) {
             Product<Number>{Rows<typename Number::Left>(left), packing,
                             static_cast<const Value*>(packed.const_data_ptr())},
             Finish<Number, AddBias>(y, out, LinearExtras{}, AddBias{bias.const_data_ptr<float>()}));
-        ASSERT_LT(test::relative_error(y, at::linear(x.to(at::kDouble), weight.to(at::kDouble))), tolerance)
+        ASSERT_LT(test::relative_norm_error(y, at::linear(x.to(at::kDouble), weight.to(at::kDouble))),
+                  tolerance)
             << rows << " x " << in << " x " << out;
       }
     }

@@ -5,14 +5,13 @@
 #include <gtest/gtest.h>
 
 #include "nn/kernels/processor.h"
-#include "support/relative_error.h"
+#include "support/relative_norm_error.h"
 
 namespace diffused::nn::avx512 {
 namespace {
 
-using test::relative_error;
-
-at::Tensor exact(const at::Tensor& x) { return x.to(at::kDouble); }
+using test::exact;
+using test::relative_norm_error;
 
 class QuantizedLinearAvx512 : public testing::TestWithParam<at::ScalarType> {
  protected:
@@ -44,7 +43,7 @@ TEST_P(QuantizedLinearAvx512, FollowsTheFormulaAtManyShapes) {
       const QuantizedLinear linear(weight, bias);
       for (const std::int64_t rows : {1, 6, 247}) {
         const at::Tensor x = random({rows, in}) * 2 + 0.5;
-        ASSERT_LT(relative_error(linear(x), by_formula(x, weight, bias)),
+        ASSERT_LT(relative_norm_error(linear(x), by_formula(x, weight, bias)),
                   GetParam() == at::kFloat ? 2e-4 : 4e-3)
             << rows << " x " << in << " x " << out;
       }
@@ -56,8 +55,8 @@ TEST_P(QuantizedLinearAvx512, IsWithinTwoPercentOfTheExactProduct) {
   const at::Tensor weight = random({300, 1536}), x = random({100, 1536});
   const QuantizedLinear linear(weight, {});
   const at::Tensor product = at::linear(exact(x), exact(weight));
-  EXPECT_LT(relative_error(linear(x), product), 0.02);
-  EXPECT_LT(relative_error(linear(x, {.activation = Activation::gelu_tanh}), at::gelu(product, "tanh")),
+  EXPECT_LT(relative_norm_error(linear(x), product), 0.02);
+  EXPECT_LT(relative_norm_error(linear(x, {.activation = Activation::gelu_tanh}), at::gelu(product, "tanh")),
             0.02);
 }
 
@@ -67,12 +66,12 @@ TEST_P(QuantizedLinearAvx512, GatesAndAddsAndLetsPairsMeet) {
   const QuantizedLinear linear(weight, bias);
   const at::Tensor y = exact(linear(x));
   const double tolerance = GetParam() == at::kFloat ? 1e-6 : 6e-3;
-  EXPECT_LT(
-      relative_error(linear(x, {.gate = gate, .added = added}), y * exact(gate).unsqueeze(1) + exact(added)),
-      tolerance);
+  EXPECT_LT(relative_norm_error(linear(x, {.gate = gate, .added = added}),
+                                y * exact(gate).unsqueeze(1) + exact(added)),
+            tolerance);
   const at::Tensor turns = y.unflatten(-1, {-1, 2, kPairColumns});
   const at::Tensor met = (turns.select(-2, 0) * at::gelu(turns.select(-2, 1))).flatten(-2);
-  EXPECT_LT(relative_error(linear.pairs(x, Activation::gelu), met), 2 * tolerance);
+  EXPECT_LT(relative_norm_error(linear.pairs(x, Activation::gelu), met), 2 * tolerance);
 }
 
 TEST_P(QuantizedLinearAvx512, TakesRowsOfZerosOneSignAndOneLargeValue) {
@@ -86,7 +85,8 @@ TEST_P(QuantizedLinearAvx512, TakesRowsOfZerosOneSignAndOneLargeValue) {
   x[4].fill_(-3);
   EXPECT_TRUE(at::equal(linear(x)[0], bias));
   const at::Tensor expected = at::linear(exact(x), exact(weight), exact(bias));
-  for (const int row : {1, 2, 3, 4}) EXPECT_LT(relative_error(linear(x)[row], expected[row]), 0.03) << row;
+  for (const int row : {1, 2, 3, 4})
+    EXPECT_LT(relative_norm_error(linear(x)[row], expected[row]), 0.03) << row;
 }
 
 TEST_P(QuantizedLinearAvx512, GivesARowTheSameBytesAmongAnyRowsAndThreads) {

@@ -4,12 +4,13 @@
 #include <gtest/gtest.h>
 
 #include "nn/kernels/processor.h"
-#include "support/relative_error.h"
+#include "support/relative_norm_error.h"
 
 namespace diffused::nn::avx512 {
 namespace {
 
-using test::relative_error;
+using test::exact;
+using test::relative_norm_error;
 
 class TokensAvx512 : public testing::TestWithParam<at::ScalarType> {
  protected:
@@ -21,8 +22,6 @@ class TokensAvx512 : public testing::TestWithParam<at::ScalarType> {
   double tolerance() const { return GetParam() == at::kFloat ? 1e-6 : 3e-3; }
 };
 
-at::Tensor exact(const at::Tensor& x) { return x.to(at::kDouble); }
-
 TEST_P(TokensAvx512, ModulatesNormalisedTokens) {
   for (const std::int64_t size : {1, 15, 16, 17, 40, 192, 1536}) {
     const at::Tensor x = random({3, 7, size}) * 2 + 5;
@@ -32,7 +31,8 @@ TEST_P(TokensAvx512, ModulatesNormalisedTokens) {
     const at::Tensor expected =
         at::layer_norm(exact(x), {size}, {}, {}, 1e-6) * (1 + exact(scale).unsqueeze(1)) +
         exact(shift).unsqueeze(1);
-    EXPECT_LT(relative_error(modulated_layer_norm(x, shift, scale, 1e-6), expected), tolerance()) << size;
+    EXPECT_LT(relative_norm_error(modulated_layer_norm(x, shift, scale, 1e-6), expected), tolerance())
+        << size;
   }
 }
 
@@ -42,15 +42,15 @@ TEST_P(TokensAvx512, NormalisesTokens) {
                      bias = random({size});
     ASSERT_TRUE(tokens_take({x, weight, bias}));
     const at::Tensor expected = at::layer_norm(exact(x), {size}, exact(weight), exact(bias), 1e-5);
-    EXPECT_LT(relative_error(layer_norm(x, weight, bias, 1e-5), expected), tolerance()) << size;
+    EXPECT_LT(relative_norm_error(layer_norm(x, weight, bias, 1e-5), expected), tolerance()) << size;
   }
 }
 
 TEST_P(TokensAvx512, NormalisesTokensFarFromZero) {
   const at::Tensor x = random({1, 4, 1536}) + 1000;
   const at::Tensor zero = at::zeros({1, 1536}, GetParam());
-  EXPECT_LT(relative_error(modulated_layer_norm(x, zero, zero, 1e-6),
-                           at::layer_norm(exact(x), {1536}, {}, {}, 1e-6)),
+  EXPECT_LT(relative_norm_error(modulated_layer_norm(x, zero, zero, 1e-6),
+                                at::layer_norm(exact(x), {1536}, {}, {}, 1e-6)),
             100 * tolerance());
 }
 
@@ -59,7 +59,7 @@ TEST_P(TokensAvx512, AddsGatedTokensFromViews) {
     const at::Tensor x = random({2, 5, size}), gate = random({2, 3 * size}).narrow(1, size, size);
     const at::Tensor y = random({2, 11, size}).narrow(1, 3, 5);
     const at::Tensor expected = exact(x) + exact(gate).unsqueeze(1) * exact(y);
-    EXPECT_LT(relative_error(add_gated(x, gate, y), expected), tolerance()) << size;
+    EXPECT_LT(relative_norm_error(add_gated(x, gate, y), expected), tolerance()) << size;
   }
 }
 
@@ -70,7 +70,7 @@ TEST_P(TokensAvx512, NormalisesHeadsOfAProjectionInPlaceOrder) {
     ASSERT_TRUE(tokens_take({q, weight}));
     const at::Tensor y = rms_norm(q, weight, 1e-6);
     const at::Tensor expected = exact(q) * at::rsqrt(exact(q).square().mean(-1, true) + 1e-6) * exact(weight);
-    EXPECT_LT(relative_error(y, expected), 1.5 * tolerance()) << size;
+    EXPECT_LT(relative_norm_error(y, expected), 1.5 * tolerance()) << size;
     EXPECT_TRUE(y.transpose(1, 2).is_contiguous());
   }
   const at::Tensor tokens = random({2, 9, 100}), weight = random({100});
@@ -89,7 +89,7 @@ TEST_P(TokensAvx512, TurnNormalisedHeadsByTheirPlaces) {
     const at::Tensor exponents = at::arange(0, size, 2, at::kDouble) / size;
     const at::Tensor angles = at::outer(at::arange(2, 7) * 11, at::pow(500, -exponents));  // [L, D / 2]
     const at::Tensor turned = at::view_as_complex(pairs) * at::polar(at::ones_like(angles), angles);
-    EXPECT_LT(relative_error(y, at::view_as_real(turned).flatten(-2)), 2 * tolerance()) << size;
+    EXPECT_LT(relative_norm_error(y, at::view_as_real(turned).flatten(-2)), 2 * tolerance()) << size;
     EXPECT_TRUE(y.transpose(1, 2).is_contiguous());
   }
 }
