@@ -22,7 +22,7 @@ namespace diffused::api {
 class StoreDispatcher final : public Dispatcher {
  public:
   // `api` need not be there before look_for_models, and must then have its background; both must outlive
-  // this.
+  // this. This must be drained before it goes: the executor keeps coroutines that refer to it.
   StoreDispatcher(const Api& api, asio::any_io_executor executor);
 
   // Learns which models the servers on the store have, and begins to look again and again. Waits for the

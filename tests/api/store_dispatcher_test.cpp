@@ -88,6 +88,7 @@ class StoreDispatch : public testing::Test, public ApiFixture {
     };
   }
   ~StoreDispatch() override {
+    if (thread_.joinable()) front_dispatcher_->drain(0s);
     io_.stop();
     if (thread_.joinable()) thread_.join();
     front_dispatcher_.reset();
