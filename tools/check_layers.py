@@ -1,11 +1,12 @@
 """Fails when a file of src/A includes a file of src/B and room(A … DEPS …) in CMakeLists.txt does not name B, when DEPS point
-upward, or when a room without TORCH includes torch. Run by `./dev lint`."""
+upward, when a room without TORCH includes torch, or when units of a room (X.h with X.cpp) include each other in a circle. Run by `./dev lint`."""
 
 import pathlib
 import re
 import sys
 
 TORCH_INCLUDE = re.compile(r'\s*#include <(ATen|c10|torch)/')
+FILE_INCLUDE = re.compile(r'^\s*#include "([\w/.]+)"', re.MULTILINE)
 ROOM_INCLUDE = re.compile(r'\s*#include "(\w+)/')
 
 
@@ -44,7 +45,56 @@ def violations(root: pathlib.Path) -> list[str]:
     return found
 
 
+def includes(root: pathlib.Path) -> list[tuple[pathlib.Path, pathlib.Path]]:
+    """(file, the file of src it includes), both without suffix and relative to src: X.h and X.cpp are the unit X."""
+    src = root / "src"
+    return [(path.relative_to(src).with_suffix(""), pathlib.Path(target).with_suffix(""))
+            for path in sorted(src.rglob("*.[hc]*")) for target in FILE_INCLUDE.findall(path.read_text()) if (src / target).exists()]
+
+
+def circles(edges: set[tuple[str, str]]) -> list[list[str]]:
+    """The groups of nodes that reach each other, by Kosaraju's two passes."""
+    forward, backward = {}, {}
+    for a, b in edges:
+        forward.setdefault(a, []).append(b)
+        backward.setdefault(b, []).append(a)
+
+    def visit(start: str, graph: dict, seen: set) -> list[str]:
+        """What is reached from `start`, in the order of leaving."""
+        seen.add(start)
+        order, stack = [], [(start, iter(graph.get(start, [])))]
+        while stack:
+            node, targets = stack[-1]
+            fresh = next((target for target in targets if target not in seen), None)
+            if fresh is None:
+                order.append(stack.pop()[0])
+            else:
+                seen.add(fresh)
+                stack.append((fresh, iter(graph.get(fresh, []))))
+        return order
+
+    seen: set = set()
+    left = [node for start in sorted(forward) if start not in seen for node in visit(start, forward, seen)]
+    seen = set()
+    groups = [sorted(visit(node, backward, seen)) for node in reversed(left) if node not in seen]
+    return sorted(group for group in groups if len(group) > 1)
+
+
+def knots(root: pathlib.Path) -> list[list[str]]:
+    """Units of one room that include each other in a circle."""
+    return circles({(str(a), str(b)) for a, b in includes(root) if a != b and a.parts[0] == b.parts[0]})
+
+
+def folder_circles(root: pathlib.Path) -> list[list[str]]:
+    return circles({(str(a.parent), str(b.parent)) for a, b in includes(root) if a.parent != b.parent})
+
+
+def circle_problems(root: pathlib.Path) -> list[str]:
+    return [f"these units include each other in a circle: {', '.join(group)}" for group in knots(root)]
+
+
 if __name__ == "__main__":
-    problems = violations(pathlib.Path(sys.argv[1]))
+    root = pathlib.Path(sys.argv[1])
+    problems = violations(root) + circle_problems(root)
     if problems:
         sys.exit("\n".join(problems))

@@ -16,7 +16,7 @@ namespace diffused::http {
 using boost::system::error_code;
 using Tcp = asio::ip::tcp;
 
-Server::Listener::Listener(asio::io_context& io, ServerOptions options, std::vector<Route> routes,
+Listener::Listener(asio::io_context& io, ServerOptions options, std::vector<Route> routes,
                            ErrorResponder respond_error)
     : io_(io),
       host_(std::move(options.host)),
@@ -28,7 +28,7 @@ Server::Listener::Listener(asio::io_context& io, ServerOptions options, std::vec
       acceptor_(strand_),
       changed_(strand_) {}
 
-Result<void> Server::Listener::listen() {
+Result<void> Listener::listen() {
   if (tls_files_) {
     TRY(tls_, make_tls_context(tls_files_->certificate, tls_files_->key));
   }
@@ -50,22 +50,22 @@ Result<void> Server::Listener::listen() {
   return {};
 }
 
-void Server::Listener::stop_accepting() {
+void Listener::stop_accepting() {
   asio::post(strand_, [self = shared_from_this()] { self->stop(); });
 }
 
-void Server::Listener::close() {
+void Listener::close() {
   asio::post(strand_, [self = shared_from_this()] {
     self->stop();
     self->end_sessions();
   });
 }
 
-asio::awaitable<void> Server::Listener::drain(std::chrono::milliseconds grace) {
+asio::awaitable<void> Listener::drain(std::chrono::milliseconds grace) {
   co_await asio::co_spawn(strand_, drain_all(shared_from_this(), grace), asio::use_awaitable);
 }
 
-asio::awaitable<void> Server::Listener::accept_all(std::shared_ptr<Listener> self) {
+asio::awaitable<void> Listener::accept_all(std::shared_ptr<Listener> self) {
   while (self->acceptor_.is_open()) {
     auto executor = asio::any_io_executor(asio::make_strand(self->io_));
     auto [error, socket] =
@@ -82,13 +82,13 @@ asio::awaitable<void> Server::Listener::accept_all(std::shared_ptr<Listener> sel
 }
 
 // Out of descriptors: trying again at once would only burn time that open connections need.
-asio::awaitable<void> Server::Listener::pause() {
+asio::awaitable<void> Listener::pause() {
   log(LogLevel::warning, "accept_paused", {});
   changed_.expires_after(shell_->limits.accept_pause);
   co_await changed_.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
-void Server::Listener::admit(Socket socket) {
+void Listener::admit(Socket socket) {
   error_code error;
   const auto endpoint = socket.remote_endpoint(error);
   if (error) return;
@@ -101,7 +101,7 @@ void Server::Listener::admit(Socket socket) {
   start(std::move(socket), address);
 }
 
-const char* Server::Listener::full(const std::string& address) const {
+const char* Listener::full(const std::string& address) const {
   const Limits& limits = shell_->limits;
   if (sessions_.size() >= (tls_ ? limits.tls_connections_max : limits.connections_max))
     return "connection_limit";
@@ -111,7 +111,7 @@ const char* Server::Listener::full(const std::string& address) const {
 }
 
 // One try to say why, without waiting for anything.
-void Server::Listener::turn_away(Socket socket, const char* reason) {
+void Listener::turn_away(Socket socket, const char* reason) {
   shell_->observer->rejected(reason);
   if (tls_) return;
   const Error error{
@@ -130,7 +130,7 @@ void Server::Listener::turn_away(Socket socket, const char* reason) {
   socket.shutdown(Socket::shutdown_send, ignored);
 }
 
-void Server::Listener::start(Socket socket, const std::string& address) {
+void Listener::start(Socket socket, const std::string& address) {
   auto transport =
       tls_ ? make_tls_transport(std::move(socket), *tls_) : make_tcp_transport(std::move(socket));
   auto session = std::make_shared<Session>(std::move(transport), address, shell_);
@@ -143,7 +143,7 @@ void Server::Listener::start(Socket socket, const std::string& address) {
                                        std::exception_ptr failure) { self->leave(key, address, failure); }));
 }
 
-void Server::Listener::leave(Session* session, const std::string& address, std::exception_ptr failure) {
+void Listener::leave(Session* session, const std::string& address, std::exception_ptr failure) {
   if (failure) log(LogLevel::error, "connection_fault", {});
   sessions_.erase(session);
   const auto count = per_address_.find(address);
@@ -152,18 +152,18 @@ void Server::Listener::leave(Session* session, const std::string& address, std::
   if (sessions_.empty()) changed_.cancel();
 }
 
-void Server::Listener::stop() {
+void Listener::stop() {
   error_code ignored;
   acceptor_.close(ignored);
   changed_.cancel();
 }
 
-void Server::Listener::end_sessions() {
+void Listener::end_sessions() {
   for (const auto& [key, session] : sessions_)
     asio::post(session->executor(), [session = session] { session->close(); });
 }
 
-asio::awaitable<void> Server::Listener::drain_all(std::shared_ptr<Listener> self,
+asio::awaitable<void> Listener::drain_all(std::shared_ptr<Listener> self,
                                                   std::chrono::milliseconds grace) {
   // The port is closed before the first client can see a connection end.
   self->stop();

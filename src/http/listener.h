@@ -10,13 +10,13 @@
 #include <memory>
 #include <string>
 
-#include "http/server.h"
+#include "http/server_options.h"
 #include "http/session.h"
 
 namespace diffused::http {
 
 // Private methods run on strand_, which owns everything but the Shell.
-class Server::Listener : public std::enable_shared_from_this<Listener> {
+class Listener : public std::enable_shared_from_this<Listener> {
  public:
   Listener(asio::io_context& io, ServerOptions options, std::vector<Route> routes,
            ErrorResponder respond_error);

@@ -6,32 +6,15 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <optional>
-#include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "http/exchange.h"
-#include "http/limits.h"
-#include "http/policy.h"
-#include "http/shell.h"
+#include "http/server_options.h"
 
 namespace diffused::http {
 
-// PEM files: the certificate with its chain, and its private key.
-struct TlsFiles {
-  std::string certificate;
-  std::string key;
-};
-
-struct ServerOptions {
-  std::string host = "127.0.0.1";  // an address or a name of this machine; "0.0.0.0" and "::" are all of them
-  std::uint16_t port = 0;          // 0: any free one, see Server::port()
-  Limits limits = {};
-  HostPolicy policy = {};
-  std::optional<TlsFiles> tls = std::nullopt;
-  std::shared_ptr<Observer> observer = nullptr;
-};
+class Listener;
 
 // Any number of threads may run the io_context; each connection's handlers run one at a time, on a strand.
 class Server {
@@ -61,7 +44,6 @@ class Server {
   const Counters& counters() const;
 
  private:
-  class Listener;
   std::shared_ptr<Listener> listener_;
 };
 

@@ -124,6 +124,21 @@ std::string list(std::string_view order, std::string_view beyond) {
                      beyond, order);
 }
 
+// The place of a job in its queue. The job itself is found by its id: the index of what is queued is kept out
+// of it.
+constexpr std::string_view kPosition =
+    "SELECT count(*) FROM (SELECT priority, share, seq FROM job WHERE state = 'queued' AND pool "
+    "= (SELECT pool FROM job WHERE id = $1) ORDER BY priority DESC, share, seq LIMIT "
+    "{position_max}) AS first WHERE (-priority, share, seq) < (SELECT -priority, share, seq "
+    "FROM job WHERE id = $1 AND state || '' = 'queued')";
+
+// Ten thousand servers say the same: only what is news takes the row's lock.
+constexpr std::string_view kAnnounce =
+    "INSERT INTO model (name, description, added, seen) SELECT $1, $2, {now}, {now} WHERE NOT EXISTS "
+    "(SELECT 1 FROM model WHERE name = $1 AND description = $2 AND seen > {now} - $3) "
+    "ON CONFLICT (name) DO UPDATE SET description = excluded.description, seen = excluded.seen "
+    "RETURNING name";
+
 std::string sql_of(StatementName name, Dialect dialect) {
   const Words words = words_of(dialect);
   const auto format = [&](std::string_view text) {
@@ -178,19 +193,9 @@ std::string sql_of(StatementName name, Dialect dialect) {
     case StatementName::list_oldest:
       return list("ASC", ">");
     case StatementName::position:
-      // The job itself is found by its id: the index of what is queued is kept out of it.
-      return format(
-          "SELECT count(*) FROM (SELECT priority, share, seq FROM job WHERE state = 'queued' AND pool "
-          "= (SELECT pool FROM job WHERE id = $1) ORDER BY priority DESC, share, seq LIMIT "
-          "{position_max}) AS first WHERE (-priority, share, seq) < (SELECT -priority, share, seq "
-          "FROM job WHERE id = $1 AND state || '' = 'queued')");
+      return format(kPosition);
     case StatementName::announce:
-      // Ten thousand servers say the same: only what is news takes the row's lock.
-      return format(
-          "INSERT INTO model (name, description, added, seen) SELECT $1, $2, {now}, {now} WHERE NOT EXISTS "
-          "(SELECT 1 FROM model WHERE name = $1 AND description = $2 AND seen > {now} - $3) "
-          "ON CONFLICT (name) DO UPDATE SET description = excluded.description, seen = excluded.seen "
-          "RETURNING name");
+      return format(kAnnounce);
     case StatementName::models:
       return format(
           "SELECT name, description, added, {now} - seen FROM model WHERE seen > {now} - {forgotten} "

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "base/log.h"
-#include "storage/s3_listing.h"
 #include "storage/sha256.h"
 
 namespace diffused::storage {

@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "storage/outage.h"
 #include "storage/s3_address.h"
+#include "storage/s3_listing.h"
 #include "web/client.h"
 
 namespace diffused::storage {
@@ -27,11 +28,6 @@ struct S3Patience {
       std::chrono::milliseconds(200);  // before the second attempt, then twice as much
   std::chrono::milliseconds attempts_within = std::chrono::seconds(8);  // no further one begins later
   std::chrono::milliseconds outage_pause = std::chrono::seconds(5);     // between calls once one has failed
-};
-
-struct S3Object {
-  std::string name;
-  std::uint64_t size = 0;
 };
 
 // Errors of all calls: unavailable ("storage_full", or "storage_failed": no answer, refused keys, no such

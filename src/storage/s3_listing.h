@@ -1,13 +1,17 @@
 // What a store that speaks S3 answers in XML.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "storage/s3_bucket.h"
-
 namespace diffused::storage {
+
+struct S3Object {
+  std::string name;
+  std::uint64_t size = 0;
+};
 
 // A page of the names in a bucket.
 struct S3Listing {

@@ -10,7 +10,7 @@
 #include <array>
 
 #include "weights/checkpoint_files.h"
-#include "weights/scope.h"
+#include "weights/load_error.h"
 
 namespace diffused::weights {
 namespace {
@@ -209,6 +209,30 @@ void Checkpoint::require_all_used(std::initializer_list<std::string_view> left_o
   refuse(ErrorCode::data_loss, place.file->path(),
          fmt::format("tensor {} of shape [{}]{} is not part of the network that config.json describes",
                      both_names(names.front(), place.entry), fmt::join(place.entry.shape, ", "), others));
+}
+
+Fingerprint Checkpoint::fingerprint() const {
+  Fingerprint print;
+  std::map<const MappedFile*, std::shared_ptr<const SourceFile>> files;
+  for (const auto& [name, place] : places_) {
+    auto& file = files[place.file.get()];
+    if (!file) file = std::make_shared<const SourceFile>(SourceFile{place.file->path(), place.file->stamp()});
+    std::string scale;
+    if (place.scale.defined()) {
+      const at::Tensor values = place.scale.contiguous();
+      scale.assign(static_cast<const char*>(values.const_data_ptr()), values.nbytes());
+    }
+    print.tensors.push_back({.name = name,
+                             .dtype = place.entry.dtype,
+                             .shape = place.entry.shape,
+                             .form = static_cast<int>(place.form),
+                             .scale = std::move(scale),
+                             .valued = place.form != Form::unit_matrix,
+                             .file = file,
+                             .begin = place.entry.begin,
+                             .end = place.entry.end});
+  }
+  return print;
 }
 
 }  // namespace diffused::weights

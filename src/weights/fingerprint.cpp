@@ -10,7 +10,6 @@
 #include <set>
 
 #include "base/check.h"
-#include "weights/checkpoint.h"
 
 namespace diffused::weights {
 namespace {
@@ -61,20 +60,6 @@ bool same_place(const Fingerprint::Tensor& one, const Fingerprint::Tensor& other
 
 }  // namespace
 
-FileStamp stamp_of(const struct stat& status) {
-  return {.device = static_cast<std::uint64_t>(status.st_dev),
-          .inode = static_cast<std::uint64_t>(status.st_ino),
-          .size = static_cast<std::uint64_t>(status.st_size),
-          .written_seconds = status.st_mtim.tv_sec,
-          .written_nanoseconds = status.st_mtim.tv_nsec};
-}
-
-std::optional<FileStamp> stamp_of(const std::filesystem::path& path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) return std::nullopt;
-  return stamp_of(status);
-}
-
 bool Fingerprint::is_current() const {
   std::set<const SourceFile*> files;
   for (const Tensor& tensor : tensors) files.insert(tensor.file.get());
@@ -106,30 +91,6 @@ std::optional<FingerprintComparer::Digest> FingerprintComparer::digest(const Fin
   Digest digest;
   CHECK(EVP_DigestFinal_ex(context.get(), digest.data(), nullptr) == 1);
   return known_.emplace(span, digest).first->second;
-}
-
-Fingerprint Checkpoint::fingerprint() const {
-  Fingerprint print;
-  std::map<const MappedFile*, std::shared_ptr<const SourceFile>> files;
-  for (const auto& [name, place] : places_) {
-    auto& file = files[place.file.get()];
-    if (!file) file = std::make_shared<const SourceFile>(SourceFile{place.file->path(), place.file->stamp()});
-    std::string scale;
-    if (place.scale.defined()) {
-      const at::Tensor values = place.scale.contiguous();
-      scale.assign(static_cast<const char*>(values.const_data_ptr()), values.nbytes());
-    }
-    print.tensors.push_back({.name = name,
-                             .dtype = place.entry.dtype,
-                             .shape = place.entry.shape,
-                             .form = static_cast<int>(place.form),
-                             .scale = std::move(scale),
-                             .valued = place.form != Form::unit_matrix,
-                             .file = file,
-                             .begin = place.entry.begin,
-                             .end = place.entry.end});
-  }
-  return print;
 }
 
 }  // namespace diffused::weights

@@ -3,10 +3,8 @@
 #pragma once
 
 #include <c10/core/ScalarType.h>
-#include <sys/stat.h>
 
 #include <array>
-#include <compare>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -16,19 +14,9 @@
 #include <tuple>
 #include <vector>
 
+#include "weights/file_stamp.h"
+
 namespace diffused::weights {
-
-// A file as it stood when it was looked at: equal stamps mean equal bytes, as every writer changes the time.
-struct FileStamp {
-  std::uint64_t device = 0, inode = 0, size = 0;
-  std::int64_t written_seconds = 0, written_nanoseconds = 0;
-
-  auto operator<=>(const FileStamp&) const = default;
-};
-
-FileStamp stamp_of(const struct stat& status);
-// Links are followed; nothing where there is no file.
-std::optional<FileStamp> stamp_of(const std::filesystem::path& path);
 
 struct SourceFile {
   std::filesystem::path path;

@@ -2,38 +2,12 @@
 // tensor's dtype, shape and place. Everything in it is hostile until checked here.
 #pragma once
 
-#include <c10/core/ScalarType.h>
-
-#include <cstdint>
-#include <map>
-#include <string>
 #include <string_view>
-#include <vector>
 
 #include "base/result.h"
+#include "weights/tensor_entry.h"
 
 namespace diffused::weights {
-
-inline constexpr std::uint64_t kHeaderBytesMax = 100'000'000;  // the limit of the safetensors library itself
-inline constexpr std::size_t kTensorsMax = 100'000;
-inline constexpr std::size_t kRankMax = 8;
-inline constexpr std::int64_t kDimensionMax = std::int64_t{1} << 31;
-
-// One tensor of one file.
-struct Entry {
-  std::string name;
-  at::ScalarType dtype = at::kFloat;
-  std::vector<std::int64_t> shape;
-  std::uint64_t begin = 0, end = 0;  // bytes, from the start of the file
-};
-
-struct Header {
-  std::vector<Entry> entries;
-  std::map<std::string, std::string> metadata;  // what whoever wrote the file had to say
-};
-
-// The dtype's name in a safetensors file ("BF16"); "?" for one that such a file cannot hold.
-std::string_view dtype_name(at::ScalarType dtype);
 
 // Reads and checks the header of a whole file. The entries come back in file order; together they cover
 // everything behind the header: sorted, without overlap or hole, each exactly as long as its shape and dtype

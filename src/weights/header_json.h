@@ -4,7 +4,8 @@
 
 #include <string_view>
 
-#include "weights/header.h"
+#include "base/result.h"
+#include "weights/tensor_entry.h"
 
 namespace diffused::weights {
 

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "base/result.h"
-#include "weights/fingerprint.h"
+#include "weights/file_stamp.h"
 
 namespace diffused::weights {
 

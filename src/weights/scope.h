@@ -6,24 +6,15 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
+#include "weights/load_error.h"
 
 namespace diffused::weights {
 
 class Checkpoint;
-
-// Thrown while a network is built from a checkpoint that does not fit it: a missing or misshapen tensor.
-// Caught at the loading border (pipelines/catalog.cpp), where it becomes its Error. The message is one line
-// that names folder, file, tensor, expected and found.
-struct LoadError : std::runtime_error {
-  explicit LoadError(Error e) : std::runtime_error(e.message), error(std::move(e)) {}
-  Error error;
-};
 
 // "The tensors under this prefix", in one dtype on one device. A small value; the Checkpoint outlives it
 // (shared). Used while loading, by one thread.

@@ -16,6 +16,7 @@ namespace {
 
 using test::Collector;
 using test::FakeOptions;
+using test::FakePipeline;
 using test::FakeRow;
 using test::FakeUnit;
 using test::make_request;
@@ -100,6 +101,34 @@ struct Observed {
   int jobs = 0, done = 0, failed = 0, refused = 0;
 };
 
+EngineOptions draw_options(Pattern& pattern) {
+  EngineOptions options;
+  options.batch_rows_max = static_cast<std::size_t>(1 << pattern.number(0, 4));
+  options.rows_active_max = static_cast<std::size_t>(pattern.number(1, 20));
+  if (pattern.chance(20)) options.jobs_waiting_max = static_cast<std::size_t>(pattern.number(1, 4));
+  return options;
+}
+
+// How the jobs ended; every picture is checked.
+Observed endings_of(const std::vector<std::unique_ptr<Job>>& jobs, const FakePipeline& pipeline,
+                    unsigned seed) {
+  Observed observed;
+  for (const auto& job : jobs) {
+    EXPECT_EQ(job->collector.ended(), job->accepted) << "seed " << seed;
+    ++observed.jobs;
+    observed.refused += !job->accepted;
+    if (!job->accepted) continue;
+    const bool failed = job->collector.wait().has_value();
+    ++(failed ? observed.failed : observed.done);
+    if (failed) continue;
+    const auto pictures = job->collector.all<ImageReady>();
+    EXPECT_EQ(pictures.size(), job->request.n()) << "seed " << seed;
+    for (const ImageReady& picture : pictures)
+      EXPECT_EQ(picture.image.pixels, pipeline.expected(job->request, picture.image_index).pixels) << seed;
+  }
+  return observed;
+}
+
 Observed simulate(unsigned seed) {
   Pattern pattern(seed);
   Onlooker onlooker;
@@ -124,12 +153,7 @@ Observed simulate(unsigned seed) {
     ++job_of(request).begun;
     return Result<void>();
   };
-  EngineOptions options;
-  options.batch_rows_max = static_cast<std::size_t>(1 << pattern.number(0, 4));
-  options.rows_active_max = static_cast<std::size_t>(pattern.number(1, 20));
-  if (pattern.chance(20)) options.jobs_waiting_max = static_cast<std::size_t>(pattern.number(1, 4));
-
-  Rig rig(fake, options);
+  Rig rig(fake, draw_options(pattern));
   const auto row_leaves = [&](Job& job) {
     ++job.left;
     onlooker.row_leaves(job.user, *job.request.width);
@@ -166,21 +190,7 @@ Observed simulate(unsigned seed) {
   }
   rig.run();
 
-  Observed observed;
-  for (const auto& job : jobs) {
-    EXPECT_EQ(job->collector.ended(), job->accepted) << "seed " << seed;
-    ++observed.jobs;
-    observed.refused += !job->accepted;
-    if (!job->accepted) continue;
-    const bool failed = job->collector.wait().has_value();
-    ++(failed ? observed.failed : observed.done);
-    if (failed) continue;
-    const auto pictures = job->collector.all<ImageReady>();
-    EXPECT_EQ(pictures.size(), job->request.n()) << "seed " << seed;
-    for (const ImageReady& picture : pictures)
-      EXPECT_EQ(picture.image.pixels, rig.pipeline->expected(job->request, picture.image_index).pixels)
-          << seed;
-  }
+  Observed observed = endings_of(jobs, *rig.pipeline, seed);
   if (onlooker.longest_unit > 0) {
     observed.wait_units = onlooker.longest_wait / onlooker.longest_unit;
     observed.gap_units = onlooker.widest_gap / onlooker.longest_unit;

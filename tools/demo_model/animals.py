@@ -55,7 +55,7 @@ def puppy(canvas: Canvas, fur: Colour) -> None:
     for side in (-1, 1):
         canvas.blob([(side * 26, -134), (side * 50, -128), (side * 62, -88), (side * 48, -68), (side * 38, -96)], shade(fur))
     eyes(canvas, 19, -97, 8)
-    canvas.box(-8, -66, 8, -48, PINK, 8, width=2)
+    canvas.box((-8, -66), (8, -48), PINK, 8, width=2)
     canvas.ellipse(0, -72, 24, 14, light(fur), width=2)
     canvas.ellipse(0, -79, 10, 7, INK, None)
     canvas.line([(0, -74), (0, -66)], INK, 2)
@@ -70,7 +70,7 @@ def rabbit(canvas: Canvas, fur: Colour) -> None:
         canvas.blob([(side * 17, -116), (side * 16, -144), (side * 21, -154), (side * 26, -144), (side * 25, -116)], PINK, None)
     canvas.blob([(-44, -86), (-32, -114), (0, -122), (32, -114), (44, -86), (30, -58), (0, -52), (-30, -58)], fur)
     eyes(canvas, 20, -88)
-    canvas.box(-6, -64, 6, -52, WHITE, 2, width=2)
+    canvas.box((-6, -64), (6, -52), WHITE, 2, width=2)
     canvas.line([(0, -64), (0, -53)], INK, 2)
     canvas.ellipse(-8, -67, 10, 7, light(fur), None)
     canvas.ellipse(8, -67, 10, 7, light(fur), None)

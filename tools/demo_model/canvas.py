@@ -77,11 +77,11 @@ class Canvas:
         self.pen.ellipse([*box[0], *box[1]], fill=fill, outline=outline, width=round(width * OVERSAMPLING))
 
     def box(
-        self, x0: float, y0: float, x1: float, y1: float, fill: Colour, radius: float = 0,
+        self, left_top: Point, right_bottom: Point, fill: Colour, radius: float = 0,
         outline: Colour | None = INK, width: float = 3,
     ) -> None:
         """Draws a rectangle with corners rounded by `radius`."""
-        corners = self._place([(x0, y0), (x1, y1)])
+        corners = self._place([left_top, right_bottom])
         self.pen.rounded_rectangle(
             [*corners[0], *corners[1]], radius * OVERSAMPLING, fill, outline, round(width * OVERSAMPLING) if outline else 0
         )

@@ -46,7 +46,7 @@ def sky(canvas: Canvas, horizon: float, time: str, mirrored: bool) -> None:
 
 def pine(canvas: Canvas, x: float, y: float, size: float, colour: Colour) -> None:
     """Draws a fir tree that stands at (x, y)."""
-    canvas.box(x - 5, y - 14, x + 5, y, mix(colour, (90, 60, 50), 0.7), 0, None)
+    canvas.box((x - 5, y - 14), (x + 5, y), mix(colour, (90, 60, 50), 0.7), 0, None)
     for step in range(3):
         top, half = y - size + step * size * 0.24, size * (0.2 + 0.07 * step)
         bottom = top + size * 0.42
@@ -114,14 +114,14 @@ def city(canvas: Canvas, time: str, mirrored: bool) -> None:
     heights = (88, 56, 112, 72) if mirrored else (72, 112, 56, 88)
     for index, (wall, top) in enumerate(zip(walls, heights)):
         left = index * 64
-        canvas.box(left + 2, top, left + 62, 196, toned(wall, time), 0, None)
+        canvas.box((left + 2, top), (left + 62, 196), toned(wall, time), 0, None)
         for y in range(top + 14, 180, 32):
             for x in (left + 12, left + 38):
-                canvas.box(x, y, x + 14, y + 16, window, 0, None)
+                canvas.box((x, y), (x + 14, y + 16), window, 0, None)
     canvas.gradient(192, 256, [toned((134, 136, 152), time)])
     canvas.gradient(192, 202, [toned((206, 204, 210), time)])
     for x in (0, 64, 128, 192):
-        canvas.box(x + 16, 240, x + 48, 246, toned((250, 240, 200), time), 0, None)
+        canvas.box((x + 16, 240), (x + 48, 246), toned((250, 240, 200), time), 0, None)
 
 
 def meadow(canvas: Canvas, time: str, mirrored: bool) -> None:

@@ -43,13 +43,18 @@ DIFFUSED_AVX512 void finish_rows(const float* sums, std::int64_t count, std::int
   }
 }
 
-// Rows first…last - 1 times the tiles first_tile…last_tile - 1.
+// Where an item of the cut begins.
+struct ItemStart {
+  std::int64_t row, tile;
+};
+
+// The rows of one item times its tiles. `waiting` holds cut.waiting_sums() sums.
 template <typename Number, typename Finish>
-void multiply_item_in_tiles(const Product<Number>& p, const ItemCut& cut, std::int64_t first,
-                            std::int64_t last, std::int64_t first_tile, float* waiting,
+void multiply_item_in_tiles(const Product<Number>& p, const ItemCut& cut, ItemStart start, float* waiting,
                             TileRegisters& registers, const Finish& finish) {
   const std::int64_t steps = p.packing.units() / kStepUnits;
-  const std::int64_t last_tile = std::min(first_tile + cut.tiles, p.packing.tiles());
+  const std::int64_t first = start.row, last = std::min(first + cut.rows, p.x.count());
+  const std::int64_t first_tile = start.tile, last_tile = std::min(first_tile + cut.tiles, p.packing.tiles());
   const auto run_at = [&](std::int64_t row) {
     return row < last ? std::min({kRunRows, last - row, p.x.evenly_from(row)}) : 0;
   };
@@ -98,9 +103,8 @@ void multiply_in_tiles(const Product<Number>& p, const Finish& finish) {
     TileRegisters registers;
     const at::Tensor waiting = at::empty({cut.waiting_sums()}, at::kFloat);
     for (std::int64_t item = next++; item < items; item = next++) {
-      const std::int64_t first = item / groups * cut.rows;
-      multiply_item_in_tiles(p, cut, first, std::min(first + cut.rows, p.x.count()),
-                             item % groups * cut.tiles, waiting.mutable_data_ptr<float>(), registers, finish);
+      const ItemStart start{item / groups * cut.rows, item % groups * cut.tiles};
+      multiply_item_in_tiles(p, cut, start, waiting.mutable_data_ptr<float>(), registers, finish);
     }
   });
 }
