@@ -4,7 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
-#include "app/server.h"
+#include "app/settings.h"
 #include "base/result.h"
 
 namespace diffused::app {

@@ -7,6 +7,7 @@
 
 #include "app/commands.h"
 #include "app/serve_options.h"
+#include "app/server.h"
 
 namespace diffused::app {
 namespace {

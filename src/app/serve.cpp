@@ -12,6 +12,7 @@
 #include "app/fleet.h"
 #include "app/models.h"
 #include "app/serve_options.h"
+#include "app/server.h"
 
 namespace diffused::app {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "app/access.h"
-#include "app/server.h"
+#include "app/settings.h"
 #include "base/result.h"
 
 namespace diffused::app {

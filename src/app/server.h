@@ -2,52 +2,13 @@
 // of their own.
 #pragma once
 
-#include <chrono>
-#include <filesystem>
-#include <functional>
-#include <string>
 #include <vector>
 
-#include "api/api.h"
-#include "api/background.h"
+#include "app/settings.h"
 #include "base/result.h"
 #include "engine/local_dispatcher.h"
-#include "engine/options.h"
-#include "http/server.h"
-#include "jobstore/job_store.h"
 
 namespace diffused::app {
-
-struct ServerSettings {
-  http::ServerOptions http;
-  api::ApiOptions api;
-  engine::EngineOptions engine;
-  std::filesystem::path data_dir;  // pictures live in data_dir/images, jobs in data_dir/jobs.db
-  // For many servers that share their jobs: postgresql://…, and a folder that all of them see or
-  // s3://bucket/prefix, in place of data_dir. Empty: none.
-  std::string store;
-  bool require_sync = false;  // of the store: a standby has what was accepted
-  std::string blobs;
-  std::string blobs_endpoint;  // of the store that has the bucket; empty: as the environment says
-  std::uint64_t free_bytes_min = 256ull << 20;  // below so much free space no picture is kept
-  std::uint64_t images_bytes_max = 4ull << 30;  // the oldest pictures go first beyond it
-  std::chrono::seconds drain_timeout = std::chrono::seconds(60);
-  api::BackgroundOptions background;  // how jobs run that outlive their requests
-  jobstore::StoreOptions jobs;
-  std::uint64_t inputs_bytes_max = 1ull << 30;  // pictures that waiting jobs start from, in data_dir/inputs
-  // Reads again what may change while the server runs; called at SIGHUP, on a worker thread. Null: SIGHUP
-  // ends the process, as it does by default.
-  std::function<Result<void>()> reload = nullptr;
-  int io_threads = 2;
-  int worker_threads = 2;  // encode and store pictures
-};
-
-// How long a background job's server may be silent before the job goes to another; it says something three
-// times as often.
-void set_lease(ServerSettings& settings, double seconds);
-
-// $XDG_STATE_HOME/diffused, or its default below the home folder.
-std::filesystem::path default_data_dir();
 
 // Listens, prints "listening on URL" and a curl line on stdout, and serves until SIGTERM or SIGINT; then
 // drains. A second signal ends the process at once. Returns when everything has ended in order. Without

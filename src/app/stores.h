@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "app/server.h"
+#include "app/settings.h"
 #include "jobstore/job_store.h"
 #include "storage/blob_store.h"
 

@@ -17,7 +17,7 @@ using boost::system::error_code;
 using Tcp = asio::ip::tcp;
 
 Listener::Listener(asio::io_context& io, ServerOptions options, std::vector<Route> routes,
-                           ErrorResponder respond_error)
+                   ErrorResponder respond_error)
     : io_(io),
       host_(std::move(options.host)),
       port_(options.port),
@@ -163,8 +163,7 @@ void Listener::end_sessions() {
     asio::post(session->executor(), [session = session] { session->close(); });
 }
 
-asio::awaitable<void> Listener::drain_all(std::shared_ptr<Listener> self,
-                                                  std::chrono::milliseconds grace) {
+asio::awaitable<void> Listener::drain_all(std::shared_ptr<Listener> self, std::chrono::milliseconds grace) {
   // The port is closed before the first client can see a connection end.
   self->stop();
   self->shell_->draining = true;

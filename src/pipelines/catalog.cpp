@@ -8,12 +8,13 @@
 
 #include "base/log.h"
 #include "pipelines/flux.h"
+#include "pipelines/latent_pipeline.h"
 #include "pipelines/model_folder.h"
 #include "pipelines/network_store.h"
 #include "pipelines/sd3.h"
 #include "pipelines/stable_diffusion.h"
 #include "pipelines/stable_diffusion_xl.h"
-#include "weights/scope.h"
+#include "weights/load_error.h"
 
 namespace diffused::pipelines {
 namespace {
@@ -22,7 +23,7 @@ using PipelineResult = Result<std::unique_ptr<Pipeline>>;
 
 struct ListedPipeline {
   const char* class_name;
-  PipelineResult (*load)(const ModelFolder&, const LoadOptions&);
+  Result<LatentModel> (*load)(const ModelFolder&, const LoadOptions&);
 };
 constexpr ListedPipeline kPipelines[] = {
     {"FluxPipeline", load_flux},
@@ -38,7 +39,9 @@ PipelineResult load(const std::filesystem::path& path, const LoadOptions& option
   const c10::InferenceMode inference;
   TRY(const ModelFolder folder, ModelFolder::open(path, options.variant, options.parts));
   for (const ListedPipeline& listed : kPipelines) {
-    if (folder.class_name() == listed.class_name) return listed.load(folder, options);
+    if (folder.class_name() != listed.class_name) continue;
+    TRY(LatentModel model, listed.load(folder, options));
+    return make_latent_pipeline(std::move(model), options.prompt_cache_bytes);
   }
   return folder.refuse(ErrorCode::unsupported, "model_index.json",
                        fmt::format("pipeline class '{}' is not one of those served", folder.class_name()));

@@ -197,7 +197,7 @@ Result<void> check_text(const ModelFolder& folder, const models::FluxTransformer
 
 }  // namespace
 
-Result<std::unique_ptr<Pipeline>> load_flux(const ModelFolder& folder, const LoadOptions& options) {
+Result<LatentModel> load_flux(const ModelFolder& folder, const LoadOptions& options) {
   const bool fills = folder.class_name() == "FluxFillPipeline";
   TRY(LatentLoader loader, LatentLoader::begin(folder, options, fills ? kFillDefaults : kFluxDefaults));
   TRY_VOID(folder.require("transformer", "diffusers", "FluxTransformer2DModel"));

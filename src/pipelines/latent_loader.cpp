@@ -7,8 +7,6 @@
 #include <boost/json/value.hpp>
 #include <cmath>
 
-#include "pipelines/latent_pipeline.h"
-
 namespace diffused::pipelines {
 namespace {
 
@@ -113,7 +111,7 @@ Result<void> LatentLoader::check_latents(std::int64_t in_channels, std::int64_t 
                   fill_channels > 0 ? fmt::format(", mask and masked picture {}", fill_channels) : ""));
 }
 
-Result<std::unique_ptr<Pipeline>> LatentLoader::finish(std::unique_ptr<const Family> family) {
+Result<LatentModel> LatentLoader::finish(std::unique_ptr<const Family> family) {
   LoraLibrary loras;
   if (!options_.loras.empty()) {
     TRY(loras, LoraLibrary::scan(options_.loras, loaded_, dtype_, device_));
@@ -124,15 +122,14 @@ Result<std::unique_ptr<Pipeline>> LatentLoader::finish(std::unique_ptr<const Fam
   if (family->traits().fills) info_.image_to_image = false;
   info_.parameters = loaded_.parameters;
   info_.networks = std::move(loaded_.networks);
-  return make_latent_pipeline(LatentModel{.family = std::move(family),
-                                          .vae = std::move(vae),
-                                          .samplers = std::move(samplers_),
-                                          .loras = std::move(loras),
-                                          .info = std::move(info_),
-                                          .own_guidance_scale = own_guidance_scale_,
-                                          .dtype = dtype_,
-                                          .device = device_},
-                              options_.prompt_cache_bytes);
+  return LatentModel{.family = std::move(family),
+                     .vae = std::move(vae),
+                     .samplers = std::move(samplers_),
+                     .loras = std::move(loras),
+                     .info = std::move(info_),
+                     .own_guidance_scale = own_guidance_scale_,
+                     .dtype = dtype_,
+                     .device = device_};
 }
 
 }  // namespace diffused::pipelines

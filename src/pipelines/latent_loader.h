@@ -8,29 +8,15 @@
 #include <vector>
 
 #include "models/autoencoder_kl.h"
-#include "pipelines/catalog.h"
 #include "pipelines/component.h"
 #include "pipelines/family.h"
-#include "pipelines/lora/lora_library.h"
+#include "pipelines/latent_model.h"
+#include "pipelines/load_options.h"
 #include "pipelines/model_folder.h"
+#include "pipelines/network_store.h"
 #include "samplers/catalog.h"
 
 namespace diffused::pipelines {
-
-// Diffusers' name → sampler.
-using SamplerList = std::vector<std::pair<std::string, std::shared_ptr<const samplers::Sampler>>>;
-
-// The immutable parts of a loaded model.
-struct LatentModel {
-  std::unique_ptr<const Family> family;
-  std::shared_ptr<const models::AutoencoderKl> vae;
-  SamplerList samplers;  // the folder's own first
-  LoraLibrary loras;
-  PipelineInfo info;
-  bool own_guidance_scale = false;  // info's is the folder's own wish, not the family's default
-  at::ScalarType dtype = at::kFloat;
-  at::Device device = at::kCPU;
-};
 
 // What a family says before anything is loaded; the numbers are those of Diffusers' call.
 struct FamilyDefaults {
@@ -41,7 +27,7 @@ struct FamilyDefaults {
   void (*amend_scheduler)(boost::json::object& options) = nullptr;
 };
 
-// One folder on its way to a pipeline: begin(), then the family's networks by network(), then finish(). What
+// One folder on its way to a model: begin(), then the family's networks by network(), then finish(). What
 // costs little and fails often comes first.
 class LatentLoader {
  public:
@@ -71,14 +57,14 @@ class LatentLoader {
   Result<void> check_latents(std::int64_t in_channels, std::int64_t out_channels, std::int64_t patch = 1,
                              std::int64_t fill_channels = 0) const;
 
-  // Reads the autoencoder and puts the pipeline together. Throws weights::LoadError.
-  Result<std::unique_ptr<Pipeline>> finish(std::unique_ptr<const Family> family);
+  // Reads the autoencoder and puts the model together. Throws weights::LoadError.
+  Result<LatentModel> finish(std::unique_ptr<const Family> family);
 
  private:
   LatentLoader(const ModelFolder& folder, LoadOptions options, at::ScalarType dtype, at::Device device)
       : folder_(&folder),
         options_(std::move(options)),
-        store_(options_.networks ? options_.networks : make_network_store()),
+        store_(options_.networks ? options_.networks : std::make_shared<NetworkStore>()),
         dtype_(dtype),
         device_(device) {}
 

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "job/pipeline.h"
-#include "pipelines/latent_loader.h"
+#include "pipelines/latent_model.h"
 
 namespace diffused::pipelines {
 

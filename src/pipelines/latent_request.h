@@ -9,7 +9,7 @@
 #include "job/job.h"
 #include "job/request_rules.h"
 #include "pipelines/family.h"
-#include "pipelines/latent_loader.h"
+#include "pipelines/latent_model.h"
 #include "samplers/sampler.h"
 
 namespace diffused::pipelines {

@@ -199,7 +199,7 @@ Result<std::optional<T5TextEncoder>> load_t5(LatentLoader& loader, const models:
 
 }  // namespace
 
-Result<std::unique_ptr<Pipeline>> load_sd3(const ModelFolder& folder, const LoadOptions& options) {
+Result<LatentModel> load_sd3(const ModelFolder& folder, const LoadOptions& options) {
   TRY(LatentLoader loader, LatentLoader::begin(folder, options, kSd3Defaults));
   TRY_VOID(folder.require("transformer", "diffusers", "SD3Transformer2DModel"));
   TRY(auto config, folder.config<models::MmditConfig>("transformer"));

@@ -77,8 +77,7 @@ class StableDiffusion final : public UnetFamily {
 
 }  // namespace
 
-Result<std::unique_ptr<Pipeline>> load_stable_diffusion(const ModelFolder& folder,
-                                                        const LoadOptions& options) {
+Result<LatentModel> load_stable_diffusion(const ModelFolder& folder, const LoadOptions& options) {
   TRY(LatentLoader loader, LatentLoader::begin(folder, options, kStableDiffusionDefaults));
   TRY(const auto config, read_unet_config(loader));
   if (config.text_time) {

@@ -183,8 +183,7 @@ Result<void> check_conditions(const ModelFolder& folder, const models::Unet2DCon
 
 }  // namespace
 
-Result<std::unique_ptr<Pipeline>> load_stable_diffusion_xl(const ModelFolder& folder,
-                                                           const LoadOptions& options) {
+Result<LatentModel> load_stable_diffusion_xl(const ModelFolder& folder, const LoadOptions& options) {
   TRY(LatentLoader loader, LatentLoader::begin(folder, options, kXlDefaults));
   TRY(const auto config, read_unet_config(loader));
   if (!config.text_time) {

@@ -2,9 +2,9 @@
 // watermark.
 #pragma once
 
-#include <memory>
-
-#include "pipelines/catalog.h"
+#include "base/result.h"
+#include "pipelines/latent_model.h"
+#include "pipelines/load_options.h"
 
 namespace diffused::pipelines {
 
@@ -12,7 +12,6 @@ class ModelFolder;
 
 // Loads the folder's networks. Errors as load_pipeline; may also throw weights::LoadError and what torch
 // throws.
-Result<std::unique_ptr<Pipeline>> load_stable_diffusion_xl(const ModelFolder& folder,
-                                                           const LoadOptions& options);
+Result<LatentModel> load_stable_diffusion_xl(const ModelFolder& folder, const LoadOptions& options);
 
 }  // namespace diffused::pipelines

@@ -26,37 +26,6 @@ bool byte_size(const Entry& entry, std::uint64_t& bytes) {
 
 }  // namespace
 
-std::string_view dtype_name(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kFloat:
-      return "F32";
-    case at::kHalf:
-      return "F16";
-    case at::kBFloat16:
-      return "BF16";
-    case at::kDouble:
-      return "F64";
-    case at::kFloat8_e4m3fn:
-      return "F8_E4M3";
-    case at::kFloat8_e5m2:
-      return "F8_E5M2";
-    case at::kLong:
-      return "I64";
-    case at::kInt:
-      return "I32";
-    case at::kShort:
-      return "I16";
-    case at::kChar:
-      return "I8";
-    case at::kByte:
-      return "U8";
-    case at::kBool:
-      return "BOOL";
-    default:
-      return "?";
-  }
-}
-
 Result<Header> read_header(std::string_view file) {
   if (file.starts_with(kGitLfsPointer)) {
     return damaged("half-downloaded: a git-lfs pointer instead of the weights (git lfs pull fetches them)");

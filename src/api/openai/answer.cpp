@@ -1,7 +1,5 @@
 #include "api/openai/answer.h"
 
-#include <charconv>
-
 #include "api/errors.h"
 #include "api/job_run.h"
 #include "api/offload.h"
@@ -104,27 +102,6 @@ http::Response raw_answer(const ImageRequest& request, const Picture& picture) {
 std::int64_t milliseconds(double seconds) { return static_cast<std::int64_t>(seconds * 1000.0 + 0.5); }
 
 }  // namespace
-
-asio::awaitable<void> send_error(http::Exchange& exchange, Error error) {
-  co_await exchange.send(respond_to_error(error, status_of(error), exchange.request().path));
-}
-
-Result<SubmitOptions> submit_options(const Api& api, const http::Request& request) {
-  SubmitOptions options;
-  options.user = user_of(request);
-  double seconds = std::chrono::duration<double>(api.options.request_timeout).count();
-  if (const std::string_view header = request.header("x-request-timeout"); !header.empty()) {
-    const double seconds_max = std::chrono::duration<double>(api.options.limits.timeout_max).count();
-    const auto [end, error] = std::from_chars(header.data(), header.data() + header.size(), seconds);
-    if (error != std::errc() || end != header.data() + header.size() ||
-        !(seconds > 0 && seconds <= seconds_max))
-      return fail(ErrorCode::invalid_argument, "X-Request-Timeout must be a number of seconds",
-                  "X-Request-Timeout");
-  }
-  options.deadline = api.clock.now() +
-                     std::chrono::duration_cast<SteadyTime::duration>(std::chrono::duration<double>(seconds));
-  return options;
-}
 
 asio::awaitable<void> answer_images(const Api& api, http::Exchange& exchange, ImageJob job,
                                     std::string_view event_prefix) {

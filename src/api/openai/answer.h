@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "api/openai/image_request.h"
+#include "api/reply.h"
 #include "http/exchange.h"
 
 namespace diffused::api {
@@ -13,12 +14,5 @@ namespace diffused::api {
 // stream whose events are named after `event_prefix` ("image_generation"). Every failure is answered too.
 asio::awaitable<void> answer_images(const Api& api, http::Exchange& exchange, ImageJob job,
                                     std::string_view event_prefix);
-
-// How a job is submitted for this request: whose it is and how long it may take. Errors: a malformed
-// X-Request-Timeout header.
-Result<SubmitOptions> submit_options(const Api& api, const http::Request& request);
-
-// Answers with the error.
-asio::awaitable<void> send_error(http::Exchange& exchange, Error error);
 
 }  // namespace diffused::api

@@ -7,8 +7,8 @@
 #include "api/errors.h"
 #include "api/offload.h"
 #include "api/openai/accept_job.h"
-#include "api/openai/answer.h"
 #include "api/openai/job_object.h"
+#include "api/reply.h"
 #include "api/slow_answer.h"
 #include "base/json_text.h"
 

@@ -1,0 +1,34 @@
+// A loaded model of any family.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "job/pipeline.h"
+#include "models/autoencoder_kl.h"
+#include "pipelines/family.h"
+#include "pipelines/lora/lora_library.h"
+#include "samplers/sampler.h"
+
+namespace diffused::pipelines {
+
+// Diffusers' name → sampler.
+using SamplerList = std::vector<std::pair<std::string, std::shared_ptr<const samplers::Sampler>>>;
+
+// The immutable parts of a loaded model.
+struct LatentModel {
+  std::unique_ptr<const Family> family;
+  std::shared_ptr<const models::AutoencoderKl> vae;
+  SamplerList samplers;  // the folder's own first
+  LoraLibrary loras;
+  PipelineInfo info;
+  bool own_guidance_scale = false;  // info's is the folder's own wish, not the family's default
+  at::ScalarType dtype = at::kFloat;
+  at::Device device = at::kCPU;
+};
+
+}  // namespace diffused::pipelines
