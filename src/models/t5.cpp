@@ -123,18 +123,18 @@ T5Encoder::~T5Encoder() = default;
 T5Encoder::T5Encoder(T5Encoder&&) noexcept = default;
 
 at::Tensor T5Encoder::forward(const at::Tensor& ids) const {
-  const at::Tensor bias = position_bias(ids.size(1));
+  const at::Tensor bias = position_bias(ids);
   at::Tensor x = shared_(ids);  // [B, L, d_model]
   for (const T5Block& block : blocks_) x = block(x, bias);
   return final_layer_norm_(x);
 }
 
-at::Tensor T5Encoder::position_bias(std::int64_t length) const {
+at::Tensor T5Encoder::position_bias(const at::Tensor& ids) const {
   // Half of the buckets for keys behind the query, half for keys ahead; of each half the first half counts
   // tokens one by one, the rest grows with the logarithm of the distance up to the maximum.
   const std::int64_t side = config_.relative_attention_num_buckets / 2;
   const std::int64_t exact = side / 2;
-  const at::Tensor position = at::arange(length, at::kLong);
+  const at::Tensor position = at::arange(ids.size(1), ids.options());
   const at::Tensor offset = position.unsqueeze(0) - position.unsqueeze(1);  // [query, key]
   const at::Tensor distance = offset.abs();
   const double log_range = std::log(static_cast<double>(config_.relative_attention_max_distance) / exact);

@@ -58,7 +58,7 @@ class T5Encoder {
   const T5Config& config() const { return config_; }
 
  private:
-  at::Tensor position_bias(std::int64_t length) const;  // [1, H, L, L]
+  at::Tensor position_bias(const at::Tensor& ids) const;  // ids: [B, L] → [1, H, L, L]
 
   T5Config config_;
   nn::Embedding shared_;

@@ -41,8 +41,8 @@ class Golden {
         config_(read_config(folder() / (name + ".safetensors"))) {}
 
   const boost::json::object& config() const { return config_; }
-  weights::Scope scope(at::ScalarType dtype = at::kFloat) const {
-    return {checkpoint_, "weights.", dtype, at::kCPU};
+  weights::Scope scope(at::ScalarType dtype = at::kFloat, at::Device device = at::kCPU) const {
+    return {checkpoint_, "weights.", dtype, device};
   }
   at::Tensor in(const std::string& name) const {
     return tensor("in." + name, name == "ids" ? at::kLong : at::kFloat);

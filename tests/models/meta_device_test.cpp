@@ -1,0 +1,182 @@
+// Every network once on the `meta` device, which has shapes and no values: a tensor that was made on another
+// device is an error there. What holds here holds on a GPU, without one.
+#include <ATen/ATen.h>
+#include <ATen/ExpandUtils.h>
+#include <gtest/gtest.h>
+#include <torch/library.h>
+
+#include "models/autoencoder_kl.h"
+#include "models/clip_text.h"
+#include "models/flux_transformer.h"
+#include "models/mmdit.h"
+#include "models/t5.h"
+#include "models/unet_2d_condition.h"
+#include "support/golden.h"
+
+namespace diffused::models {
+namespace {
+
+// What these operators give on the meta device is known to torch in Python alone.
+at::Tensor index_select_on_meta(const at::Tensor& x, std::int64_t dim, const at::Tensor& index) {
+  TORCH_CHECK(index.is_meta(), "an index on another device");
+  auto sizes = x.sizes().vec();
+  sizes[static_cast<std::size_t>(dim)] = index.numel();
+  return x.new_empty(sizes);
+}
+
+at::Tensor& abs_on_meta(const at::Tensor& x, at::Tensor& out) {
+  out.resize_(x.sizes());
+  return out;
+}
+
+at::Tensor where_on_meta(const at::Tensor& condition, const at::Tensor& one, const at::Tensor& other) {
+  for (const at::Tensor& given : {condition, one, other})
+    TORCH_CHECK(given.is_meta() || given.dim() == 0, "a tensor on another device");
+  const auto sizes = at::infer_size(condition.sizes(), at::infer_size(one.sizes(), other.sizes()));
+  return condition.new_empty(sizes, at::result_type(one, other));
+}
+
+at::Tensor& where_out_on_meta(const at::Tensor& condition, const at::Tensor& one, const at::Tensor& other,
+                              at::Tensor& out) {
+  out.resize_(where_on_meta(condition, one, other).sizes());
+  return out;
+}
+
+at::Tensor flip_on_meta(const at::Tensor& x, at::IntArrayRef) { return at::empty_like(x); }
+
+at::Tensor relu_on_meta(const at::Tensor& x) { return at::empty_like(x); }
+
+std::tuple<at::Tensor, at::Tensor> var_mean_on_meta(const at::Tensor& x, at::OptionalIntArrayRef dims,
+                                                    const std::optional<at::Scalar>&, bool keepdim) {
+  const at::Tensor reduced = x.sum(dims, keepdim);
+  return {at::empty_like(reduced), at::empty_like(reduced)};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> batch_norm_on_meta(
+    const at::Tensor& x, const std::optional<at::Tensor>& weight, const std::optional<at::Tensor>& bias,
+    const std::optional<at::Tensor>&, const std::optional<at::Tensor>&, bool, double, double) {
+  for (const auto& given : {weight, bias})
+    TORCH_CHECK(!given || !given->defined() || given->is_meta(), "a weight on another device");
+  return {at::empty_like(x), x.new_empty({x.size(1)}), x.new_empty({x.size(1)})};
+}
+
+at::Tensor convolution_on_meta(const at::Tensor& x, const at::Tensor& weight,
+                               const std::optional<at::Tensor>& bias, at::IntArrayRef stride,
+                               at::IntArrayRef padding, at::IntArrayRef dilation, bool, at::IntArrayRef,
+                               std::int64_t) {
+  TORCH_CHECK(x.is_meta() && weight.is_meta() && (!bias || !bias->defined() || bias->is_meta()),
+              "a tensor on another device");
+  std::vector<std::int64_t> sizes = {x.size(0), weight.size(0)};
+  for (std::size_t i = 0; i < 2; ++i) {
+    const auto dim = static_cast<std::int64_t>(i) + 2;
+    const std::int64_t reach = dilation[i] * (weight.size(dim) - 1) + 1;
+    sizes.push_back((x.size(dim) + 2 * padding[i] - reach) / stride[i] + 1);
+  }
+  return x.new_empty(sizes);
+}
+
+TORCH_LIBRARY_IMPL(aten, Meta, library) {
+  library.impl("index_select", TORCH_FN(index_select_on_meta));
+  library.impl("abs.out", TORCH_FN(abs_on_meta));
+  library.impl("where.self", TORCH_FN(where_on_meta));
+  library.impl("where.self_out", TORCH_FN(where_out_on_meta));
+  library.impl("flip", TORCH_FN(flip_on_meta));
+  library.impl("relu", TORCH_FN(relu_on_meta));
+  library.impl("var_mean.correction", TORCH_FN(var_mean_on_meta));
+  library.impl("native_batch_norm", TORCH_FN(batch_norm_on_meta));
+  library.impl("convolution_overrideable", TORCH_FN(convolution_on_meta));
+}
+
+using test::Golden;
+
+constexpr auto kDtype = at::kBFloat16;
+
+class OnMeta : public ::testing::TestWithParam<const char*> {
+ protected:
+  template <typename Network, typename Config>
+  Network load() const {
+    return Network(Config::from_json(golden.config()).value(), golden.scope(kDtype, at::kMeta));
+  }
+  // In the dtype that a pipeline has it in.
+  at::Tensor in(const char* name) const {
+    const at::Tensor tensor = golden.in(name).to(at::kMeta);
+    return std::string_view(name) == "ids" || std::string_view(name) == "timesteps" ||
+                   std::string_view(name) == "guidance"
+               ? tensor
+               : tensor.to(kDtype);
+  }
+  static void expect_like(const at::Tensor& result, const at::Tensor& expected) {
+    EXPECT_TRUE(result.is_meta());
+    EXPECT_EQ(result.sizes(), expected.sizes());
+  }
+
+  const Golden golden{GetParam()};
+};
+
+using ClipOnMeta = OnMeta;
+TEST_P(ClipOnMeta, Runs) {
+  const auto clip = load<ClipText, ClipTextConfig>();
+  expect_like(clip.forward(in("ids")).pooled, golden.out("pooled"));
+}
+INSTANTIATE_TEST_SUITE_P(Cases, ClipOnMeta, ::testing::Values("clip_g", "clip_l", "clip_plain"));
+
+using T5OnMeta = OnMeta;
+TEST_P(T5OnMeta, Runs) {
+  const auto t5 = load<T5Encoder, T5Config>();
+  expect_like(t5.forward(in("ids")), golden.out("last_hidden_state"));
+}
+INSTANTIATE_TEST_SUITE_P(Cases, T5OnMeta, ::testing::Values("t5_gated", "t5_relu"));
+
+using MmditOnMeta = OnMeta;
+TEST_P(MmditOnMeta, Runs) {
+  const auto mmdit = load<Mmdit, MmditConfig>();
+  const at::Tensor context = mmdit.embed_context(in("text"));
+  const at::Tensor modulations = mmdit.modulations(in("timesteps"), in("pooled"));
+  expect_like(mmdit.forward(in("latents"), {context, {}}, modulations), golden.out("velocity"));
+}
+INSTANTIATE_TEST_SUITE_P(Cases, MmditOnMeta,
+                         ::testing::Values("mmdit_sd3", "mmdit_sd35_large", "mmdit_sd35_medium",
+                                           "mmdit_patch_one"));
+
+using FluxOnMeta = OnMeta;
+TEST_P(FluxOnMeta, Runs) {
+  const auto flux = load<FluxTransformer, FluxTransformerConfig>();
+  const at::Tensor grid = golden.in("grid").to(at::kLong);
+  const at::Tensor guidance = flux.config().guidance_embeds ? in("guidance") : at::Tensor();
+  const at::Tensor modulations =
+      flux.modulations({.timesteps = in("timesteps"), .guidance = guidance, .pooled = in("pooled")});
+  const at::Tensor velocity =
+      flux.forward(in("image"), {grid[0].item<std::int64_t>(), grid[1].item<std::int64_t>()},
+                   flux.embed_context(in("text")), modulations);
+  expect_like(velocity, golden.out("velocity"));
+}
+INSTANTIATE_TEST_SUITE_P(Cases, FluxOnMeta,
+                         ::testing::Values("flux_dev", "flux_schnell", "flux_double_only",
+                                           "flux_single_only"));
+
+using UnetOnMeta = OnMeta;
+TEST_P(UnetOnMeta, Runs) {
+  const auto unet = load<Unet2DCondition, Unet2DConditionConfig>();
+  UnetConditioning conditioning{.timesteps = in("timesteps"), .guidance = {}, .pooled = {}, .time_ids = {}};
+  if (unet.config().time_cond_proj_dim > 0) conditioning.guidance = in("guidance");
+  if (unet.config().text_time) {
+    conditioning.pooled = in("pooled");
+    conditioning.time_ids = golden.in("time_ids").to(at::kMeta);
+  }
+  expect_like(unet.forward(in("latents"), unet.embed_context(in("text")), unet.modulations(conditioning)),
+              golden.out("noise"));
+}
+INSTANTIATE_TEST_SUITE_P(Cases, UnetOnMeta,
+                         ::testing::Values("unet_sd1", "unet_odd_size", "unet_xl", "unet_distilled"));
+
+using AutoencoderOnMeta = OnMeta;
+TEST_P(AutoencoderOnMeta, Runs) {
+  const auto vae = load<AutoencoderKl, AutoencoderKlConfig>();
+  expect_like(vae.decode(vae.unscaled(in("latents"))), golden.out("image"));
+  EXPECT_TRUE(vae.scaled(vae.encode(in("image")).mean).is_meta());
+}
+INSTANTIATE_TEST_SUITE_P(Cases, AutoencoderOnMeta,
+                         ::testing::Values("vae_sd1", "vae_sd3", "vae_one_level", "vae_without_attention"));
+
+}  // namespace
+}  // namespace diffused::models
