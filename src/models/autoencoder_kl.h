@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "models/autoencoder.h"
 #include "nn/conv.h"
 #include "weights/scope.h"
 
@@ -38,49 +39,38 @@ struct AutoencoderKlConfig {
 
   // Pixels per latent side: 2 ^ (levels - 1).
   std::int64_t pixels_per_latent() const { return std::int64_t{1} << (block_out_channels.size() - 1); }
+  LatentFormat format() const { return {latent_channels, pixels_per_latent()}; }
   // Of each stage of a decode (AutoencoderKl::decode_stage), multiply-adds counted twice, for latents of this
   // size.
   std::vector<double> decode_flops(std::int64_t latent_h, std::int64_t latent_w) const;
 };
 
-// The diagonal normal distribution an image is encoded to; both [B, latent_channels, h, w].
-struct LatentDistribution {
-  at::Tensor mean;
-  at::Tensor logvar;  // clamped to [-30, 20]
-  // A draw is mean + exp(logvar / 2) * noise.
-};
-
 class Encoder;
 class Decoder;
 
-// Immutable once built; const methods from any thread (in practice the device thread). Rows of a batch are
-// independent. Works in channels_last memory inside; results have the plain shape and any strides.
-class AutoencoderKl {
+// Works in channels_last memory inside; results have the plain shape and any strides.
+class AutoencoderKl final : public Autoencoder {
  public:
   // Reads every tensor under `scope`; the mid attention may carry its old names (query, key, value,
   // proj_attn). Throws weights::LoadError.
   AutoencoderKl(const AutoencoderKlConfig& config, const weights::Scope& scope);
-  ~AutoencoderKl();
+  ~AutoencoderKl() override;
   AutoencoderKl(AutoencoderKl&&) noexcept;
 
   // latents: [B, latent_channels, h, w] in the weights' dtype, already unscaled().
   // Returns [B, out_channels, h * f, w * f] with f = pixels_per_latent(); about -1…1, not clamped.
   at::Tensor decode(const at::Tensor& latents) const;
 
-  // The same in pieces, so that nobody has to wait for all of it: stage 0 takes the latents, each other stage
-  // the result of the one before, the last gives the image. A stage is a layer or a block of them, at most
-  // about an eighth of the work; its result, like x, is [B, channels, height, width], opaque. B is 1.
+  LatentFormat format() const override { return config_.format(); }
+  // A stage is a layer or a block of them, at most about an eighth of the work.
   std::size_t decode_stages() const;
-  at::Tensor decode_stage(std::size_t stage, const at::Tensor& x) const;
-
-  // image: [B, in_channels, H, W] in -1…1 in the weights' dtype, H and W multiples of pixels_per_latent().
-  // Returns the distribution of the latents before shift and scaling.
-  LatentDistribution encode(const at::Tensor& image) const;
-
-  // Latents as the encoder gives them and the decoder takes them, to the denoiser's scale, and back. Any
-  // shape and float dtype.
-  at::Tensor scaled(const at::Tensor& latents) const;
-  at::Tensor unscaled(const at::Tensor& latents) const;
+  at::Tensor decode_stage(std::size_t stage, const at::Tensor& x) const override;
+  std::vector<double> decode_flops(std::int64_t latent_h, std::int64_t latent_w) const override {
+    return config_.decode_flops(latent_h, latent_w);
+  }
+  LatentDistribution encode(const at::Tensor& image) const override;
+  at::Tensor scaled(const at::Tensor& latents) const override;
+  at::Tensor unscaled(const at::Tensor& latents) const override;
 
   const AutoencoderKlConfig& config() const { return config_; }
 

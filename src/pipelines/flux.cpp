@@ -203,9 +203,9 @@ Result<LatentModel> load_flux(const ModelFolder& folder, const LoadOptions& opti
   TRY_VOID(folder.require("transformer", "diffusers", "FluxTransformer2DModel"));
   TRY(auto config, folder.config<models::FluxTransformerConfig>("transformer"));
   TRY(config.block_format, choose_format(options.quantize, loader.dtype(), loader.device()));
-  const std::int64_t scale = loader.vae_config().pixels_per_latent();
+  const std::int64_t scale = loader.latents().pixels_per_latent;
   const std::int64_t fill_channels =
-      fills ? kPatch * kPatch * (loader.vae_config().latent_channels + scale * scale) : 0;
+      fills ? kPatch * kPatch * (loader.latents().channels + scale * scale) : 0;
   TRY_VOID(loader.check_latents(config.in_channels, config.out_channels, kPatch, fill_channels));
   TRY(ClipEncoder clip, ClipEncoder::load(loader, "", "CLIPTextModel"));
   TRY(T5TextEncoder t5, T5TextEncoder::load(loader, "_2"));

@@ -10,7 +10,6 @@
 namespace diffused::pipelines {
 namespace {
 
-constexpr const char* kVae = "vae";
 constexpr const char* kDefaultsFile = "diffused.json";
 
 // Every sampler that can be had with the options of the folder's scheduler, and every preset; its own stands
@@ -65,8 +64,8 @@ Result<bool> read_defaults(const ModelFolder& folder, PipelineInfo& info) {
   return false;
 }
 
-void describe_sizes(const FamilyTraits& traits, const models::AutoencoderKlConfig& vae, PipelineInfo& info) {
-  const auto pixels_per_latent = static_cast<int>(vae.pixels_per_latent());
+void describe_sizes(const FamilyTraits& traits, const models::LatentFormat& latents, PipelineInfo& info) {
+  const auto pixels_per_latent = static_cast<int>(latents.pixels_per_latent);
   info.size_multiple = pixels_per_latent * static_cast<int>(traits.latent_multiple);
   info.max_side = static_cast<int>(traits.latent_side_max) * pixels_per_latent;
   const int side = std::min(static_cast<int>(traits.latent_side_default) * pixels_per_latent, info.max_side);
@@ -80,11 +79,7 @@ Result<LatentLoader> LatentLoader::begin(const ModelFolder& folder, const LoadOp
   TRY(const at::Device device, choose_device(options.device));
   TRY(const at::ScalarType dtype, choose_dtype(options.dtype, device));
   LatentLoader loader(folder, options, dtype, device);
-  TRY_VOID(folder.require(kVae, "diffusers", "AutoencoderKL"));
-  TRY(loader.vae_config_, folder.config<models::AutoencoderKlConfig>(kVae));
-  if (loader.vae_config_.in_channels != 3 || loader.vae_config_.out_channels != 3) {
-    return folder.refuse(ErrorCode::unsupported, "vae/config.json", "in_channels and out_channels must be 3");
-  }
+  TRY(loader.autoencoder_, plan_autoencoder(folder));
   PipelineInfo& info = loader.info_;
   info.class_name = folder.class_name();
   info.dtype = dtype_label(dtype);
@@ -102,7 +97,7 @@ Result<LatentLoader> LatentLoader::begin(const ModelFolder& folder, const LoadOp
 
 Result<void> LatentLoader::check_latents(std::int64_t in_channels, std::int64_t out_channels,
                                          std::int64_t patch, std::int64_t fill_channels) const {
-  const std::int64_t channels = vae_config_.latent_channels * patch * patch;
+  const std::int64_t channels = latents().channels * patch * patch;
   if (in_channels == channels + fill_channels && out_channels == channels) return {};
   return folder_->refuse(
       ErrorCode::unsupported, "transformer/config.json",
@@ -117,13 +112,13 @@ Result<LatentModel> LatentLoader::finish(std::unique_ptr<const Family> family) {
     TRY(loras, LoraLibrary::scan(options_.loras, loaded_, dtype_, device_));
     info_.loras = loras.names();
   }
-  TRY(auto vae, network<models::AutoencoderKl>(kVae, "diffusion_pytorch_model", vae_config_));
-  describe_sizes(family->traits(), vae_config_, info_);
+  TRY(auto autoencoder, autoencoder_.load({*store_, dtype_, device_}, loaded_));
+  describe_sizes(family->traits(), latents(), info_);
   if (family->traits().fills) info_.image_to_image = false;
   info_.parameters = loaded_.parameters;
   info_.networks = std::move(loaded_.networks);
   return LatentModel{.family = std::move(family),
-                     .vae = std::move(vae),
+                     .autoencoder = std::move(autoencoder),
                      .samplers = std::move(samplers_),
                      .loras = std::move(loras),
                      .info = std::move(info_),

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "models/autoencoder_kl.h"
+#include "pipelines/autoencoder_list.h"
 #include "pipelines/component.h"
 #include "pipelines/family.h"
 #include "pipelines/latent_model.h"
@@ -39,7 +39,7 @@ class LatentLoader {
 
   const ModelFolder& folder() const { return *folder_; }
   const LoadOptions& options() const { return options_; }
-  const models::AutoencoderKlConfig& vae_config() const { return vae_config_; }
+  const models::LatentFormat& latents() const { return autoencoder_.format; }
   at::ScalarType dtype() const { return dtype_; }
   at::Device device() const { return device_; }
 
@@ -73,7 +73,7 @@ class LatentLoader {
   std::shared_ptr<NetworkStore> store_;
   at::ScalarType dtype_;
   at::Device device_;
-  models::AutoencoderKlConfig vae_config_;
+  AutoencoderPlan autoencoder_;
   SamplerList samplers_;
   PipelineInfo info_;
   bool own_guidance_scale_ = false;

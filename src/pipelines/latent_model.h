@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "job/pipeline.h"
-#include "models/autoencoder_kl.h"
+#include "models/autoencoder.h"
 #include "pipelines/family.h"
 #include "pipelines/lora/lora_library.h"
 #include "samplers/sampler.h"
@@ -22,7 +22,7 @@ using SamplerList = std::vector<std::pair<std::string, std::shared_ptr<const sam
 // The immutable parts of a loaded model.
 struct LatentModel {
   std::unique_ptr<const Family> family;
-  std::shared_ptr<const models::AutoencoderKl> vae;
+  std::shared_ptr<const models::Autoencoder> autoencoder;
   SamplerList samplers;  // the folder's own first
   LoraLibrary loras;
   PipelineInfo info;

@@ -38,7 +38,7 @@ class LatentPipeline final : public Pipeline {
   LatentPipeline(LatentModel model, std::size_t prompt_cache_bytes)
       : model_(std::move(model)),
         family_(*model_.family),
-        preview_(*model_.vae, model_.dtype, model_.device),
+        preview_(*model_.autoencoder, model_.dtype, model_.device),
         prompts_(prompt_cache_bytes) {}
 
   const PipelineInfo& info() const override { return model_.info; }
@@ -104,7 +104,7 @@ Result<std::unique_ptr<Row>> LatentPipeline::begin(const GenerateRequest& resolv
     plan(*row);
     row->generator = samplers::seeded_generator(resolved.seeds[image_index]);
     if (!resolved.init_image) {
-      const std::int64_t channels = model_.vae->config().latent_channels;
+      const std::int64_t channels = model_.autoencoder->format().channels;
       row->latents = family_
                          .pack(first_latents(row->generator, {1, channels, row->size.height, row->size.width},
                                              model_.dtype, *row->sampler, row->schedule))
@@ -168,7 +168,7 @@ void LatentPipeline::encode(LatentRow& row) {
                       .width = *row.request.width,
                       .height = *row.request.height,
                       .strength = *row.request.strength};
-  row.source = encode_source(source, family_, *model_.vae, *row.sampler, row.schedule, generator,
+  row.source = encode_source(source, family_, *model_.autoencoder, *row.sampler, row.schedule, generator,
                              at::TensorOptions(model_.device).dtype(model_.dtype));
   row.latents = row.source.start;
   row.generator = std::move(generator);
@@ -269,8 +269,8 @@ void LatentPipeline::decode(LatentRow& row) {
   for (std::size_t unit = 0; unit < row.decode_done; ++unit) stage += row.decode_units[unit].stages;
   const std::size_t end = stage + row.decode_units[row.decode_done].stages;
   at::Tensor x = row.decoding;
-  if (stage == 0) x = model_.vae->unscaled(family_.unpack(row.latents, row.size));
-  for (; stage < end; ++stage) x = model_.vae->decode_stage(stage, x);
+  if (stage == 0) x = model_.autoencoder->unscaled(family_.unpack(row.latents, row.size));
+  for (; stage < end; ++stage) x = model_.autoencoder->decode_stage(stage, x);
   if (row.decode_done + 1 == row.decode_units.size()) {
     // Clamped in the decoder's dtype, as Diffusers does.
     row.image = to_image((x * 0.5 + 0.5).clamp(0, 1));

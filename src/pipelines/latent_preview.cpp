@@ -21,14 +21,15 @@ at::Tensor as_columns(const at::Tensor& latents) {
 
 }  // namespace
 
-LatentPreview::LatentPreview(const models::AutoencoderKl& vae, at::ScalarType dtype, at::Device device) {
-  const std::int64_t side = kFitSide * vae.config().pixels_per_latent();
+LatentPreview::LatentPreview(const models::Autoencoder& autoencoder, at::ScalarType dtype,
+                             at::Device device) {
+  const std::int64_t side = kFitSide * autoencoder.format().pixels_per_latent;
   at::Generator generator = samplers::seeded_generator(0);
   const at::Tensor colours = at::rand({1, 3, kPatches, kPatches}, generator, at::kFloat);
   const at::Tensor picture =
       at::upsample_bilinear2d(colours, {side, side}, /*align_corners=*/true);  // [1, 3, S, S]
-  const at::Tensor latents = vae.encode((picture * 2 - 1).to(device, dtype)).mean;
-  const at::Tensor x = as_columns(vae.scaled(latents));  // [C + 1, N]
+  const at::Tensor latents = autoencoder.encode((picture * 2 - 1).to(device, dtype)).mean;
+  const at::Tensor x = as_columns(autoencoder.scaled(latents));  // [C + 1, N]
   const at::Tensor y =
       at::adaptive_avg_pool2d(picture, {kFitSide, kFitSide}).to(at::kDouble).flatten(2)[0];  // [3, N]
   const at::Tensor normal = x.mm(x.t()) + kRidge * at::eye(x.size(0), x.options());          // [C + 1, C + 1]

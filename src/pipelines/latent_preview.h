@@ -4,7 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "image/image.h"
-#include "models/autoencoder_kl.h"
+#include "models/autoencoder.h"
 
 namespace diffused::pipelines {
 
@@ -14,7 +14,7 @@ class LatentPreview {
   // Fits the weights by least squares, on a picture of soft colours that the autoencoder encodes: the same
   // weights for the same autoencoder. Takes about as long as encoding one picture of 128x128. `dtype` and
   // `device` are the autoencoder's.
-  LatentPreview(const models::AutoencoderKl& vae, at::ScalarType dtype, at::Device device);
+  LatentPreview(const models::Autoencoder& autoencoder, at::ScalarType dtype, at::Device device);
 
   // latents: [1, latent_channels, h, w] as the denoiser has them (shifted and scaled), any float dtype and
   // device. Returns w x h pixels of RGB.

@@ -86,7 +86,7 @@ Result<GenerateRequest> resolve_request(const LatentModel& model, GenerateReques
 bool is_weighted(const GenerateRequest& request) { return request.prompt_syntax == "a1111"; }
 
 LatentSize size_of(const LatentModel& model, const GenerateRequest& resolved) {
-  const std::int64_t pixels_per_latent = model.vae->config().pixels_per_latent();
+  const std::int64_t pixels_per_latent = model.autoencoder->format().pixels_per_latent;
   return {.height = *resolved.height / pixels_per_latent, .width = *resolved.width / pixels_per_latent};
 }
 
@@ -98,8 +98,7 @@ LatentWork work_of(const LatentModel& model, const GenerateRequest& resolved) {
   work.tokens_key = prompt.tokens_key;
   work.encode_flops = prompts * prompt.encode_flops;
   work.step_flops = prompts * prompt.network_flops;
-  work.decode_units =
-      decode_units(model.vae->config().decode_flops(size.height, size.width), work.step_flops);
+  work.decode_units = decode_units(model.autoencoder->decode_flops(size.height, size.width), work.step_flops);
   for (const DecodeUnit& unit : work.decode_units) work.decode_flops += unit.flops;
   // The autoencoder's encoder is as large as its decoder, or smaller.
   if (resolved.init_image) work.encode_flops += work.decode_flops;

@@ -34,19 +34,21 @@ at::Tensor first_latents(at::Generator& generator, at::IntArrayRef shape, at::Sc
   return samplers::draw_noise(generator, shape, dtype) * sampler.first_noise(schedule);
 }
 
-SourceLatents encode_source(const Source& source, const Family& family, const models::AutoencoderKl& vae,
-                            const samplers::Sampler& sampler, const samplers::Schedule& schedule,
-                            at::Generator& generator, const at::TensorOptions& options) {
+SourceLatents encode_source(const Source& source, const Family& family,
+                            const models::Autoencoder& autoencoder, const samplers::Sampler& sampler,
+                            const samplers::Schedule& schedule, at::Generator& generator,
+                            const at::TensorOptions& options) {
   const auto dtype = c10::typeMetaToScalarType(options.dtype());
-  const std::int64_t scale = vae.config().pixels_per_latent();
-  const std::vector<std::int64_t> shape = {1, vae.config().latent_channels, source.height / scale,
+  const std::int64_t scale = autoencoder.format().pixels_per_latent;
+  const std::vector<std::int64_t> shape = {1, autoencoder.format().channels, source.height / scale,
                                            source.width / scale};
   const auto draw = [&] {
     return samplers::draw_noise(generator, shape, dtype).to(options);
   };  // [1, C, h, w]
   const auto encoded = [&](const at::Tensor& picture) {
-    const models::LatentDistribution distribution = vae.encode(picture.to(options));
-    return vae.scaled(distribution.mean + (distribution.logvar * 0.5).exp() * draw());  // [1, C, h, w]
+    const models::LatentDistribution distribution = autoencoder.encode(picture.to(options));
+    return autoencoder.scaled(distribution.mean +
+                              (distribution.logvar * 0.5).exp() * draw());  // [1, C, h, w]
   };
   const Image image = resize_lanczos(to_rgb(*source.image), source.width, source.height);
   const at::Tensor pixels = to_tensor(image).to(at::kFloat) / 255 * 2 - 1;  // [1, 3, H, W]

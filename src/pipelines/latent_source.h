@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "image/image.h"
-#include "models/autoencoder_kl.h"
+#include "models/autoencoder.h"
 #include "pipelines/family.h"
 #include "samplers/sampler.h"
 
@@ -40,9 +40,10 @@ at::Tensor first_latents(at::Generator& generator, at::IntArrayRef shape, at::Sc
 // The pictures are brought to the size that is wanted by Lanczos, as Pillow does. Draws from `generator`
 // first the autoencoder's choice of latents, then the noise, as Diffusers does. Inpainting that leaves no
 // step out starts from noise alone. `options` are the pipeline's dtype and device. Device thread only.
-SourceLatents encode_source(const Source& source, const Family& family, const models::AutoencoderKl& vae,
-                            const samplers::Sampler& sampler, const samplers::Schedule& schedule,
-                            at::Generator& generator, const at::TensorOptions& options);
+SourceLatents encode_source(const Source& source, const Family& family,
+                            const models::Autoencoder& autoencoder, const samplers::Sampler& sampler,
+                            const samplers::Schedule& schedule, at::Generator& generator,
+                            const at::TensorOptions& options);
 
 // `latents` with what the mask keeps put back, at the noise level of the schedule's call `index`; without
 // noise when that is past the last one.

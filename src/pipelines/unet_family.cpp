@@ -87,7 +87,7 @@ Result<models::Unet2DConditionConfig> read_unet_config(const LatentLoader& loade
   const ModelFolder& folder = loader.folder();
   TRY_VOID(folder.require("unet", "diffusers", "UNet2DConditionModel"));
   TRY(auto config, folder.config<models::Unet2DConditionConfig>("unet"));
-  const std::int64_t latent_channels = loader.vae_config().latent_channels;
+  const std::int64_t latent_channels = loader.latents().channels;
   const bool fills = config.in_channels == 2 * latent_channels + 1;  // latents, mask, masked picture
   if (!(config.in_channels == latent_channels || fills) || config.out_channels != latent_channels) {
     return folder.refuse(

@@ -1,0 +1,51 @@
+// What a pipeline knows of an image autoencoder, whatever its class: pixels ↔ latents.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace diffused::models {
+
+// The diagonal normal distribution an image is encoded to; both [B, channels, h, w].
+struct LatentDistribution {
+  at::Tensor mean;
+  at::Tensor logvar;  // clamped to [-30, 20]
+  // A draw is mean + exp(logvar / 2) * noise.
+};
+
+// What an autoencoder's config says of its latents, known before any weight is read.
+struct LatentFormat {
+  std::int64_t channels = 0;
+  std::int64_t pixels_per_latent = 1;  // of each side
+};
+
+// Immutable once built; const methods from any thread (in practice the device thread). Rows of a batch are
+// independent. Tensors are in the weights' dtype, on their device.
+class Autoencoder {
+ public:
+  virtual ~Autoencoder() = default;
+
+  virtual LatentFormat format() const = 0;
+
+  // A decode goes in stages, so that nobody has to wait for all of it: stage 0 takes unscaled latents
+  // [1, channels, h, w], each other stage the result of the one before, and the last gives the image
+  // [1, 3, h * pixels_per_latent, w * pixels_per_latent], about -1…1, not clamped. What is between them is
+  // opaque.
+  virtual at::Tensor decode_stage(std::size_t stage, const at::Tensor& x) const = 0;
+  // Returns the work of each stage for latents of this size, multiply-adds counted twice.
+  virtual std::vector<double> decode_flops(std::int64_t latent_h, std::int64_t latent_w) const = 0;
+
+  // image: [B, 3, H, W] in -1…1, H and W multiples of pixels_per_latent. Returns the distribution of the
+  // latents before scaling.
+  virtual LatentDistribution encode(const at::Tensor& image) const = 0;
+
+  // Latents as encode() gives them and stage 0 takes them, to the denoiser's scale, and back. Any float
+  // dtype; [B, channels, h, w].
+  virtual at::Tensor scaled(const at::Tensor& latents) const = 0;
+  virtual at::Tensor unscaled(const at::Tensor& latents) const = 0;
+};
+
+}  // namespace diffused::models
