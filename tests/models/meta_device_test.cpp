@@ -2,6 +2,7 @@
 // device is an error there. What holds here holds on a GPU, without one.
 #include <ATen/ATen.h>
 #include <ATen/ExpandUtils.h>
+#include <ATen/core/stack.h>
 #include <gtest/gtest.h>
 #include <torch/library.h>
 
@@ -52,27 +53,32 @@ std::tuple<at::Tensor, at::Tensor> var_mean_on_meta(const at::Tensor& x, at::Opt
   return {at::empty_like(reduced), at::empty_like(reduced)};
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> batch_norm_on_meta(
-    const at::Tensor& x, const std::optional<at::Tensor>& weight, const std::optional<at::Tensor>& bias,
-    const std::optional<at::Tensor>&, const std::optional<at::Tensor>&, bool, double, double) {
-  for (const auto& given : {weight, bias})
-    TORCH_CHECK(!given || !given->defined() || given->is_meta(), "a weight on another device");
-  return {at::empty_like(x), x.new_empty({x.size(1)}), x.new_empty({x.size(1)})};
+// Takes the operator's arguments off the stack; those that are tensors must be on the meta device.
+std::vector<c10::IValue> take_arguments(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  std::vector<c10::IValue> arguments = torch::jit::pop(*stack, op.schema().arguments().size());
+  for (const c10::IValue& argument : arguments)
+    TORCH_CHECK(!argument.isTensor() || argument.toTensor().is_meta(), "a tensor on another device");
+  return arguments;
 }
 
-at::Tensor convolution_on_meta(const at::Tensor& x, const at::Tensor& weight,
-                               const std::optional<at::Tensor>& bias, at::IntArrayRef stride,
-                               at::IntArrayRef padding, at::IntArrayRef dilation, bool, at::IntArrayRef,
-                               std::int64_t) {
-  TORCH_CHECK(x.is_meta() && weight.is_meta() && (!bias || !bias->defined() || bias->is_meta()),
-              "a tensor on another device");
+void batch_norm_on_meta(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  const at::Tensor x = take_arguments(op, stack)[0].toTensor();
+  const at::Tensor statistics = x.new_empty({x.size(1)});
+  torch::jit::push(*stack, at::empty_like(x), statistics, statistics);
+}
+
+void convolution_on_meta(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  const auto arguments = take_arguments(op, stack);
+  const at::Tensor x = arguments[0].toTensor(), weight = arguments[1].toTensor();
+  const auto stride = arguments[3].toIntVector(), padding = arguments[4].toIntVector(),
+             dilation = arguments[5].toIntVector();
   std::vector<std::int64_t> sizes = {x.size(0), weight.size(0)};
   for (std::size_t i = 0; i < 2; ++i) {
     const auto dim = static_cast<std::int64_t>(i) + 2;
     const std::int64_t reach = dilation[i] * (weight.size(dim) - 1) + 1;
     sizes.push_back((x.size(dim) + 2 * padding[i] - reach) / stride[i] + 1);
   }
-  return x.new_empty(sizes);
+  torch::jit::push(*stack, x.new_empty(sizes));
 }
 
 TORCH_LIBRARY_IMPL(aten, Meta, library) {
@@ -83,8 +89,8 @@ TORCH_LIBRARY_IMPL(aten, Meta, library) {
   library.impl("flip", TORCH_FN(flip_on_meta));
   library.impl("relu", TORCH_FN(relu_on_meta));
   library.impl("var_mean.correction", TORCH_FN(var_mean_on_meta));
-  library.impl("native_batch_norm", TORCH_FN(batch_norm_on_meta));
-  library.impl("convolution_overrideable", TORCH_FN(convolution_on_meta));
+  library.impl("native_batch_norm", torch::CppFunction::makeFromBoxedFunction<&batch_norm_on_meta>());
+  library.impl("convolution_overrideable", torch::CppFunction::makeFromBoxedFunction<&convolution_on_meta>());
 }
 
 using test::Golden;
