@@ -14,16 +14,16 @@
 #include <string>
 #include <vector>
 
-#include "nn/kernels/attention_avx512.h"
-#include "nn/kernels/group_norm_avx512.h"
-#include "nn/kernels/linear_avx512.h"
-#include "nn/kernels/peak.h"
-#include "nn/kernels/processor.h"
-#include "nn/kernels/tokens_avx512.h"
+#include "kernels/attention_avx512.h"
+#include "kernels/group_norm_avx512.h"
+#include "kernels/linear_avx512.h"
+#include "kernels/peak.h"
+#include "kernels/processor.h"
+#include "kernels/tokens_avx512.h"
 
 namespace {
 
-namespace avx512 = diffused::nn::avx512;
+namespace kernels = diffused::kernels;
 
 struct Contest {
   std::string name;
@@ -50,7 +50,7 @@ bool run(const Contest& contest, int rounds) {
   const double difference = ((y - expected).norm() / expected.norm()).item<double>();
   std::vector<double> ours, aten, ratios, shares;
   for (int round = 0; round < rounds; ++round) {
-    const double peak = diffused::nn::measure_peak_flops(contest.dtype, 0.02);
+    const double peak = kernels::measure_peak_flops(contest.dtype, 0.02);
     ours.push_back(seconds_of(contest.ours));
     aten.push_back(seconds_of(contest.aten));
     ratios.push_back(aten.back() / ours.back());
@@ -76,15 +76,15 @@ Contest attention(std::int64_t tokens, std::int64_t head_dim, at::ScalarType dty
           dtype,
           4.0 * batch * heads * tokens * tokens * head_dim,
           true,
-          [=] { return avx512::attention(part(0), part(1), part(2), scale, {}); },
+          [=] { return kernels::attention(part(0), part(1), part(2), scale, {}); },
           [=] { return at::scaled_dot_product_attention(part(0), part(1), part(2)); }};
 }
 
 Contest linear(std::int64_t rows, std::int64_t in, std::int64_t out, bool gelu, at::ScalarType dtype) {
   const at::Tensor x = at::randn({rows, in}, dtype), bias = at::randn({out}, dtype);
   const at::Tensor weight = (at::randn({out, in}) / std::sqrt(static_cast<double>(in))).to(dtype);
-  const avx512::PackedLinear packed(weight, bias);
-  const auto function = gelu ? std::optional(diffused::nn::Activation::gelu_tanh) : std::nullopt;
+  const kernels::PackedLinear packed(weight, bias);
+  const auto function = gelu ? std::optional(kernels::Activation::gelu_tanh) : std::nullopt;
   return {"linear " + std::to_string(rows) + " x " + std::to_string(in) + " x " + std::to_string(out) +
               (gelu ? " gelu" : ""),
           dtype,
@@ -104,13 +104,13 @@ std::vector<Contest> token_contests(at::ScalarType dtype) {
   const at::Tensor weight = at::randn({64}, dtype);
   const double bytes = static_cast<double>(x.nbytes());
   return {{"layer norm, modulated", dtype, 2 * bytes, false,
-           [=] { return avx512::modulated_layer_norm(x, shift, scale, 1e-6); },
+           [=] { return kernels::modulated_layer_norm(x, shift, scale, 1e-6); },
            [=] {
              return at::layer_norm(x, {1536}, {}, {}, 1e-6) * (1 + scale).unsqueeze(1) + shift.unsqueeze(1);
            }},
-          {"gated addition", dtype, 3 * bytes, false, [=] { return avx512::add_gated(x, shift, y); },
+          {"gated addition", dtype, 3 * bytes, false, [=] { return kernels::add_gated(x, shift, y); },
            [=] { return x + shift.unsqueeze(1) * y; }},
-          {"RMS norm of heads", dtype, 2 * bytes, false, [=] { return avx512::rms_norm(q, weight, 1e-6); },
+          {"RMS norm of heads", dtype, 2 * bytes, false, [=] { return kernels::rms_norm(q, weight, 1e-6); },
            [=] {
              const at::Tensor factor = at::rsqrt(q.to(at::kFloat).square().mean(-1, true) + 1e-6);
              return (q * factor).to(q.scalar_type()) * weight;
@@ -124,7 +124,7 @@ Contest group_norm(std::int64_t channels, std::int64_t side, at::ScalarType dtyp
           dtype,
           3.0 * x.nbytes(),
           false,
-          [=] { return avx512::group_norm(x, weight, bias, {.groups = 32, .eps = 1e-6, .silu = true}); },
+          [=] { return kernels::group_norm(x, weight, bias, {.groups = 32, .eps = 1e-6, .silu = true}); },
           [=] { return at::silu(at::group_norm(x, 32, weight, bias, 1e-6)); }};
 }
 
@@ -153,13 +153,12 @@ int main(int count, char** arguments) {
   const int rounds = count > 2 ? std::atoi(arguments[2]) : 7;
   bool agree = true;
   for (const at::ScalarType dtype : {at::kBFloat16, at::kFloat}) {
-    if (!diffused::nn::has_avx512_for(dtype)) {
+    if (!kernels::has_avx512_for(dtype)) {
       std::printf("%s: this processor lacks the instructions\n", at::toString(dtype));
       continue;
     }
     std::printf("%s, %d threads, peak %.0f GF/s; rates in GF/s, or GB/s for what memory limits\n",
-                at::toString(dtype), at::get_num_threads(),
-                1e-9 * diffused::nn::measure_peak_flops(dtype, 0.2));
+                at::toString(dtype), at::get_num_threads(), 1e-9 * kernels::measure_peak_flops(dtype, 0.2));
     std::printf("%-36s %11s %8s %8s  %s\n", "", "ours", "ours", "ATen", "ratio (range), share of peak");
     for (const Contest& contest : contests(dtype)) agree &= run(contest, rounds);
   }

@@ -6,15 +6,11 @@
 #include <optional>
 #include <string_view>
 
+#include "kernels/activation.h"
+
 namespace diffused::nn {
 
-enum class Activation {
-  relu,
-  silu,
-  gelu,        // with the error function
-  gelu_tanh,   // the tanh approximation
-  quick_gelu,  // x * sigmoid(1.702 x), CLIP's
-};
+using kernels::Activation;
 
 // The activation transformers calls by this name: "quick_gelu", "gelu", "gelu_new", "gelu_pytorch_tanh",
 // "relu", "silu", "swish". Empty for any other.

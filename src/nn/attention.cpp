@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "nn/kernels/attention_avx512.h"
-#include "nn/kernels/self_test.h"
+#include "kernels/attention_avx512.h"
+#include "kernels/self_test.h"
 
 namespace diffused::nn {
 
@@ -14,8 +14,8 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
                      const AttentionOptions& options) {
   CHECK(!(options.causal && options.bias.defined()));
   const double scale = options.scale.value_or(1 / std::sqrt(static_cast<double>(q.size(3))));
-  if (!options.causal && scale > 0 && avx512::attention_takes(q, k, v) && kernels_agree(q.scalar_type())) {
-    return avx512::attention(q, k, v, scale, options.bias);
+  if (!options.causal && scale > 0 && kernels::attention_takes(q, k, v) && kernels::agree(q.scalar_type())) {
+    return kernels::attention(q, k, v, scale, options.bias);
   }
   std::optional<at::Tensor> bias;
   if (options.bias.defined()) bias = options.bias.expand({q.size(0), q.size(1), q.size(2), k.size(2)});

@@ -2,9 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include "kernels/conv_avx512.h"
+#include "kernels/self_test.h"
 #include "nn/each_row.h"
-#include "nn/kernels/conv_avx512.h"
-#include "nn/kernels/self_test.h"
 
 namespace diffused::nn {
 namespace {
@@ -14,7 +14,7 @@ at::Tensor channels_last(const at::Tensor& x) { return x.contiguous(at::MemoryFo
 at::Tensor doubled(const at::Tensor& x) { return at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}); }
 
 bool should_pack_conv(const at::Tensor& weight) {
-  return avx512::PackedConv::takes(weight) && kernels_agree(weight.scalar_type());
+  return kernels::PackedConv::takes(weight) && kernels::agree(weight.scalar_type());
 }
 
 }  // namespace
@@ -27,7 +27,7 @@ Conv2d::Conv2d(const weights::Scope& scope, std::int64_t in, std::int64_t out, s
       padding_(padding),
       layers_{.names = {scope.changeable_layer()}} {
   if (stride == 1 && padding == kernel / 2 && should_pack_conv(weight_)) {
-    packed_ = std::make_shared<const avx512::PackedConv>(weight_, bias_, avx512::Doubling::none);
+    packed_ = std::make_shared<const kernels::PackedConv>(weight_, bias_, kernels::Doubling::none);
     weight_.reset();
   } else {
     weight_ = channels_last(weight_);
@@ -70,7 +70,7 @@ DoublingConv2d::DoublingConv2d(const weights::Scope& scope, std::int64_t channel
       bias_(scope.tensor("bias", {channels})),
       layers_{.names = {scope.changeable_layer()}} {
   if (should_pack_conv(weight_)) {
-    packed_ = std::make_shared<const avx512::PackedConv>(weight_, bias_, avx512::Doubling::nearest);
+    packed_ = std::make_shared<const kernels::PackedConv>(weight_, bias_, kernels::Doubling::nearest);
     weight_.reset();
   } else {
     weight_ = channels_last(weight_);

@@ -10,11 +10,11 @@
 #include "nn/norm.h"
 #include "weights/scope.h"
 
-namespace diffused::nn {
-
-namespace avx512 {
+namespace diffused::kernels {
 class PackedConv;
 }
+
+namespace diffused::nn {
 
 // What is added to a convolution's result.
 struct Addends {
@@ -41,7 +41,7 @@ class Conv2d {
   at::Tensor bias_;
   std::int64_t stride_;
   std::int64_t padding_;
-  std::shared_ptr<const avx512::PackedConv> packed_;
+  std::shared_ptr<const kernels::PackedConv> packed_;
   LoraLayers layers_;
 };
 
@@ -58,7 +58,7 @@ class DoublingConv2d {
 
   at::Tensor weight_;  // undefined where packed_ holds it
   at::Tensor bias_;
-  std::shared_ptr<const avx512::PackedConv> packed_;
+  std::shared_ptr<const kernels::PackedConv> packed_;
   LoraLayers layers_;
 };
 

@@ -4,12 +4,12 @@
 
 #include <utility>
 
-#include "nn/kernels/fused_linear.h"
+#include "kernels/fused_linear.h"
 
 namespace diffused::nn {
 namespace {
 
-using avx512::kPairColumns;
+using kernels::kPairColumns;
 
 // [2 out, ..], values before gates → the same, kPairColumns values and as many gates in turns.
 at::Tensor in_turns(const at::Tensor& rows) {

@@ -5,12 +5,12 @@
 #include <utility>
 
 #include "base/check.h"
+#include "kernels/linear_avx512.h"
+#include "kernels/processor.h"
+#include "kernels/quantized_linear_avx512.h"
+#include "kernels/rows.h"
+#include "kernels/self_test.h"
 #include "nn/each_row.h"
-#include "nn/kernels/linear_avx512.h"
-#include "nn/kernels/processor.h"
-#include "nn/kernels/quantized_linear_avx512.h"
-#include "nn/kernels/rows.h"
-#include "nn/kernels/self_test.h"
 #include "nn/modulation.h"
 
 namespace diffused::nn {
@@ -35,27 +35,27 @@ std::vector<std::string> layer_names(const weights::Scope& scope,
 }
 
 bool should_pack_linear(const at::Tensor& weight) {
-  return avx512::PackedLinear::takes(weight) && kernels_agree(weight.scalar_type());
+  return kernels::PackedLinear::takes(weight) && kernels::agree(weight.scalar_type());
 }
 
 }  // namespace
 
 std::string why_no_int8(at::ScalarType dtype, at::Device device) {
   if (!device.is_cpu()) return "8-bit linears are for the CPU";
-  if (!has_avx512_vnni() || !has_avx512_for(dtype)) {
+  if (!kernels::has_avx512_vnni() || !kernels::has_avx512_for(dtype)) {
     return dtype == at::kBFloat16 ? "8-bit linears in bf16 need a processor with AVX512-VNNI and AVX512-BF16"
                                   : "8-bit linears need a processor with AVX512-VNNI";
   }
-  return kernels_agree(dtype) ? "" : "the kernels failed their test on this machine; the log names the one";
+  return kernels::agree(dtype) ? "" : "the kernels failed their test on this machine; the log names the one";
 }
 
 Linear::Linear(at::Tensor weight, at::Tensor bias, LinearFormat format, LoraLayers layers)
     : weight_(std::move(weight)), bias_(std::move(bias)), layers_(std::move(layers)) {
   if (format == LinearFormat::int8) {
     CHECK(why_no_int8(weight_.scalar_type(), weight_.device()).empty());
-    fused_ = std::make_shared<const avx512::QuantizedLinear>(weight_, bias_);
+    fused_ = std::make_shared<const kernels::QuantizedLinear>(weight_, bias_);
   } else if (should_pack_linear(weight_)) {
-    fused_ = std::make_shared<const avx512::PackedLinear>(weight_, bias_);
+    fused_ = std::make_shared<const kernels::PackedLinear>(weight_, bias_);
   } else {
     return;
   }
@@ -98,7 +98,7 @@ at::Tensor Linear::operator()(const at::Tensor& x, Activation activation) const 
 
 at::Tensor Linear::add_to(const at::Tensor& sum, const at::Tensor& x, const at::Tensor& gate) const {
   if (fused_ && !lora_changes(layers_))
-    return (*fused_)(x, {.gate = gate, .added = avx512::with_whole_rows(sum)});
+    return (*fused_)(x, {.gate = gate, .added = kernels::with_whole_rows(sum)});
   if (fused_ && x.size(0) > 1) {
     return each_lora_row(x.size(0), [&](auto row) {
       const auto only = [&](const at::Tensor& t) { return t.defined() ? t.narrow(0, row, 1) : t; };

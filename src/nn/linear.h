@@ -16,11 +16,11 @@
 #include "nn/lora.h"
 #include "weights/scope.h"
 
-namespace diffused::nn {
-
-namespace avx512 {
+namespace diffused::kernels {
 class FusedLinear;
 }
+
+namespace diffused::nn {
 
 // How a linear keeps its weight.
 enum class LinearFormat {
@@ -67,7 +67,7 @@ class Linear {
 
   at::Tensor weight_;  // undefined where fused_ holds it
   at::Tensor bias_;
-  std::shared_ptr<const avx512::FusedLinear> fused_;
+  std::shared_ptr<const kernels::FusedLinear> fused_;
   LoraLayers layers_;
 };
 

@@ -2,11 +2,11 @@
 
 #include <ATen/ATen.h>
 
+#include "kernels/group_norm_avx512.h"
+#include "kernels/self_test.h"
+#include "kernels/tokens_avx512.h"
 #include "nn/activation.h"
 #include "nn/each_row.h"
-#include "nn/kernels/group_norm_avx512.h"
-#include "nn/kernels/self_test.h"
-#include "nn/kernels/tokens_avx512.h"
 
 namespace diffused::nn {
 
@@ -18,8 +18,8 @@ LayerNorm::LayerNorm(const weights::Scope& scope, std::int64_t size, double eps)
     : weight_(scope.tensor("weight", {size})), bias_(scope.tensor("bias", {size})), eps_(eps) {}
 
 at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
-  if (avx512::tokens_take({x, weight_, bias_}) && kernels_agree(x.scalar_type()))
-    return avx512::layer_norm(x, weight_, bias_, eps_);
+  if (kernels::tokens_take({x, weight_, bias_}) && kernels::agree(x.scalar_type()))
+    return kernels::layer_norm(x, weight_, bias_, eps_);
   return at::layer_norm(x, {weight_.size(0)}, weight_, bias_, eps_);
 }
 
@@ -27,16 +27,16 @@ RmsNorm::RmsNorm(const weights::Scope& scope, std::int64_t size, double eps)
     : weight_(scope.tensor("weight", {size})), eps_(eps) {}
 
 at::Tensor RmsNorm::operator()(const at::Tensor& x) const {
-  if (avx512::tokens_take({x, weight_}) && kernels_agree(x.scalar_type()))
-    return avx512::rms_norm(x, weight_, eps_);
+  if (kernels::tokens_take({x, weight_}) && kernels::agree(x.scalar_type()))
+    return kernels::rms_norm(x, weight_, eps_);
   const at::Tensor scale = at::rsqrt(x.to(at::kFloat).square().mean(-1, /*keepdim=*/true) + eps_);
   // The product is rounded to the weight's dtype before the weight is applied, as the originals do.
   return (x * scale).to(weight_.scalar_type()) * weight_;
 }
 
 at::Tensor RmsNorm::rotated(const at::Tensor& x, const Rotation& rotation) const {
-  if (avx512::tokens_take({x, weight_}) && kernels_agree(x.scalar_type()))
-    return avx512::rms_norm_rotated(x, weight_, eps_, rotation);
+  if (kernels::tokens_take({x, weight_}) && kernels::agree(x.scalar_type()))
+    return kernels::rms_norm_rotated(x, weight_, eps_, rotation);
   return rotate((*this)(x), rotation);
 }
 
@@ -47,23 +47,23 @@ GroupNorm::GroupNorm(const weights::Scope& scope, std::int64_t groups, std::int6
       eps_(eps) {}
 
 at::Tensor GroupNorm::operator()(const at::Tensor& x) const {
-  if (avx512::group_norm_takes(x) && kernels_agree(x.scalar_type())) {
-    return avx512::group_norm(x, weight_, bias_, {.groups = groups_, .eps = eps_, .silu = false});
+  if (kernels::group_norm_takes(x) && kernels::agree(x.scalar_type())) {
+    return kernels::group_norm(x, weight_, bias_, {.groups = groups_, .eps = eps_, .silu = false});
   }
   return each_row(x,
                   [&](const at::Tensor& row) { return at::group_norm(row, groups_, weight_, bias_, eps_); });
 }
 
 at::Tensor GroupNorm::with_silu(const at::Tensor& x) const {
-  if (avx512::group_norm_takes(x) && kernels_agree(x.scalar_type())) {
-    return avx512::group_norm(x, weight_, bias_, {.groups = groups_, .eps = eps_, .silu = true});
+  if (kernels::group_norm_takes(x) && kernels::agree(x.scalar_type())) {
+    return kernels::group_norm(x, weight_, bias_, {.groups = groups_, .eps = eps_, .silu = true});
   }
   return activate(Activation::silu, (*this)(x));
 }
 
-std::optional<avx512::GroupScaling> GroupNorm::scaling(const at::Tensor& x) const {
-  if (!avx512::group_norm_takes(x) || !kernels_agree(x.scalar_type())) return std::nullopt;
-  return avx512::group_scaling(x, weight_, bias_, groups_, eps_);
+std::optional<kernels::GroupScaling> GroupNorm::scaling(const at::Tensor& x) const {
+  if (!kernels::group_norm_takes(x) || !kernels::agree(x.scalar_type())) return std::nullopt;
+  return kernels::group_scaling(x, weight_, bias_, groups_, eps_);
 }
 
 }  // namespace diffused::nn

@@ -9,11 +9,11 @@
 #include "nn/rotary.h"
 #include "weights/scope.h"
 
-namespace diffused::nn {
-
-namespace avx512 {
+namespace diffused::kernels {
 struct GroupScaling;
 }
+
+namespace diffused::nn {
 
 // (x - mean) / sqrt(variance + eps) over the last dimension, without scale or shift.
 at::Tensor layer_norm(const at::Tensor& x, double eps);
@@ -55,7 +55,7 @@ class GroupNorm {
   at::Tensor with_silu(const at::Tensor& x) const;
   // What the norm of x multiplies and adds, for a kernel that applies it to pixels on their way; empty where
   // no kernel can.
-  std::optional<avx512::GroupScaling> scaling(const at::Tensor& x) const;
+  std::optional<kernels::GroupScaling> scaling(const at::Tensor& x) const;
 
  private:
   std::int64_t groups_;

@@ -15,10 +15,7 @@ Rotation rotation_of(const at::Tensor& positions, std::span<const std::int64_t> 
     const at::Tensor along = positions.select(1, static_cast<std::int64_t>(axis)).to(at::kDouble);
     angles.push_back(at::outer(along, frequencies));  // [L, size / 2]
   }
-  const at::Tensor all = at::cat(angles, 1);  // [L, D / 2]
-  const at::Tensor cos = all.cos().to(at::kFloat), sin = all.sin().to(at::kFloat);
-  return {.cos = at::stack({cos, cos}, -1).flatten(1),    // [L, D]
-          .sin = at::stack({-sin, sin}, -1).flatten(1)};  // [L, D]
+  return kernels::rotation_by(at::cat(angles, 1));  // [L, D / 2]
 }
 
 at::Tensor rotate(const at::Tensor& x, const Rotation& rotation) {

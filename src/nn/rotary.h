@@ -7,13 +7,11 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/rotation.h"
+
 namespace diffused::nn {
 
-// How far each value of a head is turned, token by token.
-struct Rotation {
-  at::Tensor cos;  // [L, D] float32: each angle's twice, for the two values of its pair
-  at::Tensor sin;  // [L, D] float32: the same, the first of each pair negative
-};
+using kernels::Rotation;
 
 // The rotation by positions along several axes: axis a turns the next axis_sizes[a] values of a head, pair i
 // of them by position * base^(-2 i / axis_sizes[a]). positions: [L, axes], any numbers; axis_sizes: even, one

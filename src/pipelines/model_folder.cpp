@@ -5,7 +5,7 @@
 
 #include <boost/json/value.hpp>
 
-#include "nn/kernels/processor.h"
+#include "kernels/processor.h"
 #include "tokenizers/folder.h"
 
 namespace diffused::pipelines {
@@ -199,7 +199,8 @@ Result<at::Device> choose_device(const std::string& name) {
 Result<at::ScalarType> choose_dtype(const std::string& name, const at::Device& device) {
   if (name == "fp32") return at::kFloat;
   if (name == "bf16") return at::kBFloat16;
-  if (name.empty()) return !device.is_cpu() || nn::has_avx512_for(at::kBFloat16) ? at::kBFloat16 : at::kFloat;
+  if (name.empty())
+    return !device.is_cpu() || kernels::has_avx512_for(at::kBFloat16) ? at::kBFloat16 : at::kFloat;
   return fail(ErrorCode::unsupported, fmt::format("dtype '{}' is neither fp32 nor bf16", name), "dtype");
 }
 
