@@ -1,5 +1,6 @@
 // The server on a pipeline that only sleeps: everything but the model, for `./dev bench serving`.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <thread>
@@ -39,6 +40,11 @@ int main(int argc, char** argv) {
   settings.api.image_lifetime = std::chrono::seconds(image_seconds);
   app::set_lease(settings, lease_seconds);
   if (quiet) settings.background.poll = settings.background.renew = std::chrono::hours(24);
+
+  // As fast as its steps are short: nothing is refused for being long.
+  constexpr double kStepFlops = 1e6 * 256 * 256;
+  settings.engine.initial_flops_per_second = kStepFlops / std::max(step_ms / 1000, 1e-6);
+  settings.engine.unit_max = std::chrono::hours(1);
 
   test::FakeOptions options;
   options.seconds = test::fake_costs(step_ms / 1000);

@@ -3,7 +3,7 @@
 // of them, errors.cpp the table of errors, openai/image_fields.cpp the table of request fields.
 #pragma once
 
-#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/json/object.hpp>
 #include <chrono>
 #include <functional>
@@ -11,7 +11,9 @@
 
 #include "api/keys.h"
 #include "api/sdapi/board.h"
+#include "api/workers.h"
 #include "base/clock.h"
+#include "base/memory_budget.h"
 #include "image/codec.h"
 #include "job/dispatcher.h"
 #include "storage/blob_store.h"
@@ -62,6 +64,10 @@ struct ApiOptions {
   UnknownModel unknown_model = UnknownModel::automatic;
   bool probes_only = false;  // whether clients are served nothing but the signs of life and the figures
   std::shared_ptr<const Keys> keys;  // null: whoever reaches the server may use it
+  // Whether GET /v1/images/jobs is served. Without keys it lists an address's jobs, which strangers may
+  // share.
+  bool job_list = true;
+  bool pictures_tell = true;  // whether PNGs hold what they were made from, the prompt too
   RequestLimits limits;
   std::chrono::seconds image_lifetime = std::chrono::hours(1);
   // A request that takes longer fails; a client may ask for another time with X-Request-Timeout (seconds).
@@ -91,12 +97,14 @@ struct Api {
   ApiOptions options;
   Dispatcher& dispatcher;
   storage::BlobStore& images;
-  asio::thread_pool& workers;  // decodes, encodes and stores pictures: an io thread never does
+  Workers& workers;  // decode, encode and store pictures: an io thread never does
   const Clock& clock;
   std::function<Health()> health;        // must not block
   std::function<std::string()> metrics;  // Prometheus text format; must not block; null: no such endpoint
   std::shared_ptr<SdBoard> sd_board = std::make_shared<SdBoard>();
   Background* background = nullptr;  // null: no job outlives its request
+  std::shared_ptr<MemoryBudget> memory =
+      nullptr;  // what jobs that outlive it are charged to; null: nobody counts
   // Told how long a stage of a picture of that model took; must not block; null: nobody counts.
   std::function<void(std::string_view model, PictureStage, double seconds)> stage_finished = {};
 };

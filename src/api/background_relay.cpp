@@ -87,7 +87,7 @@ void Background::send_event(const std::string& id, const JobFeed::Entry& entry) 
 asio::awaitable<void> Background::send_preview(json::object message, std::string data) {
   json::object payload = json::parse(data).as_object();
   const std::string blob = random_id("pre_");
-  const auto kept = co_await offload(api_.workers, [&]() -> Result<void> {
+  const auto kept = co_await offload(api_.workers, kOwnWork, [&]() -> Result<void> {
     TRY(std::string bytes, from_base64(payload.at("b64_json").as_string()));
     return api_.images.put(blob, {std::make_shared<const std::string>(std::move(bytes)), "image/png",
                                   api_.clock.unix_seconds() + kPreviewSeconds});
@@ -105,7 +105,7 @@ asio::awaitable<void> Background::take_event(const json::object& message) {
   if (!watched || !id || runs_here(text_member(message, "job"))) co_return;
   std::string data = text_member(message, "data");
   if (const std::string picture = text_member(message, "picture"); !picture.empty()) {
-    const auto blob = co_await offload(api_.workers, [&] { return api_.images.get(picture); });
+    const auto blob = co_await offload(api_.workers, kOwnWork, [&] { return api_.images.get(picture); });
     boost::system::error_code error;
     json::value payload = json::parse(data, error);
     if (!blob || error || !payload.is_object()) co_return;

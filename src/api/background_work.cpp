@@ -2,6 +2,7 @@
 #include "api/ask.h"
 #include "api/background.h"
 #include "api/errors.h"
+#include "api/memory.h"
 #include "api/offload.h"
 #include "api/openai/images_response.h"
 #include "api/openai/job_object.h"
@@ -34,7 +35,8 @@ bool is_ours(const Error& error) {
 
 // Another attempt may end otherwise.
 bool may_pass(const Error& error) {
-  return error.code == ErrorCode::internal || error.code == ErrorCode::out_of_memory;
+  return error.code == ErrorCode::internal || error.code == ErrorCode::out_of_memory ||
+         error.reason == "request_too_costly";  // on a faster device
 }
 
 Result<std::shared_ptr<const Image>> read_input(storage::BlobStore& inputs, const std::string& id) {
@@ -45,6 +47,18 @@ Result<std::shared_ptr<const Image>> read_input(storage::BlobStore& inputs, cons
     return fail(ErrorCode::data_loss, "a picture that the job starts from is gone", {}, "input_lost");
   TRY(Image image, decode_image(*blob->bytes, DecodeLimits{}));
   return std::make_shared<const Image>(std::move(image));
+}
+
+// What its pictures are charged to while a job runs; null: nobody counts.
+Result<std::unique_ptr<MemoryCharge>> charge_for(const Api& api, const Job& job, const JobSpec& spec,
+                                                 const PipelineInfo& model) {
+  if (!api.memory) return nullptr;
+  // Those it starts from are no larger than those it makes.
+  const std::uint64_t bytes =
+      result_bytes(spec.request.generate, model, /*as_text=*/false) * (spec.init_image.empty() ? 1 : 2);
+  auto charge = std::make_unique<MemoryCharge>(api.memory, job.owner);
+  TRY_VOID(charge->add(bytes, "its pictures"));
+  return charge;
 }
 
 json::object preview_payload(const PreviewReady& preview, const Picture& picture) {
@@ -102,7 +116,8 @@ asio::awaitable<bool> Background::record(const Job& job, Result<std::string> out
 asio::awaitable<Result<void>> Background::keep_picture(std::string_view model, const std::string& id,
                                                        storage::Blob blob) {
   for (int tries = 1;; ++tries) {
-    const auto kept = co_await offload(api_.workers, [&] { return store_picture(api_, model, id, blob); });
+    const auto kept =
+        co_await offload(api_.workers, kOwnWork, [&] { return store_picture(api_, model, id, blob); });
     pictures_full_ = !kept && kept.error().reason == "storage_full";
     const bool may_come = !kept && kept.error().code == ErrorCode::unavailable;
     if (!may_come || stopping_ || tries == kStoreRetries) co_return kept;
@@ -118,21 +133,23 @@ asio::awaitable<Result<std::string>> Background::make(const Job& job, JobFeed& f
         spec->watched.value_or(false) ? api_.clock.now() + kToldAfterAsking : SteadyTime::min();
   ImageRequest& request = spec->request;
   GenerateRequest& generate = request.generate;
-  const auto loaded = co_await offload(api_.workers, [&]() -> Result<void> {
+  const auto model = choose_model(api_, job.pool);
+  if (!model) co_return tl::unexpected(model.error());
+  const auto memory = charge_for(api_, job, *spec, model->info);
+  if (!memory) co_return tl::unexpected(memory.error());
+  const auto loaded = co_await offload_slow(api_.workers, job.owner, [&]() -> Result<void> {
     TRY(generate.init_image, read_input(inputs_, spec->init_image));
     TRY(generate.mask, read_input(inputs_, spec->mask));
     return {};
   });
   if (!loaded) co_return tl::unexpected(loaded.error());
-  const auto model = choose_model(api_, job.pool);
-  if (!model) co_return tl::unexpected(model.error());
   const Recipe recipe{generate, model->info, api_.options.version};
 
   SubmitOptions options;
   options.user = job.owner;
   options.previews = request.partial_images;
   options.step_events = true;
-  auto submitted = JobRun::submit(api_.dispatcher, generate, options, strand_);
+  auto submitted = JobRun::submit(api_.dispatcher, generate, options, strand_, api_.clock);
   if (!submitted) co_return tl::unexpected(submitted.error());
   JobRun& run = **submitted;
   runs_[{job.id, job.lease}] = &run;
@@ -142,7 +159,8 @@ asio::awaitable<Result<std::string>> Background::make(const Job& job, JobFeed& f
   std::vector<Picture> pictures(generate.n());  // by image index, though they are finished in any order
   json::array items(generate.n());
   const auto encode = [&](const Image& image, std::uint64_t seed) {
-    return offload(api_.workers, [&, seed] { return encode_picture(api_, request, recipe, seed, image); });
+    return offload(api_.workers, job.owner,
+                   [&, seed] { return encode_picture(api_, request, recipe, seed, image); });
   };
   while (true) {
     const std::optional<Event> event = co_await run.next();

@@ -68,7 +68,13 @@ json::object describe_api(const Api& api);
 // Sends a page that is complete in itself: the browser is told to load nothing from anywhere.
 asio::awaitable<void> send_page(http::Exchange& exchange, std::string_view html);
 
-// Sends a JSON value.
+// The value as an answer's body, written off the io threads: with pictures in it it has megabytes.
+asio::awaitable<std::shared_ptr<const std::string>> body_of(const Api& api, const http::Request& request,
+                                                            const json::value& value);
+
+asio::awaitable<void> send_large_json(const Api& api, http::Exchange& exchange, const json::value& body);
+
+// Sends a JSON value, which is small.
 asio::awaitable<void> send_json(http::Exchange& exchange, const json::value& body, int status = 200);
 
 }  // namespace diffused::api

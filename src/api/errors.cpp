@@ -52,6 +52,8 @@ constexpr std::pair<int, std::string_view> kReasons[] = {
     {400, "invalid_image_file"},
     {400, "image_too_large"},
     {400, "request_too_costly"},
+    {413, "json_too_large"},
+    {429, "memory_share"},
     {403, "host_not_allowed"},
     {403, "origin_not_allowed"},
     {404, "model_not_found"},
@@ -60,6 +62,7 @@ constexpr std::pair<int, std::string_view> kReasons[] = {
     {503, "model_loading"},
     {503, "model_away"},
     {503, "draining"},
+    {503, "memory_full"},
     {503, "storage_failed"},
     {507, "storage_full"},
 };

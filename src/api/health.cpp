@@ -1,9 +1,22 @@
 #include "api/endpoints.h"
+#include "api/offload.h"
 #include "base/json_text.h"
 
 namespace diffused::api {
 
 // GCC 12 cannot hold an initializer list across a co_await: objects are built before they are sent.
+asio::awaitable<std::shared_ptr<const std::string>> body_of(const Api& api, const http::Request& request,
+                                                            const json::value& value) {
+  return offload(api.workers, user_of(request),
+                 [&value] { return std::make_shared<const std::string>(json_text(value)); });
+}
+
+asio::awaitable<void> send_large_json(const Api& api, http::Exchange& exchange, const json::value& body) {
+  http::Response response;
+  response.body = co_await body_of(api, exchange.request(), body);
+  co_await exchange.send(std::move(response));
+}
+
 asio::awaitable<void> send_json(http::Exchange& exchange, const json::value& body, int status) {
   http::Response response;
   response.status = status;

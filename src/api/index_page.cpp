@@ -80,8 +80,7 @@ asio::awaitable<void> send_page(http::Exchange& exchange, std::string_view html)
   response.body = std::make_shared<const std::string>(html);
   response.headers = {{"Content-Security-Policy",
                        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-                       "img-src data:; connect-src 'self'; frame-ancestors 'none'; form-action 'self'"},
-                      {"X-Content-Type-Options", "nosniff"}};
+                       "img-src data:; connect-src 'self'; frame-ancestors 'none'; form-action 'self'"}};
   co_await exchange.send(std::move(response));
 }
 

@@ -13,19 +13,40 @@ using boost::system::error_code;
 
 JobRun::JobRun(asio::any_io_executor executor)
     : channel_(std::make_shared<Channel>(executor, std::numeric_limits<std::size_t>::max())),
-      timer_(executor) {}
+      timer_(executor),
+      deadline_(executor) {}
 
 JobRun::~JobRun() { channel_->close(); }
 
 Result<std::unique_ptr<JobRun>> JobRun::submit(Dispatcher& dispatcher, GenerateRequest request,
-                                               SubmitOptions options, asio::any_io_executor executor) {
+                                               SubmitOptions options, asio::any_io_executor executor,
+                                               const Clock& clock) {
   std::unique_ptr<JobRun> run(new JobRun(std::move(executor)));
+  const SteadyTime deadline = options.deadline;
   // The sink may outlive the run: the device thread learns of a cancel only between two units.
   EventSink sink = [channel = run->channel_](Event event) {
     channel->try_send(error_code(), std::optional<Event>(std::move(event)));
   };
   TRY(run->ticket_, dispatcher.submit(std::move(request), std::move(options), std::move(sink)));
+  if (deadline != SteadyTime::max()) run->end_at(deadline - clock.now());
   return run;
+}
+
+void JobRun::cancel() {
+  ticket_.cancel();
+  const Error error{ErrorCode::cancelled, "The request was cancelled.", {}, {}};
+  channel_->try_send(error_code(), std::optional<Event>(JobFailed{error}));
+}
+
+// The device ends what is late by itself, between two units. Of two ends the first one counts: whoever has
+// heard it asks for no more.
+void JobRun::end_at(SteadyTime::duration from_now) {
+  deadline_.expires_after(from_now);
+  deadline_.async_wait([channel = channel_](error_code error) {
+    if (error || !channel->is_open()) return;
+    const Error late{ErrorCode::deadline, "The time given for the request ran out.", {}, {}};
+    channel->try_send(error_code(), std::optional<Event>(JobFailed{late}));
+  });
 }
 
 void JobRun::keep_alive(std::chrono::milliseconds interval) {

@@ -17,16 +17,18 @@ namespace diffused::api {
 // when the client goes. Used by that coroutine only.
 class JobRun {
  public:
-  // Queues the request. Errors: as Dispatcher::submit.
+  // Queues the request. `clock` is the one of options.deadline, at which next() tells of the end even while
+  // the device is in the middle of a unit. Errors: as Dispatcher::submit.
   static Result<std::unique_ptr<JobRun>> submit(Dispatcher& dispatcher, GenerateRequest request,
-                                                SubmitOptions options, boost::asio::any_io_executor executor);
+                                                SubmitOptions options, boost::asio::any_io_executor executor,
+                                                const Clock& clock);
   JobRun(const JobRun&) = delete;
   JobRun& operator=(const JobRun&) = delete;
   ~JobRun();
 
   const Ticket& ticket() const { return ticket_; }
-  // Asks for an early end, of which next() will tell.
-  void cancel() { ticket_.cancel(); }
+  // Ends it: next() tells so at once, though the device may go on to the end of its present unit.
+  void cancel();
 
   // From now on next() returns at least once in every `interval`.
   void keep_alive(std::chrono::milliseconds interval);
@@ -43,9 +45,11 @@ class JobRun {
 
   explicit JobRun(boost::asio::any_io_executor executor);
   void tick();
+  void end_at(SteadyTime::duration from_now);
 
   std::shared_ptr<Channel> channel_;
   boost::asio::steady_timer timer_;
+  boost::asio::steady_timer deadline_;
   std::chrono::milliseconds interval_{0};
   Ticket ticket_;
 };

@@ -15,7 +15,10 @@ namespace {
 namespace json = boost::json;
 using boost::system::error_code;
 
-// Builds the value as Boost's own handler does, and watches the keys.
+// What stopped the reading, beside bad syntax.
+enum class Fault { none, duplicate_key, too_many_values, long_key };
+
+// Builds the value as Boost's own handler does, counts before it builds, and watches the keys.
 struct Builder {
   static constexpr std::size_t max_object_size = std::size_t(-1);
   static constexpr std::size_t max_array_size = std::size_t(-1);
@@ -25,37 +28,45 @@ struct Builder {
   json::value_stack stack;
   std::vector<std::set<std::string, std::less<>>> keys;  // of the objects that are open
   std::string key;
-  std::string duplicate;
+  std::size_t values = 0;
+  Fault fault = Fault::none;
+
+  bool stop(Fault why, error_code& error) {
+    fault = why;
+    error = json::make_error_code(json::error::syntax);
+    return false;
+  }
+  bool count(error_code& error) { return ++values <= kJsonValuesMax || stop(Fault::too_many_values, error); }
+  bool add_to_key(json::string_view part, error_code& error) {
+    if (key.size() + part.size() > kJsonKeyBytesMax) return stop(Fault::long_key, error);
+    key.append(part.data(), part.size());
+    return true;
+  }
 
   bool on_document_begin(error_code&) { return true; }
   bool on_document_end(error_code&) { return true; }
-  bool on_object_begin(error_code&) {
+  bool on_object_begin(error_code& error) {
     keys.emplace_back();
-    return true;
+    return count(error);
   }
   bool on_object_end(std::size_t size, error_code&) {
     keys.pop_back();
     stack.push_object(size);
     return true;
   }
-  bool on_array_begin(error_code&) { return true; }
+  bool on_array_begin(error_code& error) { return count(error); }
   bool on_array_end(std::size_t size, error_code&) {
     stack.push_array(size);
     return true;
   }
-  bool on_key_part(json::string_view part, std::size_t, error_code&) {
-    key.append(part.data(), part.size());
+  bool on_key_part(json::string_view part, std::size_t, error_code& error) {
     stack.push_chars(part);
-    return true;
+    return add_to_key(part, error);
   }
   bool on_key(json::string_view part, std::size_t, error_code& error) {
-    key.append(part.data(), part.size());
     stack.push_key(part);
-    if (!keys.back().insert(key).second) {
-      duplicate = key;
-      error = json::make_error_code(json::error::syntax);
-      return false;
-    }
+    if (!add_to_key(part, error)) return false;
+    if (!keys.back().insert(key).second) return stop(Fault::duplicate_key, error);
     key.clear();
     return true;
   }
@@ -63,30 +74,30 @@ struct Builder {
     stack.push_chars(part);
     return true;
   }
-  bool on_string(json::string_view part, std::size_t, error_code&) {
+  bool on_string(json::string_view part, std::size_t, error_code& error) {
     stack.push_string(part);
-    return true;
+    return count(error);
   }
   bool on_number_part(json::string_view, error_code&) { return true; }
-  bool on_int64(std::int64_t number, json::string_view, error_code&) {
+  bool on_int64(std::int64_t number, json::string_view, error_code& error) {
     stack.push_int64(number);
-    return true;
+    return count(error);
   }
-  bool on_uint64(std::uint64_t number, json::string_view, error_code&) {
+  bool on_uint64(std::uint64_t number, json::string_view, error_code& error) {
     stack.push_uint64(number);
-    return true;
+    return count(error);
   }
-  bool on_double(double number, json::string_view, error_code&) {
+  bool on_double(double number, json::string_view, error_code& error) {
     stack.push_double(number);
-    return true;
+    return count(error);
   }
-  bool on_bool(bool truth, error_code&) {
+  bool on_bool(bool truth, error_code& error) {
     stack.push_bool(truth);
-    return true;
+    return count(error);
   }
-  bool on_null(error_code&) {
+  bool on_null(error_code& error) {
     stack.push_null();
-    return true;
+    return count(error);
   }
   bool on_comment_part(json::string_view, error_code&) { return true; }
   bool on_comment(json::string_view, error_code&) { return true; }
@@ -94,6 +105,10 @@ struct Builder {
 
 tl::unexpected<Error> invalid(std::string message) {
   return fail(ErrorCode::invalid_argument, std::move(message), {}, "invalid_json");
+}
+
+tl::unexpected<Error> too_large(std::string message) {
+  return fail(ErrorCode::payload_too_large, std::move(message), {}, "json_too_large");
 }
 
 }  // namespace
@@ -117,11 +132,18 @@ Result<json::object> parse_object(std::string_view text) {
   parser.handler().stack.reset();
   error_code error;
   const std::size_t read = parser.write_some(false, text.data(), text.size(), error);
-  const std::string& duplicate = parser.handler().duplicate;
-  if (!duplicate.empty()) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("the key \"{}\" stands twice in one object", duplicate), duplicate,
-                "duplicate_key");
+  switch (parser.handler().fault) {
+    case Fault::none:
+      break;
+    case Fault::duplicate_key: {
+      const std::string& key = parser.handler().key;
+      return fail(ErrorCode::invalid_argument, fmt::format("the key \"{}\" stands twice in one object", key),
+                  key, "duplicate_key");
+    }
+    case Fault::too_many_values:
+      return too_large(fmt::format("the JSON holds more than {} values", kJsonValuesMax));
+    case Fault::long_key:
+      return too_large(fmt::format("a key of the JSON has more than {} bytes", kJsonKeyBytesMax));
   }
   if (error || read < text.size())
     return invalid(fmt::format("the body is not valid JSON (near byte {})", read));

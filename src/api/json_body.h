@@ -1,4 +1,5 @@
-// From a request's bytes to a JSON object that is safe to read.
+// From a request's bytes to a JSON object that is safe to read. Bodies above kQuickBytes (offload.h) are not
+// read on an io thread.
 #pragma once
 
 #include <boost/json/object.hpp>
@@ -8,6 +9,10 @@
 #include "http/exchange.h"
 
 namespace diffused::api {
+
+// What a body may become: a value of two bytes takes twenty times as many in memory. Depth: 32.
+constexpr std::size_t kJsonValuesMax = 10'000;
+constexpr std::size_t kJsonKeyBytesMax = 1 << 10;
 
 // Whether a Content-Type header says `media_type`, whatever its parameters and case.
 bool is_content_type(std::string_view header, std::string_view media_type);
@@ -19,6 +24,7 @@ bool is_content_type(std::string_view header, std::string_view media_type);
 //                               application/json
 //   "invalid_json"              malformed, nested deeper than 32, invalid UTF-8, lone surrogates, no object
 //   "duplicate_key"             an object names a key twice, which two readers would understand differently
+// and payload_too_large, "json_too_large": more values or longer keys than those above.
 Result<boost::json::object> json_body(const http::Request& request);
 
 // The same for a text that is known to be meant as JSON.

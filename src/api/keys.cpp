@@ -20,6 +20,12 @@ constexpr std::string_view kSpaces = " \t\r";
 constexpr std::string_view kAlgorithm = "sha256:";
 constexpr std::string_view kPriority = "priority=";
 
+// So many wrong keys from one address within this time may be mistakes; each one more is answered later.
+constexpr int kMistakes = 5;
+constexpr auto kGuessMemory = std::chrono::minutes(1);
+constexpr std::chrono::milliseconds kHeldBackStep{100}, kHeldBackMax{2'000};
+constexpr std::size_t kGuessersMax = 4'096;  // addresses remembered
+
 std::string_view trimmed(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(kSpaces);
   if (begin == std::string_view::npos) return {};
@@ -137,6 +143,18 @@ Result<std::string> key_line(const KeyHolder& holder, std::string_view key) {
   return holder.priority == 0 ? line : fmt::format("{} {}{}", line, kPriority, holder.priority);
 }
 
+std::chrono::milliseconds WrongKeys::note(const std::string& peer, SteadyTime now) {
+  const std::lock_guard lock(mutex_);
+  if (counts_.size() >= kGuessersMax && !counts_.contains(peer)) {
+    std::erase_if(counts_, [&](const auto& entry) { return now - entry.second.since >= kGuessMemory; });
+    if (counts_.size() >= kGuessersMax) return kHeldBackMax;  // so many at once are no mistakes
+  }
+  Count& count = counts_[peer];
+  if (count.keys == 0 || now - count.since >= kGuessMemory) count = {now, 0};
+  const int guesses = ++count.keys - kMistakes;
+  return std::clamp(guesses * kHeldBackStep, std::chrono::milliseconds(0), kHeldBackMax);
+}
+
 void Keys::replace(KeyRing ring) {
   auto fresh = std::make_shared<const KeyRing>(std::move(ring));
   const std::lock_guard lock(mutex_);
@@ -153,9 +171,9 @@ std::optional<KeyHolder> Keys::holder_of(std::string_view key) const {
   return holder != nullptr ? std::optional(*holder) : std::nullopt;
 }
 
-http::Gate key_gate(std::shared_ptr<const Keys> keys, KeyScheme scheme) {
+http::Gate key_gate(std::shared_ptr<const Keys> keys, KeyScheme scheme, const Clock& clock) {
   if (!keys) return nullptr;
-  return [keys, scheme](http::Request& request) -> std::optional<http::Response> {
+  return [keys, scheme, &clock](http::Request& request) -> std::optional<http::Response> {
     const auto key = shown_key(request, scheme);
     if (auto holder = key ? keys->holder_of(*key) : std::nullopt) {
       request.user = std::move(holder->name);
@@ -168,14 +186,13 @@ http::Gate key_gate(std::shared_ptr<const Keys> keys, KeyScheme scheme) {
         key ? "Incorrect API key provided" : "an API key is needed: send it as Authorization: Bearer KEY",
         {}};
     http::Response response = respond_to_error(error, status_of(error), request.path);
+    if (key) response.held_back = keys->wrong_keys().note(request.peer, clock.now());
     response.headers.emplace_back("WWW-Authenticate",
                                   scheme == KeyScheme::basic ? "Basic realm=\"diffused\"" : "Bearer");
     return response;
   };
 }
 
-const std::string& user_of(const http::Request& request) {
-  return request.user.empty() ? request.peer : request.user;
-}
+const std::string& user_of(const http::Request& request) { return request.owner(); }
 
 }  // namespace diffused::api

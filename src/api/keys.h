@@ -2,6 +2,8 @@
 #pragma once
 
 #include <array>
+#include <chrono>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -10,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/result.h"
 #include "http/exchange.h"
 
@@ -48,6 +51,22 @@ class KeyRing {
   std::vector<Entry> entries_;
 };
 
+// Slows whoever guesses, by address, and nobody else: a right key is never held up. Any thread.
+class WrongKeys {
+ public:
+  // Notes a wrong key and says how long its answer is to be held back: the first few of a minute not at all,
+  // the next by more and more, up to two seconds.
+  std::chrono::milliseconds note(const std::string& peer, SteadyTime now);
+
+ private:
+  struct Count {
+    SteadyTime since;
+    int keys = 0;
+  };
+  std::mutex mutex_;
+  std::map<std::string, Count> counts_;  // guarded by mutex_
+};
+
 // The ring that counts now; a running server may be given another one. Any thread.
 class Keys {
  public:
@@ -57,8 +76,10 @@ class Keys {
   void replace(KeyRing ring);
   // The key's holder, if it has one.
   std::optional<KeyHolder> holder_of(std::string_view key) const;
+  WrongKeys& wrong_keys() const { return wrong_keys_; }
 
  private:
+  mutable WrongKeys wrong_keys_;
   mutable std::mutex mutex_;
   std::shared_ptr<const KeyRing> ring_;  // guarded by mutex_
 };
@@ -72,8 +93,9 @@ Result<std::string> key_line(const KeyHolder& holder, std::string_view key);
 enum class KeyScheme { bearer, basic };
 
 // Lets requests with one of the keys pass, as its holder's (Request::user and priority), and answers the
-// others with 401. No keys (null) let everybody pass.
-http::Gate key_gate(std::shared_ptr<const Keys> keys, KeyScheme scheme);
+// others with 401, those with a wrong key the later the more of them come. No keys (null) let everybody pass.
+// `clock` must outlive the gate.
+http::Gate key_gate(std::shared_ptr<const Keys> keys, KeyScheme scheme, const Clock& clock);
 
 // Whose work a request is: its key's holder's, or its address's where there are no keys.
 const std::string& user_of(const http::Request& request);

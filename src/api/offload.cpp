@@ -32,9 +32,10 @@ std::exception_ptr outcome_of(const std::function<void()>& work, bool abandoned)
 // The work is posted and its end is posted back. A coroutine spawned onto the pool would not do: it would
 // take the caller's cancellation slot with it, whose signal comes from the caller's thread while the pool's
 // thread may be ending that very coroutine.
-asio::awaitable<void> run_on(asio::thread_pool& pool, std::function<void()> work) {
+asio::awaitable<void> run_on(Workers& workers, Lane lane, const std::string& user,
+                             std::function<void()> work) {
   co_await asio::async_initiate<const asio::use_awaitable_t<>, void(std::exception_ptr)>(
-      [&pool, &work](auto handler) {
+      [&workers, lane, &user, &work](auto handler) {
         // The caller's executor must not run out of work meanwhile.
         auto executor =
             asio::prefer(asio::get_associated_executor(handler), asio::execution::outstanding_work.tracked);
@@ -43,7 +44,7 @@ asio::awaitable<void> run_on(asio::thread_pool& pool, std::function<void()> work
         if (auto slot = asio::get_associated_cancellation_slot(handler); slot.is_connected())
           slot.assign([abandoned](asio::cancellation_type) { *abandoned = true; });
         auto caller = std::make_shared<decltype(handler)>(std::move(handler));
-        asio::post(pool, [&work, abandoned, executor, caller = std::move(caller)]() mutable {
+        workers.post(lane, user, [&work, abandoned, executor, caller = std::move(caller)]() mutable {
           auto failure = outcome_of(work, *abandoned);
           asio::post(executor, [caller = std::move(caller), failure = std::move(failure)]() mutable {
             (*caller)(std::move(failure));

@@ -5,6 +5,7 @@
 
 #include "api/endpoints.h"
 #include "api/errors.h"
+#include "api/offload.h"
 #include "api/openai/image_request.h"
 #include "api/openapi_schemas.h"
 #include "api/routes.h"
@@ -269,8 +270,9 @@ json::object describe_api(const Api& api) {
 }
 
 asio::awaitable<void> show_openapi(const Api& api, http::Exchange& exchange) {
-  const json::value description = describe_api(api);
-  co_await send_json(exchange, description);
+  const json::value description = co_await offload(api.workers, user_of(exchange.request()),
+                                                   [&] { return json::value(describe_api(api)); });
+  co_await send_large_json(api, exchange, description);
 }
 
 }  // namespace diffused::api

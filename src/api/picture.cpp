@@ -60,6 +60,16 @@ std::string recipe_text(const Recipe& recipe, std::uint64_t seed, const Image& i
   return json_text(text);
 }
 
+std::vector<TextChunk> chunks_of(const Recipe& recipe, std::uint64_t seed, const Image& image) {
+  return {{"parameters", infotext(recipe, seed, image)}, {"diffused", recipe_text(recipe, seed, image)}};
+}
+
+Result<Picture> encode(const Codec& codec, std::uint64_t seed, const Image& image,
+                       const EncodeOptions& options) {
+  TRY(std::string bytes, codec.encode(image, options));
+  return Picture{seed, image.width, image.height, std::make_shared<const std::string>(std::move(bytes))};
+}
+
 }  // namespace
 
 int Recipe::steps() const { return request.num_inference_steps.value_or(model.default_steps); }
@@ -90,17 +100,16 @@ std::string infotext(const Recipe& recipe, std::uint64_t seed, const Image& imag
 
 Result<Picture> encode_picture(const Codec& codec, int quality, const Recipe& recipe, std::uint64_t seed,
                                const Image& image) {
-  const EncodeOptions options{
-      quality,
-      {{"parameters", infotext(recipe, seed, image)}, {"diffused", recipe_text(recipe, seed, image)}}};
-  TRY(std::string bytes, codec.encode(image, options));
-  return Picture{seed, image.width, image.height, std::make_shared<const std::string>(std::move(bytes))};
+  return encode(codec, seed, image, {quality, chunks_of(recipe, seed, image)});
 }
 
 Result<Picture> encode_picture(const Api& api, const ImageRequest& request, const Recipe& recipe,
                                std::uint64_t seed, const Image& image) {
-  return timed(api, recipe.request.model, PictureStage::encode_image,
-               [&] { return encode_picture(*request.codec, request.quality, recipe, seed, image); });
+  return timed(api, recipe.request.model, PictureStage::encode_image, [&] {
+    EncodeOptions options{request.quality};
+    if (api.options.pictures_tell) options.text = chunks_of(recipe, seed, image);
+    return encode(*request.codec, seed, image, options);
+  });
 }
 
 Result<void> store_picture(const Api& api, std::string_view model, const std::string& id,

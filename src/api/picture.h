@@ -36,7 +36,8 @@ std::string infotext(const Recipe& recipe, std::uint64_t seed, const Image& imag
 Result<Picture> encode_picture(const Codec& codec, int quality, const Recipe& recipe, std::uint64_t seed,
                                const Image& image);
 
-// The same as the request asks for it, counted.
+// The same as the request asks for it, counted; without the parameters where ApiOptions::pictures_tell is
+// off.
 Result<Picture> encode_picture(const Api& api, const ImageRequest& request, const Recipe& recipe,
                                std::uint64_t seed, const Image& image);
 

@@ -18,7 +18,7 @@ std::string_view id_of(std::string_view file) {
 
 asio::awaitable<void> send_picture(const Api& api, http::Exchange& exchange) {
   const std::string id(id_of(exchange.request().parameters.at("file")));
-  auto blob = co_await offload(api.workers, [&] { return api.images.get(id); });
+  auto blob = co_await offload(api.workers, user_of(exchange.request()), [&] { return api.images.get(id); });
   if (!blob) {
     Error error = blob.error();
     if (error.code == ErrorCode::not_found) error.message = "there is no such picture, or it has expired";
@@ -30,7 +30,6 @@ asio::awaitable<void> send_picture(const Api& api, http::Exchange& exchange) {
   response.body = blob->bytes;
   // Pages of other sites show these pictures; whatever a browser makes of the bytes, it runs nothing.
   response.headers = {{"Cache-Control", "private, immutable, max-age=" + std::to_string(seconds)},
-                      {"X-Content-Type-Options", "nosniff"},
                       {"Content-Security-Policy", "default-src 'none'; sandbox"},
                       {"Cross-Origin-Resource-Policy", "cross-origin"}};
   co_await exchange.send(std::move(response));

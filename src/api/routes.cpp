@@ -15,7 +15,7 @@ http::Handler with(const Api& api, Answer endpoint) {
 // The gate belongs to the route that will run, so that no spelling of a path gets past it. Some clients leave
 // out /v1 and some cannot, hence the second names.
 std::vector<Endpoint> openai_endpoints(const Api& api) {
-  const http::Gate key = key_gate(api.options.keys, KeyScheme::bearer);
+  const http::Gate key = key_gate(api.options.keys, KeyScheme::bearer, api.clock);
   const std::size_t json_max = api.options.limits.json_bytes_max;
   const std::size_t upload_max = api.options.limits.upload_bytes_max;
   return {
@@ -44,12 +44,8 @@ std::vector<Endpoint> openai_endpoints(const Api& api) {
 
 std::vector<Endpoint> job_endpoints(const Api& api) {
   if (api.background == nullptr) return {};
-  const http::Gate key = key_gate(api.options.keys, KeyScheme::bearer);
-  return {
-      {{"GET", "/v1/images/jobs", with(api, list_jobs), 0, key},
-       "The caller's background jobs, by ?limit, ?order and ?after",
-       BodyKind::none,
-       "ImageJobList"},
+  const http::Gate key = key_gate(api.options.keys, KeyScheme::bearer, api.clock);
+  std::vector<Endpoint> endpoints{
       {{"GET", "/v1/images/jobs/{id}", with(api, show_job), 0, key},
        "One background job, with its pictures when it is completed",
        BodyKind::none,
@@ -67,6 +63,12 @@ std::vector<Endpoint> job_endpoints(const Api& api) {
        BodyKind::none,
        "ImageJobDeleted"},
   };
+  if (api.options.job_list)
+    endpoints.insert(endpoints.begin(), {{"GET", "/v1/images/jobs", with(api, list_jobs), 0, key},
+                                         "The caller's background jobs, by ?limit, ?order and ?after",
+                                         BodyKind::none,
+                                         "ImageJobList"});
+  return endpoints;
 }
 
 // Open to all, as what comes next: whoever watches the machine has no key.
@@ -102,7 +104,7 @@ std::vector<Endpoint> open_endpoints(const Api& api) {
 }
 
 std::vector<Endpoint> sd_endpoints(const Api& api) {
-  const http::Gate key = key_gate(api.options.keys, KeyScheme::basic);
+  const http::Gate key = key_gate(api.options.keys, KeyScheme::basic, api.clock);
   const std::size_t json_max = api.options.limits.json_bytes_max;
   const std::size_t upload_max = api.options.limits.upload_bytes_max;
   std::vector<Endpoint> endpoints{
@@ -173,7 +175,7 @@ std::vector<Endpoint> make_endpoints(const Api& api) {
     add(sd_endpoints(api));
   }
   add(probe_endpoints(api));
-  const http::Gate key = key_gate(api.options.keys, KeyScheme::bearer);
+  const http::Gate key = key_gate(api.options.keys, KeyScheme::bearer, api.clock);
   if (api.metrics)
     endpoints.push_back({{"GET", "/metrics", with(api, show_metrics), 0, key},
                          "Figures in Prometheus' text format",

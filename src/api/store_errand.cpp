@@ -116,7 +116,7 @@ Result<jobstore::NewJob> StoreDispatcher::write_down(const Errand& errand) const
 }
 
 asio::awaitable<Result<Timings>> StoreDispatcher::make(Errand& errand) {
-  auto written = co_await offload(api_.workers, [&] { return write_down(errand); });
+  auto written = co_await offload(api_.workers, errand.options.user, [&] { return write_down(errand); });
   if (!written) co_return tl::unexpected(written.error());
   errand.id = written->id;
   const std::string spec = written->spec;
@@ -186,7 +186,7 @@ asio::awaitable<void> StoreDispatcher::hand_on(Errand& errand, const JobFeed& fe
     const bool step = entry.name == "image.job.step" && errand.options.step_events;
     const bool preview = entry.name == "image.job.preview" && errand.options.previews > 0;
     if (!step && !preview) continue;
-    const auto event = co_await offload(api_.workers, [&] { return event_of(entry); });
+    const auto event = co_await offload(api_.workers, errand.options.user, [&] { return event_of(entry); });
     if (event) errand.sink(*event);
   }
 }
@@ -194,7 +194,8 @@ asio::awaitable<void> StoreDispatcher::hand_on(Errand& errand, const JobFeed& fe
 asio::awaitable<Result<Timings>> StoreDispatcher::deliver(Errand& errand, const Job& job) {
   if (job.state != JobState::succeeded) co_return tl::unexpected(failure_of(job));
   const json::value outcome = json::parse(*job.outcome);
-  auto pictures = co_await offload(api_.workers, [&] { return fetch_pictures(api_, outcome); });
+  auto pictures =
+      co_await offload(api_.workers, errand.options.user, [&] { return fetch_pictures(api_, outcome); });
   if (!pictures) co_return tl::unexpected(pictures.error());
   for (ImageReady& picture : *pictures) errand.sink(std::move(picture));
   const std::chrono::duration<double> total = api_.clock.now() - errand.submitted;

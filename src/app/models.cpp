@@ -2,9 +2,17 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/ones.h>
+#include <c10/core/InferenceMode.h>
 
+#include <algorithm>
+#include <chrono>
+#include <cmath>
 #include <filesystem>
+#include <limits>
 #include <set>
+#include <thread>
 
 #include "hub/cache.h"
 #include "hub/environment.h"
@@ -84,6 +92,29 @@ Result<std::unique_ptr<Pipeline>> load_model(const ModelArgument& model, const M
 void prepare_device_thread(const ModelOptions& options) {
   if (options.threads > 0) at::set_num_threads(options.threads);
   at::globalContext().setFlushDenormal(true);
+}
+
+double measure_flops_per_second(const ModelOptions& options) {
+  // Networks do more than multiply, and get this share of what a product gets.
+  constexpr double kShare = 0.5;
+  constexpr int kTries = 3;
+  double least_seconds = std::numeric_limits<double>::infinity();
+  const at::Device device(options.load.device);
+  const std::int64_t side = device.is_cpu() ? 1024 : 4096;
+  // On a thread of its own, whose team of threads goes with it.
+  std::thread([&] {
+    prepare_device_thread(options);
+    const c10::InferenceMode inference;
+    const at::Tensor matrix = at::ones({side, side}, at::TensorOptions(device).dtype(at::kFloat));
+    for (int i = 0; i <= kTries; ++i) {
+      const auto begin = std::chrono::steady_clock::now();
+      static_cast<void>(
+          at::mm(matrix, matrix).select(0, 0).select(0, 0).item<float>());  // waits for the device
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+      if (i > 0) least_seconds = std::min(least_seconds, took.count());  // the first one warms up
+    }
+  }).join();
+  return kShare * 2 * std::pow(static_cast<double>(side), 3) / least_seconds;
 }
 
 }  // namespace diffused::app

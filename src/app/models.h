@@ -39,4 +39,8 @@ Result<std::unique_ptr<Pipeline>> load_model(const ModelArgument& model, const M
 // the engine's device thread before its first unit.
 void prepare_device_thread(const ModelOptions& options);
 
+// About what the device gets done in a model's networks, in floating point operations per second, before any
+// of them was measured: told by a product of matrices, within a tenth of a second.
+double measure_flops_per_second(const ModelOptions& options);
+
 }  // namespace diffused::app

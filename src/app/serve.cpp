@@ -22,6 +22,7 @@ struct ModelServeOptions {
   ModelOptions model;
   FleetOptions fleet;
   int queue_seconds = 600;
+  double unit_seconds = 2;
 };
 
 // A gateway must not load libtorch, which this program is linked to: another one takes its place, with the
@@ -49,9 +50,11 @@ Result<void> serve(ModelServeOptions options, char** arguments) {
   ServerSettings& server = options.common.server;
   server.api.queue_jobs_max = server.engine.jobs_waiting_max;
   server.engine.work_queued_max = std::chrono::seconds(options.queue_seconds);
+  server.engine.unit_max = std::chrono::duration<double>(options.unit_seconds);
   server.engine.prepare_device_thread = [model = options.model] { prepare_device_thread(model); };
   server.engine.pool = pool_options(options.fleet);
   TRY(auto models, load_fleet(options.fleet, options.model));
+  server.engine.initial_flops_per_second = measure_flops_per_second(options.model);
   return run_server(std::move(server), std::move(models));
 }
 
@@ -59,15 +62,27 @@ void add_engine_options(CLI::App& command, ModelServeOptions& options) {
   ServerSettings& server = options.common.server;
   engine::EngineOptions& engine = server.engine;
   command.add_option("--queue-jobs-max", engine.jobs_waiting_max, "jobs that may wait")
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command
       .add_option("--queue-seconds-max", options.queue_seconds,
                   "estimated seconds of work that may be at hand")
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command.add_option("--rows-max", engine.rows_active_max, "pictures in flight")->capture_default_str();
+  command
+      .add_option(
+          "--unit-seconds-max", options.unit_seconds,
+          "estimated seconds that one step of one picture may hold the device; larger pictures are refused, "
+          "but not those of the model's own size")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--rows-max", engine.rows_active_max, "pictures in flight")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command
       .add_option("--batch-rows-max", engine.batch_rows_max,
                   "pictures in one step; the best number below it is measured")
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command
       .add_option("--background-running-max", server.background.jobs_running_max,

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/log.h"
+#include "http/policy.h"
 
 namespace diffused::app {
 namespace {
@@ -21,14 +22,25 @@ void add_thread_options(CLI::App& command, ServeOptions& options) {
 
 void add_limit_options(CLI::App& command, ServeOptions& options) {
   api::RequestLimits& limits = options.server.api.limits;
-  command.add_option("--n-max", limits.n_max, "pictures in one request")->capture_default_str();
-  command.add_option("--steps-max", limits.steps_max)->capture_default_str();
+  command.add_option("--n-max", limits.n_max, "pictures in one request")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  command.add_option("--steps-max", limits.steps_max)->check(CLI::Range(1, 1000))->capture_default_str();
   command.add_flag("--strict", limits.strict, "refuse fields and words that would be ignored");
   command.add_option("--side-max", limits.side_max, "pixels; a model's own limit may be lower")
+      ->check(CLI::Range(1, 65'536))
       ->capture_default_str();
+  command
+      .add_option("--memory-max", options.server.memory_bytes_max,
+                  "memory that requests may hold at one time, from their bodies to their answers, beside the "
+                  "models; one user alone half of it")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->check(CLI::PositiveNumber)
+      ->default_str("768MiB");
   command
       .add_option("--background-queued-max", options.server.background.jobs_queued_max,
                   "background jobs that may wait")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command
       .add_option("--background-queued-per-user-max", options.server.jobs.owner_queued_max,
@@ -36,6 +48,16 @@ void add_limit_options(CLI::App& command, ServeOptions& options) {
                   "all")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  command
+      .add_option(
+          "--job-list", options.job_list,
+          "whether GET /v1/images/jobs lists the caller's jobs; without keys those of an address, which "
+          "strangers may share, as behind a proxy. auto: with keys, or where only this machine can reach "
+          "the server")
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->capture_default_str();
+  command.add_flag("--plain-pictures", options.plain_pictures,
+                   "leave prompts and settings out of the pictures' files");
   command
       .add_option("--job-lifetime", options.job_seconds,
                   "seconds that an ended background job, its pictures and its Idempotency-Key are kept")
@@ -140,6 +162,10 @@ Result<void> apply_serve_options(ServeOptions& options) {
   TRY_VOID(apply_access(options.access, options.server));
 
   options.server.api.version = DIFFUSED_VERSION;
+  options.server.api.job_list =
+      options.job_list == "on" || (options.job_list == "auto" &&
+                                   (options.server.api.keys || http::is_loopback(options.server.http.host)));
+  options.server.api.pictures_tell = !options.plain_pictures;
   options.server.api.request_timeout = std::chrono::seconds(options.request_seconds);
   options.server.api.early_head = std::chrono::seconds(options.early_head_seconds);
   options.server.api.image_lifetime = std::chrono::seconds(options.image_seconds);

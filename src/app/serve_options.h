@@ -15,6 +15,8 @@ struct ServeOptions {
   ServerSettings server;
   std::string role = "all";
   std::string log_level = "info";
+  std::string job_list = "auto";
+  bool plain_pictures = false;
   int drain_seconds = 60;
   int request_seconds = 900;
   int image_seconds = 3600;

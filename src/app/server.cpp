@@ -10,8 +10,12 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <condition_variable>
 #include <csignal>
+#include <cstdlib>
+#include <mutex>
 #include <optional>
+#include <stop_token>
 #include <thread>
 
 #include "api/errors.h"
@@ -29,6 +33,9 @@ using namespace std::chrono_literals;
 
 // How long answers that are ready may take to leave once the engine has ended.
 constexpr auto kLastAnswers = 5s;
+// Nothing is cut short, but nothing is waited for without an end: the unit that runs when the time to drain
+// is over, and after the last answers what other threads have begun.
+constexpr auto kLastUnit = 5s, kLastThreads = 5s;
 constexpr auto kSweepInterval = 5s;
 // What many servers share is looked through by each.
 constexpr auto kSharedSweepInterval = 1min;
@@ -45,6 +52,17 @@ std::string_view word_for(const Result<void>& store) {
   return store ? "ok" : store.error().reason == "storage_full" ? "full" : "failing";
 }
 
+// Nothing that hangs, a device or a disk, keeps the process from ending. What it was to keep is kept: a job
+// is in its store before it is accepted, and goes on elsewhere or after the next start.
+void end_after(std::stop_token all_ended, std::chrono::seconds patience) {
+  std::mutex mutex;
+  std::unique_lock lock(mutex);
+  std::condition_variable_any().wait_for(lock, all_ended, patience, [] { return false; });
+  if (all_ended.stop_requested()) return;
+  log(LogLevel::error, "ended_by_force", {{"after_seconds", patience.count()}});
+  std::_Exit(1);
+}
+
 // The server's objects in the order they depend on each other; destroyed the other way round.
 class Daemon {
  public:
@@ -56,7 +74,8 @@ class Daemon {
         local_(models.empty() ? nullptr
                               : std::make_unique<engine::LocalDispatcher>(std::move(models), settings_.engine,
                                                                           clock_, metrics_.engine())),
-        workers_(settings_.worker_threads),
+        memory_(std::make_shared<MemoryBudget>(settings_.memory_bytes_max)),
+        workers_(settings_.worker_threads, settings_.worker_threads / 2),
         io_(settings_.io_threads),
         stores_(std::move(stores)),
         elsewhere_(local_ ? nullptr : std::make_unique<api::StoreDispatcher>(api_, io_.get_executor())),
@@ -77,6 +96,7 @@ class Daemon {
         signals_(control_, SIGTERM, SIGINT),
         reload_signal_(control_),
         sweep_timer_(control_) {
+    api_.memory = memory_;
     api_.stage_finished = [this](std::string_view model, api::PictureStage stage, double seconds) {
       metrics_.stage_finished(model, stage, seconds);
     };
@@ -124,6 +144,7 @@ class Daemon {
 
   http::ServerOptions with_observer(http::ServerOptions options) {
     options.observer = metrics_.http();
+    options.memory = memory_;
     return options;
   }
 
@@ -167,8 +188,13 @@ class Daemon {
     signals_.async_wait([](boost::system::error_code error, int) {
       if (!error) std::_Exit(128 + SIGTERM);
     });
+    last_resort_ = std::jthread(
+        end_after, std::chrono::seconds(settings_.drain_timeout + kLastUnit + kLastAnswers + kLastThreads));
     drainer_ = std::jthread([this] {
-      if (local_) local_->drain(settings_.drain_timeout);
+      if (local_) {
+        local_->close(settings_.drain_timeout);
+        local_->wait_for_end(settings_.drain_timeout + kLastUnit);
+      }
       if (elsewhere_) elsewhere_->drain(settings_.drain_timeout);
       asio::co_spawn(control_, finish(), asio::detached);
     });
@@ -184,7 +210,7 @@ class Daemon {
   void reload_at_signal() {
     reload_signal_.async_wait([this](boost::system::error_code error, int) {
       if (error) return;
-      asio::post(workers_, [this] {
+      workers_.post(api::Lane::quick, api::kOwnWork, [this] {
         const auto done = settings_.reload();
         if (done) log(LogLevel::info, "keys_reloaded");
         if (!done) log(LogLevel::error, "keys_kept", {{"message", done.error().message}});
@@ -211,11 +237,13 @@ class Daemon {
     });
   }
 
+  std::jthread last_resort_;  // the first, as it waits for the end of all others
   const ServerSettings settings_;
   const SystemClock& clock_;
   Metrics metrics_;
   const std::unique_ptr<engine::LocalDispatcher> local_;  // null: a gateway
-  asio::thread_pool workers_;
+  const std::shared_ptr<MemoryBudget> memory_;
+  api::Workers workers_;
   asio::io_context io_;
   const Stores stores_;                                    // after io_, which their last replies go to
   const std::unique_ptr<api::StoreDispatcher> elsewhere_;  // of a gateway

@@ -36,7 +36,9 @@ struct ServerSettings {
   // ends the process, as it does by default.
   std::function<Result<void>()> reload = nullptr;
   int io_threads = 2;
-  int worker_threads = 2;  // encode and store pictures
+  int worker_threads = 2;  // encode and store pictures; half as many, and one, decode those that clients send
+  // What requests may hold in memory at one time, from their bodies to their answers; one user half of it.
+  std::uint64_t memory_bytes_max = 768ull << 20;
 };
 
 // How long a background job's server may be silent before the job goes to another; it says something three

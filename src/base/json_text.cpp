@@ -6,6 +6,8 @@
 #include <cmath>
 #include <iterator>
 
+#include "base/utf8.h"
+
 namespace diffused {
 namespace {
 
@@ -13,8 +15,12 @@ namespace json = boost::json;
 
 void write(std::string& to, const json::value& value);
 
-// A string with what JSON wants escaped, in quotes.
-void write_string(std::string& to, json::string_view text) { to += json::serialize(text); }
+// A string with what JSON wants escaped, in quotes. Not every string is text: names of files, and what others
+// wrote into theirs, may be any bytes.
+void write_string(std::string& to, json::string_view text) {
+  const std::string_view bytes(text.data(), text.size());
+  to += is_utf8(bytes) ? json::serialize(text) : json::serialize(json::string(to_utf8(bytes)));
+}
 
 void write_object(std::string& to, const json::object& object) {
   to += '{';

@@ -58,7 +58,8 @@ void credit(Turns& turns) {
 
 }  // namespace
 
-std::vector<std::size_t> plan(std::span<const RowDescription> rows, const CostModel& costs, Turns& turns) {
+std::vector<std::size_t> plan(std::span<const RowDescription> rows, const CostModel& costs, Turns& turns,
+                              double unit_seconds_max) {
   CHECK(!rows.empty());
   call_the_roll(rows, turns);
   credit(turns);
@@ -86,7 +87,9 @@ std::vector<std::size_t> plan(std::span<const RowDescription> rows, const CostMo
     if (rows[i].unit != leader.unit || (rows[i].alone && !batch.empty())) continue;
     const double joint_weight = weight + standing[i]->row_weight();
     const double joint_heaviest = std::max(heaviest, standing[i]->row_weight());
-    const double price = costs.seconds(leader.unit, leader.flops, batch.size() + 1) / joint_weight;
+    const double joint_seconds = costs.seconds(leader.unit, leader.flops, batch.size() + 1);
+    if (!batch.empty() && joint_seconds > unit_seconds_max) break;
+    const double price = joint_seconds / joint_weight;
     if (!batch.empty() && price > kCompanyPrice * seconds_alone / joint_heaviest) continue;
     batch.push_back(i);
     weight = joint_weight;

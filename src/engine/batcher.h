@@ -45,6 +45,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <span>
 #include <string>
@@ -85,9 +86,10 @@ struct Turns {
   std::uint64_t count = 0;        // units so far
 };
 
-// Picks the rows of the next unit: indices into `rows`, at least one, all of equal unit, the leader's first.
-// `rows` must not be empty.
-std::vector<std::size_t> plan(std::span<const RowDescription> rows, const CostModel& costs, Turns& turns);
+// Picks the rows of the next unit: indices into `rows`, at least one, all of equal unit, the leader's first;
+// no more than are estimated to take `unit_seconds_max` together. `rows` must not be empty.
+std::vector<std::size_t> plan(std::span<const RowDescription> rows, const CostModel& costs, Turns& turns,
+                              double unit_seconds_max = std::numeric_limits<double>::infinity());
 
 // Charges the unit that `batch` (from plan, for the same `rows`) ran as, having taken `seconds`.
 void charge(std::span<const RowDescription> rows, std::span<const std::size_t> batch, double seconds,

@@ -39,7 +39,7 @@ bool DeviceLoop::turn() {
   }
   std::vector<RowDescription> rows;
   for (const ActiveRow& active : rows_) rows.push_back(active.description);
-  const std::vector<std::size_t> batch = plan(rows, costs_, turns_);
+  const std::vector<std::size_t> batch = plan(rows, costs_, turns_, options_.unit_max.count());
 
   const Result<void> result = run(rows, batch);
   for (const std::size_t i : batch) rows_[i].description.last_turn = turns_.count;

@@ -21,6 +21,7 @@ LocalDispatcher::LocalDispatcher(std::vector<LocalModel> models, const EngineOpt
                                  const Clock& clock, EngineObserver& observer)
     : pool_(std::move(models), options.pool, clock),
       prepare_device_thread_(options.prepare_device_thread),
+      unit_max_(options.unit_max),
       clock_(clock),
       observer_(observer),
       queue_(options, pool_.size()),
@@ -36,6 +37,9 @@ void LocalDispatcher::run() {
   while (queue_.wait())
     while (loop_.turn()) {
     }
+  const std::lock_guard lock(end_mutex_);
+  ended_ = true;
+  end_changed_.notify_all();
 }
 
 std::vector<ServedModel> LocalDispatcher::models() const {
@@ -58,7 +62,27 @@ Result<GenerateRequest> LocalDispatcher::resolve(GenerateRequest request) const 
   TRY(const std::size_t model, find_model(request.model));
   request.model = pool_.names(model).name;
   TRY(const auto pipeline, pool_.lease(model));
-  return pipeline->resolve(std::move(request));
+  TRY(GenerateRequest resolved, pipeline->resolve(std::move(request)));
+  TRY_VOID(check_unit(model, *pipeline, resolved));
+  return resolved;
+}
+
+// A unit is never cut short: whoever waits behind it, and whoever wants the server to end, waits for its end.
+Result<void> LocalDispatcher::check_unit(std::size_t model, const Pipeline& pipeline,
+                                         const GenerateRequest& request) const {
+  const double flops = pipeline.unit_flops(request);
+  const double seconds = flops * queue_.seconds_per_flop(model);
+  if (seconds <= unit_max_.count()) return {};
+  GenerateRequest usual = request;
+  usual.width = pipeline.info().default_width;
+  usual.height = pipeline.info().default_height;
+  if (flops <= pipeline.unit_flops(usual)) return {};
+  return fail(
+      ErrorCode::invalid_argument,
+      fmt::format("A picture of {}x{} would hold the device for about {:.1f} seconds at a time, which is "
+                  "more than the {:.1f} that are allowed: ask for a smaller one.",
+                  *request.width, *request.height, seconds, unit_max_.count()),
+      "width", "request_too_costly");
 }
 
 Result<Ticket> LocalDispatcher::submit(GenerateRequest request, SubmitOptions options, EventSink sink) {
@@ -74,6 +98,10 @@ Result<Ticket> LocalDispatcher::submit(GenerateRequest request, SubmitOptions op
   }
   made.pipeline = *std::move(pipeline);
   TRY(made.request, made.pipeline->resolve(std::move(request)));
+  if (auto short_enough = check_unit(model, *made.pipeline, made.request); !short_enough) {
+    observer_.rejected(name, reason_word(short_enough.error()));
+    return tl::unexpected(std::move(short_enough).error());
+  }
   CHECK(made.request.n() > 0);
   made.id = random_id("job_");
   made.model = model;
@@ -95,6 +123,11 @@ Result<Ticket> LocalDispatcher::submit(GenerateRequest request, SubmitOptions op
 }
 
 void LocalDispatcher::close(std::chrono::milliseconds timeout) { queue_.close(clock_.now() + timeout); }
+
+bool LocalDispatcher::wait_for_end(std::chrono::milliseconds patience) {
+  std::unique_lock lock(end_mutex_);
+  return end_changed_.wait_for(lock, patience, [this] { return ended_; });
+}
 
 void LocalDispatcher::drain(std::chrono::milliseconds timeout) {
   close(timeout);

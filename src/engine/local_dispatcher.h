@@ -6,8 +6,11 @@
 // rows. It knows no torch, no HTTP and no JSON.
 #pragma once
 
+#include <chrono>
+#include <condition_variable>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -46,7 +49,10 @@ class LocalDispatcher final : public Dispatcher {
   // finish, or are cancelled (reason "shutdown") once `timeout` has passed. Returns at once. A later call can
   // only shorten the time.
   void close(std::chrono::milliseconds timeout);
-  // close, then waits for the end. A unit is never cut short: if the device hangs, so does this.
+  // Waits until everything has ended after close, no longer than `patience`; whether it has. A unit is never
+  // cut short: if the device hangs, it has not.
+  bool wait_for_end(std::chrono::milliseconds patience);
+  // close, then waits for the end, however long the present unit takes.
   void drain(std::chrono::milliseconds timeout);
   // A drain with no time: running jobs are cancelled after the present unit.
   void stop_now() { drain(std::chrono::milliseconds(0)); }
@@ -59,14 +65,19 @@ class LocalDispatcher final : public Dispatcher {
  private:
   void run();
   Result<std::size_t> find_model(const std::string& name) const;
+  Result<void> check_unit(std::size_t model, const Pipeline& pipeline, const GenerateRequest& request) const;
 
   mutable ModelPool pool_;  // outlives the leases that jobs hold
   const std::function<void()> prepare_device_thread_;
+  const std::chrono::duration<double> unit_max_;
   const Clock& clock_;
   EngineObserver& observer_;
   Queue queue_;
   DeviceLoop loop_;
   std::mutex join_mutex_;
+  std::mutex end_mutex_;
+  std::condition_variable end_changed_;
+  bool ended_ = false;  // the device thread's work; guarded by end_mutex_
   std::thread thread_;  // last: it uses all of the above
 };
 

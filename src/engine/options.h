@@ -17,6 +17,9 @@ struct EngineOptions {
   std::size_t rows_active_max = 64;
   // The most rows tried in one unit; the best number below it is measured (cost_model.h).
   std::size_t batch_rows_max = 16;
+  // No unit may take longer, by estimate: what would is not accepted, unless it is no more than a picture of
+  // the model's own size takes; and no more rows share a unit than fit. The estimate is as good as the next.
+  std::chrono::duration<double> unit_max = std::chrono::hours(24);
   // What the device is taken to do before anything was measured.
   double initial_flops_per_second = 5e11;
   // What clients are told to wait for while the server drains: about the time until another is up.

@@ -193,6 +193,11 @@ void Queue::set_seconds_per_flop(std::size_t model, double seconds_per_flop) {
   seconds_per_flop_[model] = seconds_per_flop;
 }
 
+double Queue::seconds_per_flop(std::size_t model) const {
+  const std::lock_guard lock(mutex_);
+  return seconds_per_flop_[model];
+}
+
 std::vector<Queue::Entry>::iterator Queue::find(const LiveJob& job) {
   const auto found = std::find_if(entries_.begin(), entries_.end(),
                                   [&](const Entry& entry) { return entry.job.get() == &job; });

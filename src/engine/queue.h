@@ -71,6 +71,8 @@ class Queue {
 
   // Any thread.
   QueueCounts counts() const;
+  // What a floating point operation of the model takes, as far as it is known. Any thread.
+  double seconds_per_flop(std::size_t model) const;
 
   // The rest: device thread only.
 

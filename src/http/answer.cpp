@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "http/connection_stream.h"
+#include "http/refusal.h"
 
 namespace diffused::http {
 
@@ -39,6 +40,10 @@ std::string Answer::format(const Response& response, bool streamed) {
 }
 
 asio::awaitable<void> Answer::send(Response response) {
+  // It stays in memory until the client has read it.
+  if (request_.memory && form_.respond_error != nullptr)
+    if (const auto held = request_.memory->cover(response.body->size(), "the answer"); !held)
+      response = (*form_.respond_error)(held.error(), memory_status(held.error()), request_.path);
   const bool sent = co_await write_response(response);
   if (!sent) throw boost::system::system_error(asio::error::operation_aborted);
 }
@@ -61,9 +66,14 @@ asio::awaitable<std::shared_ptr<EventStream>> Answer::begin(Response response) {
   const asio::const_buffer buffers[] = {asio::buffer(head)};
   const bool sent = co_await connection_->write(buffers, connection_->limits().stream_write_timeout);
   if (!sent) throw boost::system::system_error(asio::error::operation_aborted);
+  // What would be written is never sent: whoever writes it need not go on.
+  if (!form_.with_body) {
+    head_alone_ = true;
+    throw boost::system::system_error(asio::error::operation_aborted);
+  }
   using Form = ConnectionStream::Form;
-  const Form form = !form_.with_body ? Form::silent : form_.chunks ? Form::chunked : Form::plain;
-  stream_ = std::make_shared<ConnectionStream>(connection_, form);
+  const Form form = form_.chunks ? Form::chunked : Form::plain;
+  stream_ = std::make_shared<ConnectionStream>(connection_, form, request_.memory);
   co_return stream_;
 }
 

@@ -20,6 +20,7 @@ struct AnswerForm {
   bool chunks = true;                           // false for HTTP/1.0
   Headers extra;                                // CORS
   const std::atomic<bool>* draining = nullptr;  // set meanwhile: the answer ends the connection
+  const ErrorResponder* respond_error = nullptr;
 };
 
 // On the connection's strand, as long as the handler runs.
@@ -41,6 +42,8 @@ class Answer final : public Exchange {
   // 0 until an answer began.
   int status() const { return status_; }
   bool keep_alive() const { return form_.keep_alive; }
+  // An answer to HEAD whose body would have been written piece by piece: it is complete.
+  bool is_head_alone() const { return head_alone_; }
   // After the handler: completes a stream. Closes the connection when something still writes to it.
   asio::awaitable<void> finish();
 
@@ -52,6 +55,7 @@ class Answer final : public Exchange {
   Request request_;
   AnswerForm form_;
   int status_ = 0;
+  bool head_alone_ = false;
   std::shared_ptr<ConnectionStream> stream_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/error.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/this_coro.hpp>
 
 namespace diffused::http {
@@ -69,7 +70,8 @@ asio::awaitable<Read> Connection::read(std::size_t bytes_max) {
   co_return Read::gone;
 }
 
-asio::awaitable<void> Connection::watch() {
+asio::awaitable<void> Connection::watch(std::chrono::milliseconds half_close_timeout) {
+  using namespace asio::experimental::awaitable_operators;
   const auto cancelled = co_await asio::this_coro::cancellation_state;
   while (!closed_) {
     const auto room = std::min(kIdleInputBytes, input_.max_size() - input_.size());
@@ -81,6 +83,9 @@ asio::awaitable<void> Connection::watch() {
     input_.commit(transfer.bytes);
     if (!transfer.error) continue;
     input_ended_ = transfer.error != asio::error::operation_aborted;
+    const bool reads_on = transfer.error == asio::error::eof && half_close_timeout.count() > 0 &&
+                          cancelled.cancelled() == asio::cancellation_type::none;
+    if (reads_on) co_await (transport_->failure() || pause(executor(), half_close_timeout));
     break;
   }
   if (cancelled.cancelled() == asio::cancellation_type::none) close();

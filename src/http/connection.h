@@ -40,9 +40,9 @@ class Connection {
   // Waits for more input, at most `bytes_max` in one read. After `gone` the connection is closed.
   asio::awaitable<Read> read(std::size_t bytes_max);
 
-  // Reads ahead, into input(), until the client is gone; then closes. Ends early when cancelled, losing
-  // nothing.
-  asio::awaitable<void> watch();
+  // Reads ahead, into input(), until the client is gone; then closes. One that has only ended its side is
+  // gone after `half_close_timeout`. Ends early when cancelled, losing nothing.
+  asio::awaitable<void> watch(std::chrono::milliseconds half_close_timeout);
 
   // Sends all bytes; each slice (Limits::write_slice_bytes) within `timeout`. False and closed when it fails.
   // Not interrupted by cancelling the caller.

@@ -9,8 +9,9 @@
 
 namespace diffused::http {
 
-ConnectionStream::ConnectionStream(std::shared_ptr<Connection> connection, Form form)
-    : connection_(std::move(connection)), form_(form) {}
+ConnectionStream::ConnectionStream(std::shared_ptr<Connection> connection, Form form,
+                                   std::shared_ptr<MemoryCharge> memory)
+    : connection_(std::move(connection)), form_(form), memory_(std::move(memory)) {}
 
 asio::awaitable<void> ConnectionStream::event(std::string_view name, std::string_view data,
                                               std::string_view id) {
@@ -25,9 +26,9 @@ asio::awaitable<void> ConnectionStream::write(std::string bytes) {
   const auto connection = connection_;  // may be detached while this waits
   const bool full =
       connection && writing_ && backlog_.size() >= connection->limits().stream_backlog_bytes_max;
-  if (full) connection->close();
+  const bool held = !memory_ || memory_->cover(backlog_.size() + bytes.size(), "an event");
+  if (connection && (full || !held)) connection->close();
   if (!connection || connection->closed()) throw boost::system::system_error(asio::error::operation_aborted);
-  if (form_ == Form::silent) co_return;
   backlog_ += bytes;
   if (writing_) co_return;
 

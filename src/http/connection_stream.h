@@ -13,9 +13,11 @@ namespace diffused::http {
 // which the first one sends; when the backlog is full the client is cut off.
 class ConnectionStream final : public EventStream {
  public:
-  enum class Form { chunked, plain, silent };  // silent: an answer to HEAD, nothing is sent
+  enum class Form { chunked, plain };
 
-  ConnectionStream(std::shared_ptr<Connection> connection, Form form);
+  // `memory`: what events are charged to until the client has read them; a client for whom there is no more
+  // is cut off. Null: nobody counts.
+  ConnectionStream(std::shared_ptr<Connection> connection, Form form, std::shared_ptr<MemoryCharge> memory);
 
   asio::awaitable<void> event(std::string_view name, std::string_view data, std::string_view id) override;
   asio::awaitable<void> comment(std::string_view text) override;
@@ -31,6 +33,7 @@ class ConnectionStream final : public EventStream {
 
   std::shared_ptr<Connection> connection_;
   Form form_;
+  const std::shared_ptr<MemoryCharge> memory_;
   std::string backlog_;
   bool writing_ = false;
 };

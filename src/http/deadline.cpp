@@ -1,5 +1,8 @@
 #include "http/deadline.h"
 
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
 namespace diffused::http {
 
 Deadline::Deadline(boost::asio::any_io_executor executor, std::function<void()> on_expiry)
@@ -39,6 +42,12 @@ void Deadline::woken() {
   at_ = Time::max();
   expired_ = true;
   on_expiry_();
+}
+
+boost::asio::awaitable<void> pause(boost::asio::any_io_executor executor, std::chrono::milliseconds time) {
+  namespace asio = boost::asio;
+  asio::steady_timer timer(executor, time);
+  co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
 }  // namespace diffused::http

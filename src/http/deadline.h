@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <functional>
@@ -36,5 +37,8 @@ class Deadline : public std::enable_shared_from_this<Deadline> {
   Time armed_for_ = Time::max();
   bool expired_ = false;
 };
+
+// Waits; ends early, without an exception, when cancelled.
+boost::asio::awaitable<void> pause(boost::asio::any_io_executor executor, std::chrono::milliseconds time);
 
 }  // namespace diffused::http

@@ -4,6 +4,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -14,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/memory_budget.h"
 #include "base/result.h"
 
 namespace diffused::http {
@@ -28,14 +30,18 @@ struct Request {
   std::map<std::string, std::string> query;                  // percent-decoded; the last of equal keys
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
   std::string body;
-  std::string peer;        // the client's address without port
+  std::string peer;        // the client's address without port, or its network (http/address.h)
   std::string user;        // who asks, as the route's gate found out; empty when none did
   int priority = 0;        // how urgent that one's work is, as the gate found out: higher goes first
   std::string request_id;  // the client's X-Request-Id when well-formed, else ours; echoed in every response
   bool tls = false;
+  // What the server holds in memory for it, its body first of all; null: nobody counts.
+  std::shared_ptr<MemoryCharge> memory;
 
   // The value of the first header of that lower-case name, or an empty view.
   std::string_view header(std::string_view name) const;
+  // Whose work it is: who asks, or the address where nobody is known.
+  const std::string& owner() const { return user.empty() ? peer : user; }
 };
 
 struct Response {
@@ -44,6 +50,8 @@ struct Response {
   std::vector<std::pair<std::string, std::string>> headers;  // values with CR, LF or NUL are refused
   // Shared so that a stored picture is sent without a copy.
   std::shared_ptr<const std::string> body = std::make_shared<const std::string>();
+  // A gate's answer is sent only after this time: whoever guesses is slowed.
+  std::chrono::milliseconds held_back{0};
 };
 
 // A response whose body is written piece by piece, mostly as server-sent events. Backlog is bounded: a client
@@ -71,11 +79,11 @@ class Exchange {
  public:
   virtual ~Exchange() = default;
   virtual const Request& request() const = 0;
-  // The request's body, moved out once by a handler that wants to keep it.
+  // The request's body, moved out once by a handler that wants to keep it, or to be rid of it.
   virtual std::string take_body() = 0;
   virtual asio::awaitable<void> send(Response response) = 0;
   // Sends the head of a response whose body follows; it ends when the handler returns. `head.body` is not
-  // used.
+  // used. An answer to HEAD is complete with it: then this throws, as for a client that is gone.
   virtual asio::awaitable<std::shared_ptr<EventStream>> begin(Response head) = 0;
   // The same for server-sent events: status 200, text/event-stream and the given headers.
   asio::awaitable<std::shared_ptr<EventStream>> stream(

@@ -24,6 +24,17 @@ bool parse_length(std::string_view text, std::uint64_t& length) {
   return error == std::errc() && end == text.data() + text.size() && text.front() != '-';
 }
 
+// What decides who asks, from where, and what the body is must not stand twice: we would go by the first, and
+// whoever stands before us perhaps by the last.
+Checked<void> check_singles(const Headers& headers) {
+  static constexpr const char* kSingles[] = {"origin",       "sec-fetch-site",  "authorization", "api-key",
+                                             "content-type", "idempotency-key", "expect"};
+  for (const char* name : kSingles)
+    if (count_header(headers, name) > 1)
+      return bad_request(std::string("More than one header ") + name + ".");
+  return {};
+}
+
 Checked<void> check_request_line(const RequestHead& head, const Limits& limits) {
   if (head.version != 10 && head.version != 11)
     return bad_request("Only HTTP/1.0 and HTTP/1.1 are spoken here.");
@@ -49,6 +60,7 @@ Checked<Framing> check_framing(const RequestHead& head, const Limits& limits) {
   const auto hosts = count_header(head.headers, "host");
   if (hosts > 1 || (hosts == 0 && head.version == 11))
     return bad_request("Exactly one Host header is needed.");
+  if (auto singles = check_singles(head.headers); !singles) return tl::unexpected(singles.error());
 
   Framing framing;
   const auto lengths = count_header(head.headers, "content-length");

@@ -35,9 +35,10 @@ struct Framing {
   bool has_body() const { return chunked || content_length > 0; }
 };
 
-// Exactly one Host in HTTP/1.1; Transfer-Encoding only as "chunked", only in 1.1 and never beside
-// Content-Length; one Content-Length of digits; no CONNECT or TRACE, no asterisk target; no Content-Encoding;
-// Expect only as 100-continue; bounded number of fields. Errors: 400, 414, 415, 417, 431.
+// Exactly one Host in HTTP/1.1; no second header that decides who asks (Origin, Authorization, Content-Type);
+// Transfer-Encoding only as "chunked", only in 1.1 and never beside Content-Length; one Content-Length of
+// digits; no CONNECT or TRACE, no asterisk target; no Content-Encoding; Expect only as 100-continue; bounded
+// number of fields. Errors: 400, 414, 415, 417, 431.
 Checked<Framing> check_framing(const RequestHead& head, const Limits& limits);
 
 }  // namespace diffused::http

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/ids.h"
 
 namespace diffused::http {
@@ -36,14 +38,8 @@ milliseconds body_allowance(const Limits& limits, std::size_t bytes) {
 
 }  // namespace
 
-bool BodyShare::grow_to(std::size_t bytes) {
-  const std::size_t more = bytes - held_;
-  held_ = bytes;
-  return (shell_.counters.body_bytes_held += more) <= shell_.limits.bodies_bytes_max;
-}
-
 Intake::Intake(Connection& connection, Shell& shell, const std::string& peer)
-    : connection_(connection), shell_(shell), parser_(shell.limits), share_(shell) {
+    : connection_(connection), shell_(shell), parser_(shell.limits) {
   request_.peer = peer;
   request_.tls = connection.secure();
   request_.path = "/";
@@ -94,6 +90,7 @@ Checked<std::optional<Response>> Intake::admit() {
   if (route_->gate)
     if (auto refused = route_->gate(request_)) return refused;
   if (auto checked = check_body_size(); !checked) return tl::unexpected(checked.error());
+  if (shell_.memory) request_.memory = std::make_shared<MemoryCharge>(shell_.memory, request_.owner());
   return std::nullopt;
 }
 
@@ -162,7 +159,8 @@ asio::awaitable<Checked<void>> Intake::read_body() {
     if (auto checked = check_wire_bytes(wire_bytes); !checked) co_return checked;
     if (parser_.done()) break;
     const auto elapsed = std::chrono::duration_cast<milliseconds>(steady_clock::now() - started);
-    connection_.deadline().set(body_allowance(shell_.limits, parser_.body_bytes()) - elapsed);
+    connection_.deadline().set(std::min(body_allowance(shell_.limits, parser_.body_bytes()) - elapsed,
+                                        shell_.limits.body_idle_timeout));
     const Read read = co_await connection_.read(kBodyReadBytes);
     if (auto checked = check_read(read, "body_timeout"); !checked) co_return checked;
   }
@@ -173,8 +171,9 @@ asio::awaitable<Checked<void>> Intake::read_body() {
 
 // Memory over all connections, and bytes that carry nothing.
 Checked<void> Intake::check_wire_bytes(std::size_t wire_bytes) {
-  if (!share_.grow_to(parser_.body_bytes()))
-    return refuse(503, ErrorCode::unavailable, "bodies_limit", "Too many uploads at this moment; try again.");
+  if (request_.memory)
+    if (auto held = request_.memory->cover(parser_.body_bytes(), "the body"); !held)
+      return tl::unexpected(Refusal{memory_status(held.error()), std::move(held).error()});
   if (wire_bytes > route_->body_bytes_max + route_->body_bytes_max / 10 + kFramingBytesMax)
     return refuse(413, ErrorCode::payload_too_large, "request_too_large", "The request body is too large.");
   return {};
@@ -187,6 +186,7 @@ AnswerForm Intake::form() const {
   form.chunks = head_.version == 11;
   form.extra = cors_;
   form.draining = &shell_.draining;
+  form.respond_error = &shell_.respond_error;
   return form;
 }
 

@@ -15,22 +15,6 @@
 
 namespace diffused::http {
 
-// A share of Limits::bodies_bytes_max, given back when it goes out of scope.
-class BodyShare {
- public:
-  explicit BodyShare(Shell& shell) : shell_(shell) {}
-  ~BodyShare() { shell_.counters.body_bytes_held -= held_; }
-  BodyShare(const BodyShare&) = delete;
-  BodyShare& operator=(const BodyShare&) = delete;
-
-  // False when all bodies together would be too much.
-  bool grow_to(std::size_t bytes);
-
- private:
-  Shell& shell_;
-  std::size_t held_ = 0;
-};
-
 // On the connection's strand. Its arguments must outlive it.
 class Intake {
  public:
@@ -68,7 +52,6 @@ class Intake {
   Headers cors_;
   Request request_;
   const Route* route_ = nullptr;
-  BodyShare share_;
   bool complete_ = false;
 };
 

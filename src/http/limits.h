@@ -12,7 +12,7 @@ struct Limits {
   // Connections held at one time. A TLS connection costs about 75 kB, a plain one about 4 kB.
   std::size_t connections_max = 16'384;
   std::size_t tls_connections_max = 4'096;
-  std::size_t connections_per_address_max = 4'096;
+  std::size_t connections_per_address_max = 4'096;  // IPv6: per /64
   std::size_t requests_per_connection_max = 1'000;
   ms accept_pause = ms(50);  // after the process ran out of descriptors
 
@@ -21,14 +21,16 @@ struct Limits {
   std::size_t header_fields_max = 64;
   // Received and not yet parsed: a header, a chunk's line, trailers, or requests sent before their turn.
   std::size_t input_bytes_max = 64 << 10;
-  // All request bodies in memory at one time, over all connections. Each one's own limit is its route's.
-  std::size_t bodies_bytes_max = std::size_t{2} << 30;
 
   ms handshake_timeout = ms(10'000);
   ms header_timeout = ms(10'000);  // from the first byte to the end of the header
   ms idle_timeout = ms(75'000);    // between requests
+  // A client that has ended its side may still read. What it asked for without a body goes on for so long;
+  // what it sent to be done ends at once, as it does for a client that has gone.
+  ms half_close_timeout = ms(2'000);
   // A body may take body_timeout plus the time its bytes need at the slowest rate that is accepted.
   ms body_timeout = ms(30'000);
+  ms body_idle_timeout = ms(10'000);  // and may be silent for so long
   std::size_t body_bytes_per_second_min = 64 << 10;
 
   // A response is written in slices; each slice has write_timeout to leave.

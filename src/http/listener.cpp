@@ -8,6 +8,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "base/log.h"
+#include "http/address.h"
 #include "http/tls.h"
 #include "http/wire_format.h"
 
@@ -23,7 +24,8 @@ Listener::Listener(asio::io_context& io, ServerOptions options, std::vector<Rout
       port_(options.port),
       tls_files_(std::move(options.tls)),
       shell_(std::make_shared<Shell>(options.limits, std::move(options.policy), std::move(routes),
-                                     std::move(respond_error), std::move(options.observer))),
+                                     std::move(respond_error), std::move(options.observer),
+                                     std::move(options.memory))),
       strand_(asio::make_strand(io)),
       acceptor_(strand_),
       changed_(strand_) {}
@@ -92,7 +94,7 @@ void Listener::admit(Socket socket) {
   error_code error;
   const auto endpoint = socket.remote_endpoint(error);
   if (error) return;
-  const std::string address = endpoint.address().to_string();
+  const std::string address = address_group(endpoint.address());
   ++shell_->counters.connections_total;
   if (const char* reason = full(address)) return turn_away(std::move(socket), reason);
   // Answers leave at once; a client that vanished without a word is noticed by keep-alive probes.

@@ -23,4 +23,9 @@ using Checked = tl::expected<T, Refusal>;
   return tl::unexpected<Refusal>(Refusal{status, Error{code, std::move(message), {}, reason}});
 }
 
+// The status for an error of MemoryCharge.
+inline int memory_status(const Error& error) {
+  return error.code == ErrorCode::payload_too_large ? 413 : error.code == ErrorCode::overloaded ? 429 : 503;
+}
+
 }  // namespace diffused::http

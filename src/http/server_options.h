@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "base/memory_budget.h"
 #include "http/limits.h"
 #include "http/policy.h"
 #include "http/shell.h"
@@ -25,6 +26,8 @@ struct ServerOptions {
   HostPolicy policy = {};
   std::optional<TlsFiles> tls = std::nullopt;
   std::shared_ptr<Observer> observer = nullptr;
+  // What bodies and answers in memory are charged to; null: they are bounded by their routes' limits alone.
+  std::shared_ptr<MemoryBudget> memory = nullptr;
 };
 
 }  // namespace diffused::http

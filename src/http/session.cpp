@@ -11,6 +11,8 @@ namespace {
 
 // What an idle connection has ready for the next request's first bytes.
 constexpr std::size_t kIdleReadBytes = 1 << 10;
+// Before a request; more of them are no request.
+constexpr std::size_t kEmptyLinesMax = 8;
 // How a request is counted whose client went away before the answer was out.
 constexpr int kClientGone = 499;
 
@@ -69,15 +71,21 @@ void Session::drain() {
   if (idle_) connection_->close();
 }
 
+// Steps over empty lines, which some clients send behind a body (RFC 9112, 2.2).
 asio::awaitable<bool> Session::await_request() {
-  if (!connection_->input().empty()) co_return true;
-  if (shell_->draining) co_return false;
-  connection_->release_input();
+  std::size_t empty_lines = 0;
   connection_->deadline().set(shell_->limits.idle_timeout);
-  idle_ = true;
-  const Read read = co_await connection_->read(kIdleReadBytes);
-  idle_ = false;
-  co_return read == Read::bytes;
+  while (true) {
+    for (; connection_->input().starts_with("\r\n") && empty_lines < kEmptyLinesMax; ++empty_lines)
+      connection_->consume(2);
+    if (const auto input = connection_->input(); !input.empty() && input != "\r") co_return true;
+    if (shell_->draining) co_return false;
+    connection_->release_input();
+    idle_ = true;
+    const Read read = co_await connection_->read(kIdleReadBytes);
+    idle_ = false;
+    if (read != Read::bytes) co_return false;
+  }
 }
 
 asio::awaitable<Session::After> Session::exchange() {
@@ -85,6 +93,7 @@ asio::awaitable<Session::After> Session::exchange() {
   const auto started = std::chrono::steady_clock::now();
   Intake intake(*connection_, *shell_, peer_);
   std::optional<Response> own = co_await intake.receive();
+  if (own && own->held_back.count() > 0) co_await pause(executor(), own->held_back);
   if (connection_->closed()) co_return After::close;
 
   AnswerForm form = intake.form();
@@ -107,9 +116,13 @@ asio::awaitable<Session::After> Session::exchange() {
 asio::awaitable<void> Session::answer_by(const Route& route, Answer& answer) {
   using namespace asio::experimental::awaitable_operators;
   std::exception_ptr failure;
-  co_await (run_guarded(route.handler, answer, failure) || connection_->watch());
+  // Whoever waits for a picture and closes cannot be told from one who only has nothing more to send: the
+  // first is far more frequent, and its place is wanted. What is asked for without a body is soon answered.
+  const bool asks_for_work = answer.request().method == "POST";
+  const auto patience = asks_for_work ? Limits::ms(0) : shell_->limits.half_close_timeout;
+  co_await (run_guarded(route.handler, answer, failure) || connection_->watch(patience));
   if (connection_->closed()) co_return;
-  if (failure)
+  if (failure && !answer.is_head_alone())
     co_await answer_fault(answer, what(failure));
   else if (answer.status() == 0)
     co_await answer_fault(answer, "the handler returned without an answer");

@@ -15,7 +15,7 @@ namespace diffused::http {
 // All methods on the connection's strand.
 class Session {
  public:
-  // `peer`: the client's address without port.
+  // `peer`: as Request::peer.
   Session(std::unique_ptr<Transport> transport, std::string peer, std::shared_ptr<Shell> shell);
 
   // Serves until the connection ends, by either side. Throws nothing a client can cause.

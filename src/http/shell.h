@@ -40,19 +40,19 @@ struct Counters {
       0;  // requests between their first byte and the end of their answer
   std::atomic<std::uint64_t> accept_failures = 0;
   std::atomic<std::uint64_t> handler_faults = 0;
-  std::atomic<std::uint64_t> body_bytes_held = 0;
 };
 
 // Any thread.
 struct Shell {
   Shell(Limits limits, HostPolicy policy, std::vector<Route> routes, ErrorResponder respond_error,
-        std::shared_ptr<Observer> observer);
+        std::shared_ptr<Observer> observer, std::shared_ptr<MemoryBudget> memory);
 
   const Limits limits;
   const HostPolicy policy;
   const Router router;
   const ErrorResponder respond_error;
-  const std::shared_ptr<Observer> observer;  // never null
+  const std::shared_ptr<Observer> observer;    // never null
+  const std::shared_ptr<MemoryBudget> memory;  // null: nobody counts
   Counters counters;
   std::atomic<bool> draining = false;
 };

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <boost/url/pct_string_view.hpp>
 
+#include "base/utf8.h"
+
 namespace diffused::http {
 namespace {
 
@@ -73,29 +75,6 @@ Checked<void> parse_query(std::string_view text, Target& target) {
 }
 
 }  // namespace
-
-bool is_utf8(std::string_view bytes) {
-  std::size_t i = 0;
-  while (i < bytes.size()) {
-    const auto lead = static_cast<unsigned char>(bytes[i]);
-    if (lead < 0x80) {
-      ++i;
-      continue;
-    }
-    const std::size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-    if (lead < 0xc2 || lead > 0xf4 || i + length > bytes.size()) return false;
-    std::uint32_t point = lead & (0x7f >> length);
-    for (std::size_t k = 1; k < length; ++k) {
-      const auto next = static_cast<unsigned char>(bytes[i + k]);
-      if ((next & 0xc0) != 0x80) return false;
-      point = point << 6 | (next & 0x3f);
-    }
-    constexpr std::uint32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
-    if (point < kSmallest[length] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000)) return false;
-    i += length;
-  }
-  return true;
-}
 
 Checked<Target> parse_target(std::string_view text) {
   Target target;

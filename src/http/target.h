@@ -25,7 +25,4 @@ struct Target {
 // slashes.
 Checked<Target> parse_target(std::string_view target);
 
-// Whether the bytes are well-formed UTF-8 (no overlong forms, no surrogates).
-bool is_utf8(std::string_view bytes);
-
 }  // namespace diffused::http

@@ -18,9 +18,13 @@ bool is_name_byte(unsigned char c) {
 
 bool is_value_byte(unsigned char c) { return c == '\t' || (c >= 0x20 && c != 0x7f); }
 
-bool frames_message(std::string_view name) {
-  using boost::beast::iequals;
-  return iequals(name, "content-length") || iequals(name, "transfer-encoding") || iequals(name, "connection");
+// What format_head writes by itself, and nobody else may: it frames the message, or would stand there twice.
+bool is_ours(std::string_view name) {
+  static constexpr std::string_view kOurs[] = {
+      "content-length", "transfer-encoding",     "connection", "content-type", "date", "server",
+      "x-request-id",   "x-content-type-options"};
+  return std::any_of(std::begin(kOurs), std::end(kOurs),
+                     [&](std::string_view ours) { return boost::beast::iequals(name, ours); });
 }
 
 // "prefix: line" for every line of text, whatever ends its lines.
@@ -53,7 +57,7 @@ std::string format_head(const ResponseHead& head, const Headers& extra) {
   if (head.chunked) add("transfer-encoding", "chunked");
   add("connection", head.keep_alive ? "keep-alive" : "close");
   for (const auto& [name, value] : extra)
-    if (!frames_message(name)) add(name, value);
+    if (!is_ours(name)) add(name, value);
   return text.append("\r\n");
 }
 

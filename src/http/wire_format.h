@@ -22,9 +22,9 @@ struct ResponseHead {
   std::time_t unix_seconds = 0;  // for Date
 };
 
-// Status line, our headers, `extra`, and the empty line. What frames a message (content-length,
-// transfer-encoding, connection) is set here alone: such names in `extra` are left out. Precondition:
-// headers_valid(extra).
+// Status line, our headers, `extra`, and the empty line. What is written by itself (what frames a message,
+// and date, server, x-request-id, x-content-type-options) is set here alone: such names in `extra` are left
+// out. Precondition: headers_valid(extra).
 std::string format_head(const ResponseHead& head, const Headers& extra);
 
 // Whether names are tokens and values free of control bytes (CR, LF, NUL …), so that a value from a client

@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <type_traits>
+#include <vector>
 
 #include "base/check.h"
 
@@ -33,28 +35,26 @@ int mirrored(int index, int size) {
   return within < size ? within : period - within;
 }
 
-// A grey picture as numbers.
-struct Plane {
-  int width = 0, height = 0;
-  std::vector<float> values;
-
-  const float* row(int y) const { return values.data() + static_cast<std::size_t>(y) * width; }
-};
-
-// The columns of a plane, blurred, as rows of the next: a second turn brings it upright again.
-Plane blurred_and_turned(const Plane& plane, const std::vector<float>& weights) {
-  Plane turned{plane.height, plane.width, std::vector<float>(plane.values.size())};
-  std::vector<float> sums(plane.width);
-  for (int y = 0; y < plane.height; ++y) {
-    const float* middle = plane.row(y);
-    for (int x = 0; x < plane.width; ++x) sums[x] = weights[0] * middle[x];
+// The columns of a plane, blurred, as rows of the next: a second turn brings it upright again. To whole
+// numbers they are rounded.
+template <typename To, typename From>
+std::vector<To> blurred_and_turned(const std::vector<From>& values, int width, int height,
+                                   const std::vector<float>& weights) {
+  const auto row = [&](int y) { return values.data() + static_cast<std::size_t>(y) * width; };
+  std::vector<To> turned(values.size());
+  std::vector<float> sums(width);
+  for (int y = 0; y < height; ++y) {
+    const From* middle = row(y);
+    for (int x = 0; x < width; ++x) sums[x] = weights[0] * static_cast<float>(middle[x]);
     for (int offset = 1; offset < static_cast<int>(weights.size()); ++offset) {
-      const float* above = plane.row(mirrored(y - offset, plane.height));
-      const float* below = plane.row(mirrored(y + offset, plane.height));
-      for (int x = 0; x < plane.width; ++x) sums[x] += weights[offset] * (above[x] + below[x]);
+      const From* above = row(mirrored(y - offset, height));
+      const From* below = row(mirrored(y + offset, height));
+      for (int x = 0; x < width; ++x)
+        sums[x] += weights[offset] * (static_cast<float>(above[x]) + static_cast<float>(below[x]));
     }
-    for (int x = 0; x < plane.width; ++x)
-      turned.values[static_cast<std::size_t>(x) * plane.height + y] = sums[x];
+    for (int x = 0; x < width; ++x)
+      turned[static_cast<std::size_t>(x) * height + y] =
+          static_cast<To>(std::is_integral_v<To> ? sums[x] + 0.5f : sums[x]);
   }
   return turned;
 }
@@ -65,12 +65,9 @@ Image blur_gaussian(const Image& grey, double sigma) {
   CHECK(grey.channels == 1);
   if (sigma <= 0) return grey;
   const std::vector<float> weights = bell(sigma);
-  const Plane plane{grey.width, grey.height, {grey.pixels.begin(), grey.pixels.end()}};
-  const Plane soft = blurred_and_turned(blurred_and_turned(plane, weights), weights);
-  Image result{grey.width, grey.height, 1, {}};
-  result.pixels.reserve(soft.values.size());
-  for (const float value : soft.values) result.pixels.push_back(static_cast<std::uint8_t>(value + 0.5f));
-  return result;
+  const auto turned = blurred_and_turned<float>(grey.pixels, grey.width, grey.height, weights);
+  return {grey.width, grey.height, 1,
+          blurred_and_turned<std::uint8_t>(turned, grey.height, grey.width, weights)};
 }
 
 Image blend(const Image& under, const Image& over, const Image& mask) {

@@ -1,6 +1,8 @@
 // What a picture format can do, and the list of the formats.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,6 +17,9 @@ namespace diffused {
 struct DecodeLimits {
   int side_max = 16'384;                 // pixels
   std::int64_t pixels_max = 50'000'000;  // a telephone's camera makes 48 million
+  // Told how many bytes decoding takes at most, before it takes them; what it returns is an error of decode.
+  // Empty: nobody counts.
+  std::function<Result<void>(std::uint64_t bytes)> reserve = {};
 };
 
 // A key and a UTF-8 text that travel inside a PNG.
@@ -55,8 +60,10 @@ const Codec* find_codec(std::string_view name);
 // Errors: as Codec::decode; "invalid_image_file" when no format recognizes the bytes.
 Result<Image> decode_image(std::string_view bytes, const DecodeLimits& limits);
 
-// For decoders: the two errors above, and the check against the limits.
+// For decoders: the two errors above, and the check against the limits. `bytes_per_pixel`: what decoding
+// takes at most.
 tl::unexpected<Error> invalid_image(std::string message);
-Result<void> check_size(std::uint64_t width, std::uint64_t height, const DecodeLimits& limits);
+Result<void> check_size(std::uint64_t width, std::uint64_t height, int bytes_per_pixel,
+                        const DecodeLimits& limits);
 
 }  // namespace diffused

@@ -34,7 +34,8 @@ tl::unexpected<Error> invalid_image(std::string message) {
   return fail(ErrorCode::invalid_argument, std::move(message), {}, "invalid_image_file");
 }
 
-Result<void> check_size(std::uint64_t width, std::uint64_t height, const DecodeLimits& limits) {
+Result<void> check_size(std::uint64_t width, std::uint64_t height, int bytes_per_pixel,
+                        const DecodeLimits& limits) {
   if (width == 0 || height == 0) return invalid_image("the image has no pixels");
   const auto side_max = static_cast<std::uint64_t>(limits.side_max);
   if (width > side_max || height > side_max ||
@@ -44,6 +45,7 @@ Result<void> check_size(std::uint64_t width, std::uint64_t height, const DecodeL
                             height, limits.side_max, limits.pixels_max),
                 {}, "image_too_large");
   }
+  if (limits.reserve) return limits.reserve(width * height * static_cast<std::uint64_t>(bytes_per_pixel));
   return {};
 }
 

@@ -122,7 +122,9 @@ Result<Image> decode_jpeg(std::string_view bytes, const DecodeLimits& limits) {
     jpeg_read_header(&info, TRUE);
   });
   if (!headed) return invalid_image("the JPEG is damaged or not whole");
-  TRY_VOID(check_size(info.image_width, info.image_height, limits));
+  // A progressive one is kept whole, two bytes for each number, until its last scan.
+  const int bytes_per_pixel = info.num_components * (info.progressive_mode ? 3 : 1);
+  TRY_VOID(check_size(info.image_width, info.image_height, bytes_per_pixel, limits));
   const int orientation = orientation_of(info);  // finishing frees the markers
   const bool cmyk = info.jpeg_color_space == JCS_CMYK || info.jpeg_color_space == JCS_YCCK;
   info.out_color_space = cmyk ? JCS_CMYK : info.num_components == 1 ? JCS_GRAYSCALE : JCS_RGB;

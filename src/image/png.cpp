@@ -5,15 +5,19 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/utf8.h"
 #include "image/exif.h"
 
 namespace diffused {
 namespace {
 
 constexpr std::size_t kSignatureBytes = 8;
-// Compressed text and profiles can unfold to anything; no honest chunk of ours or A1111's is near this.
+// Compressed text can unfold to anything; no honest chunk of ours or A1111's is near these. All of it is in
+// memory at once.
 constexpr png_alloc_size_t kChunkBytesMax = 1 << 20;
-constexpr png_uint_32 kChunksMax = 128;
+constexpr png_uint_32 kChunksMax = 16;
+constexpr std::size_t kTextBytesMax = 1 << 20;  // of all chunks together
+constexpr int kPngPixelBytes = 4;               // RGBA
 // Between zlib's quickest and its default: a third of the time for a few percent more bytes.
 constexpr int kCompressionLevel = 4;
 
@@ -144,12 +148,12 @@ bool is_png(std::string_view bytes) {
 }
 
 Result<Image> decode_png(std::string_view bytes, const DecodeLimits& limits) {
-  static constexpr std::string_view kNotPixels("iCCP\0tEXt\0zTXt\0iTXt\0", 20);
+  static constexpr std::string_view kNotPixels("iCCP\0tEXt\0zTXt\0iTXt\0sPLT\0", 25);
   const Reader reader(bytes);
   if (!read_header(reader, kNotPixels)) return invalid_image("the PNG is damaged or not whole");
   Image image;
   TRY_VOID(check_size(png_get_image_width(reader.png(), reader.info()),
-                      png_get_image_height(reader.png(), reader.info()), limits));
+                      png_get_image_height(reader.png(), reader.info()), kPngPixelBytes, limits));
   int passes = 0;
   if (!survives(reader.png(), [&] { passes = set_transforms(reader); }))
     return invalid_image("the PNG is of a kind that does not exist");
@@ -198,7 +202,7 @@ Result<std::string> encode_png(const Image& image, const EncodeOptions& options)
 }
 
 Result<std::vector<TextChunk>> read_png_text(std::string_view bytes) {
-  static constexpr std::string_view kNotText("iCCP\0", 5);
+  static constexpr std::string_view kNotText("iCCP\0sPLT\0", 10);
   const Reader reader(bytes);
   if (!is_png(bytes) || !read_header(reader, kNotText))
     return invalid_image("the PNG is damaged or not whole");
@@ -206,10 +210,15 @@ Result<std::vector<TextChunk>> read_png_text(std::string_view bytes) {
   int count = 0;
   png_get_text(reader.png(), reader.info(), &texts, &count);
   std::vector<TextChunk> chunks;
+  std::size_t text_bytes = 0;
   for (const png_text& text : std::span(texts, count)) {
     const bool utf8 = text.compression >= PNG_ITXT_COMPRESSION_NONE;
     const std::string_view value(text.text, utf8 ? text.itxt_length : text.text_length);
-    chunks.push_back({text.key, utf8 ? std::string(value) : from_latin1(value)});
+    text_bytes += value.size();
+    if (text_bytes > kTextBytesMax)
+      return fail(ErrorCode::payload_too_large, "the PNG holds more than 1 MiB of text", {},
+                  "image_too_large");
+    chunks.push_back({from_latin1(text.key), utf8 ? to_utf8(value) : from_latin1(value)});
   }
   return chunks;
 }

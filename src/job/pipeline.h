@@ -59,6 +59,10 @@ class Pipeline {
   // Estimated floating point operations of a resolved request, all its pictures. Pure; any thread.
   virtual double cost_flops(const GenerateRequest& resolved) const = 0;
 
+  // Estimated floating point operations of the longest unit of one of its pictures, for as far as that
+  // depends on the request. Pure; any thread.
+  virtual double unit_flops(const GenerateRequest& resolved) const = 0;
+
   // Tokenizes the prompt and draws the noise for picture `image_index` of a resolved request. Device thread
   // only.
   virtual Result<std::unique_ptr<Row>> begin(const GenerateRequest& resolved, std::size_t image_index) = 0;

@@ -53,6 +53,13 @@ class LatentPipeline final : public Pipeline {
            static_cast<double>(resolved.n()) *
                ((schedule.calls() - schedule.begin) * work.step_flops + work.decode_flops);
   }
+  double unit_flops(const GenerateRequest& resolved) const override {
+    const LatentWork work = work_of(model_, resolved);
+    // A picture is encoded in one unit, by an encoder that is as large as the decoder.
+    double longest = std::max(work.step_flops, resolved.init_image ? work.decode_flops : 0.0);
+    for (const DecodeUnit& unit : work.decode_units) longest = std::max(longest, unit.flops);
+    return longest;
+  }
   Result<std::unique_ptr<Row>> begin(const GenerateRequest& resolved, std::size_t image_index) override;
   void run(std::span<Row* const> rows) override;
   Result<Image> preview(const Row& row) const override;

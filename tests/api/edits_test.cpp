@@ -117,6 +117,27 @@ TEST_F(Edits, FitTheImageToTheSizeThatIsMade) {
   EXPECT_EQ(job().width, 16);
 }
 
+// Which the device may have for a moment longer than the client.
+TEST_F(Edits, AreChargedForAsLongAsAnybodyHasThePicture) {
+  api.memory = std::make_shared<MemoryBudget>(8 << 20);
+  const auto charged = [&](const Form& form) {
+    http::Request wanted = form.request("/v1/images/edits");
+    wanted.memory = std::make_shared<MemoryCharge>(api.memory, "anna");
+    return ask(std::move(wanted));
+  };
+  EXPECT_EQ(charged(Form().field("prompt", "x").file("image", png(600, 600))).status, 200);
+  EXPECT_GE(api.memory->bytes_held(), std::uint64_t{3 * 592 * 592});
+  const auto later = charged(Form().field("prompt", "x").file("image", png(960, 960)));
+  EXPECT_EQ(later.status, 429);
+  EXPECT_EQ(body_of(later).at("error").at("code"), "memory_share");
+  dispatcher.jobs.clear();
+  EXPECT_EQ(api.memory->bytes_held(), 0u);
+  const auto refused = charged(Form().field("prompt", "x").file("image", png(1024, 1025)));
+  EXPECT_EQ(refused.status, 413);
+  EXPECT_EQ(body_of(refused).at("error").at("param"), "image");
+  EXPECT_EQ(api.memory->bytes_held(), 0u);
+}
+
 TEST_F(Edits, ReadAMaskByItsAlphaOrItsLight) {
   const auto mask_of = [&](const std::string& mask, const std::string& mode) -> int {
     const auto response = edit(

@@ -23,7 +23,7 @@ struct ApiFixture {
   test::FakeClock clock;
   FakeDispatcher dispatcher;
   storage::MemoryStore images{1 << 20, clock};
-  asio::thread_pool workers{2};
+  Workers workers{2, 1};
   bool ready = true;
   Api api{options(),
           dispatcher,

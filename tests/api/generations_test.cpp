@@ -136,7 +136,7 @@ TEST_F(Generations, StoreThePictureWhereTheUrlPoints) {
     const http::Response picture = ask("GET", path);
     ASSERT_EQ(picture.status, 200) << path;
     EXPECT_EQ(picture.content_type, "image/png");
-    EXPECT_EQ(header_of(picture, "X-Content-Type-Options"), "nosniff");
+    EXPECT_EQ(header_of(picture, "Cross-Origin-Resource-Policy"), "cross-origin");
     EXPECT_EQ(header_of(picture, "Cache-Control"), "private, immutable, max-age=3600");
     const auto image = decode_image(*picture.body, {});
     ASSERT_TRUE(image);
@@ -161,6 +161,36 @@ TEST_F(Generations, BuildUrlsOfTheirOwnScheme) {
   EXPECT_EQ(std::string(body_of(ask(request)).at("data").at(0).at("url").as_string())
                 .rfind("https://localhost:8000/", 0),
             0u);
+}
+
+TEST_F(Generations, TellNothingInThePngWhereTheyMustNot) {
+  api.options.pictures_tell = false;
+  const auto answer = body_of(generate(R"({"prompt": "a secret", "response_format": "b64_json"})"));
+  const std::string png =
+      from_base64(std::string(answer.at("data").at(0).at("b64_json").as_string())).value();
+  EXPECT_TRUE(read_png_text(png).value().empty());
+  EXPECT_EQ(png.find("secret"), std::string::npos);
+}
+
+TEST_F(Generations, AreChargedForAndGiveItBack) {
+  api.memory = std::make_shared<MemoryBudget>(2 << 20);
+  const auto ask_charged = [&](const char* size) {
+    http::Request wanted =
+        request("POST", "/v1/images/generations", std::string(R"({"prompt": "x", "size": ")") + size + "\"}");
+    wanted.memory = std::make_shared<MemoryCharge>(api.memory, "anna");
+    return ask(std::move(wanted));
+  };
+  EXPECT_EQ(ask_charged("64x64").status, 200);
+  EXPECT_EQ(api.memory->bytes_held(), 0u);
+  const auto refused = ask_charged("1024x1024");
+  EXPECT_EQ(refused.status, 413);
+  EXPECT_EQ(body_of(refused).at("error").at("code"), "request_too_large");
+  const auto others = std::make_shared<MemoryCharge>(api.memory, "anna");
+  ASSERT_TRUE(others->add(1 << 20, "x"));
+  const auto later = ask_charged("128x128");
+  EXPECT_EQ(later.status, 429);
+  EXPECT_EQ(body_of(later).at("error").at("code"), "memory_share");
+  EXPECT_EQ(header_of(later, "Retry-After"), "2");
 }
 
 TEST_F(Generations, WriteTheParametersIntoThePng) {

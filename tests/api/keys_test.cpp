@@ -98,6 +98,29 @@ TEST_F(KeyedApi, RefusesWhoeverShowsNone) {
   EXPECT_TRUE(dispatcher.jobs.empty());
 }
 
+TEST_F(KeyedApi, HoldsBackAnswersToGuessesOnly) {
+  const auto held_back = [&](const char* key) {
+    return generate({{"authorization", std::string("Bearer ") + key}}).held_back;
+  };
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(held_back("sk-guess").count(), 0);
+  EXPECT_EQ(held_back("sk-guess").count(), 100);
+  EXPECT_EQ(held_back("sk-a").count(), 0);
+  EXPECT_EQ(held_back("sk-guess").count(), 200);
+  for (int i = 0; i < 30; ++i) held_back("sk-guess");
+  EXPECT_EQ(held_back("sk-guess").count(), 2'000);
+  EXPECT_EQ(generate({}).held_back.count(), 0);  // without a key it is no guess
+  clock.advance(60);
+  EXPECT_EQ(held_back("sk-guess").count(), 0);
+}
+
+TEST(WrongKeys, AreCountedByAddressForAsManyAsThereIsRoomFor) {
+  WrongKeys wrong;
+  const SteadyTime now{};
+  for (int i = 0; i < 4'096; ++i) EXPECT_EQ(wrong.note(std::to_string(i), now).count(), 0);
+  EXPECT_EQ(wrong.note("one more", now).count(), 2'000);
+  EXPECT_EQ(wrong.note("one more", now + std::chrono::minutes(1)).count(), 0);
+}
+
 TEST_F(KeyedApi, KnowsOtherKeysOnceTheyAreReplaced) {
   keys->replace(
       KeyRing::parse(key_line({"berta"}, "sk-b").value() + "\n" + key_line({"carl"}, "sk-c").value())
@@ -126,11 +149,12 @@ TEST_F(KeyedApi, IsClosedButForPagesHealthAndPictures) {
   }
 }
 
-TEST(KeyGate, IsNoneWithoutKeys) { EXPECT_FALSE(key_gate(nullptr, KeyScheme::bearer)); }
+TEST(KeyGate, IsNoneWithoutKeys) { EXPECT_FALSE(key_gate(nullptr, KeyScheme::bearer, SystemClock())); }
 
 TEST(KeyGate, TakesAPasswordWhereBasicIsSpoken) {
+  const SystemClock clock;
   const auto ring = std::make_shared<Keys>(KeyRing::parse(key_line({"anna"}, "sk-a").value()).value());
-  const http::Gate gate = key_gate(ring, KeyScheme::basic);
+  const http::Gate gate = key_gate(ring, KeyScheme::basic, clock);
   const auto passes = [&](const std::string& authorization) {
     http::Request request = ApiFixture::request("GET", "/sdapi/v1/options");
     request.headers.emplace_back("authorization", authorization);

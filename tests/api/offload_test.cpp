@@ -36,32 +36,52 @@ class OffloadTest : public testing::Test {
   }
 
   asio::io_context io_;
-  asio::thread_pool pool_{2};
+  Workers pool_{2, 1};
 };
 
 TEST_F(OffloadTest, RunsOnThePoolAndResumesOnTheCallersExecutor) {
-  run([](asio::thread_pool& pool) -> asio::awaitable<void> {
+  run([](Workers& pool) -> asio::awaitable<void> {
     const auto caller = std::this_thread::get_id();
-    const auto worker = co_await offload(pool, [] { return std::this_thread::get_id(); });
+    const auto worker = co_await offload(pool, "anna", [] { return std::this_thread::get_id(); });
     EXPECT_NE(worker, caller);
     EXPECT_EQ(std::this_thread::get_id(), caller);
   }(pool_));
 }
 
+TEST_F(OffloadTest, KeepsQuickWorkApartFromSlow) {
+  std::promise<void> go_on;
+  pool_.post(Lane::slow, "berta", [&] { go_on.get_future().wait(); });
+  run([](Workers& pool, std::promise<void>& go_on) -> asio::awaitable<void> {
+    co_await offload(pool, "berta", [&] { go_on.set_value(); });
+    const bool done = co_await offload_slow(pool, "berta", [] { return true; });
+    EXPECT_TRUE(done);
+  }(pool_, go_on));
+}
+
+TEST_F(OffloadTest, DoesWhatReadsLittleAtOnce) {
+  run([](Workers& pool) -> asio::awaitable<void> {
+    const auto where = [] { return std::this_thread::get_id(); };
+    const auto here = co_await offload_large(kQuickBytes, pool, "anna", where);
+    const auto there = co_await offload_large(kQuickBytes + 1, pool, "anna", where);
+    EXPECT_EQ(here, std::this_thread::get_id());
+    EXPECT_NE(there, std::this_thread::get_id());
+  }(pool_));
+}
+
 TEST_F(OffloadTest, GivesWorkWithoutAResultTheSameWay) {
   bool done = false;
-  run([](asio::thread_pool& pool, bool& done) -> asio::awaitable<void> {
-    co_await offload(pool, [&] { done = true; });
+  run([](Workers& pool, bool& done) -> asio::awaitable<void> {
+    co_await offload(pool, "anna", [&] { done = true; });
     EXPECT_TRUE(done);
   }(pool_, done));
   EXPECT_TRUE(done);
 }
 
 TEST_F(OffloadTest, ThrowsWhatTheWorkThrows) {
-  run([](asio::thread_pool& pool) -> asio::awaitable<void> {
+  run([](Workers& pool) -> asio::awaitable<void> {
     std::string what;
     try {
-      co_await offload(pool, []() -> int { throw std::runtime_error("broken"); });
+      co_await offload(pool, "anna", []() -> int { throw std::runtime_error("broken"); });
     } catch (const std::runtime_error& error) {
       what = error.what();
     }
@@ -70,16 +90,16 @@ TEST_F(OffloadTest, ThrowsWhatTheWorkThrows) {
 }
 
 TEST_F(OffloadTest, SkipsWorkOfACancelledCallerThatHasNotBegun) {
-  asio::thread_pool one(1);
   std::promise<void> go_on;
-  asio::post(one, [&] { go_on.get_future().wait(); });
+  Workers one(1, 1);
+  one.post(Lane::quick, "berta", [&] { go_on.get_future().wait(); });
   asio::cancellation_signal cancel;
   bool ran = false;
   std::exception_ptr failure;
   asio::co_spawn(
       io_,
-      [](asio::thread_pool& pool, bool& ran) -> asio::awaitable<void> {
-        co_await offload(pool, [&] { ran = true; });
+      [](Workers& pool, bool& ran) -> asio::awaitable<void> {
+        co_await offload(pool, "anna", [&] { ran = true; });
       }(one, ran),
       asio::bind_cancellation_slot(cancel.slot(), [&](std::exception_ptr ended) { failure = ended; }));
   asio::post(io_, [&] {
@@ -97,10 +117,10 @@ TEST_F(OffloadTest, FinishesWorkThatHasBegunBeforeACancelledCallerGoesOn) {
   bool finished_first = false;
   asio::co_spawn(
       io_,
-      [](asio::thread_pool& pool, std::promise<void>& begun, std::promise<void>& go_on,
+      [](Workers& pool, std::promise<void>& begun, std::promise<void>& go_on,
          bool& finished_first) -> asio::awaitable<void> {
         std::string local;
-        co_await offload(pool, [&] {
+        co_await offload(pool, "anna", [&] {
           begun.set_value();
           go_on.get_future().wait();
           local = "written by the pool";
@@ -133,9 +153,10 @@ TEST_F(OffloadTest, SurvivesCancellationsAtEveryMoment) {
       bool is_over = false;
       asio::co_spawn(
           executor,
-          [](asio::thread_pool& pool) -> asio::awaitable<void> {
+          [](Workers& pool) -> asio::awaitable<void> {
             std::string local(100, 'x');
-            for (int part = 0; part < 3; ++part) co_await offload(pool, [&] { local.append(100, 'y'); });
+            for (int part = 0; part < 3; ++part)
+              co_await offload(pool, "anna", [&] { local.append(100, 'y'); });
           }(pool_),
           asio::bind_cancellation_slot(cancel.slot(), [&](std::exception_ptr) {
             ++ended;

@@ -18,6 +18,14 @@ TEST(JsonText, WritesNumbersAsPeopleDo) {
             "[null,null]");
 }
 
+TEST(JsonText, IsUtf8WhateverItIsGiven) {
+  EXPECT_EQ(json_text(json::array{"a\xFF"
+                                  "b",
+                                  "caf\xC3\xA9", "\xED\xA0\x80", "\xC3"}),
+            "[\"a\uFFFDb\",\"café\",\"\uFFFD\uFFFD\uFFFD\",\"\uFFFD\"]");
+  EXPECT_EQ(json_text(json::object{{"k\xFE", 1}}), "{\"k\uFFFD\":1}");
+}
+
 TEST(JsonText, ReadsBackAsTheSameValue) {
   for (const char* text :
        {R"({"a":[],"b":{},"c":[[],{},[1,[2]]],"d":{"e":{"f":null}}})", R"(["{","[",",","\"\\\u0001\n","ü😀"])",

@@ -70,6 +70,14 @@ TEST(Plan, AUnitHasNoMoreRowsThanAreWorthIt) {
   EXPECT_EQ(machine.turn(1).size(), 4u);
 }
 
+TEST(Plan, AUnitIsNoLongerThanAllowed) {
+  Machine machine(std::vector<RowDescription>(8, row("a", step(1))));
+  teach(machine.costs, step(1), 8, nearly_linear);
+  EXPECT_EQ(plan(machine.rows, machine.costs, machine.turns).size(), 8u);
+  EXPECT_EQ(plan(machine.rows, machine.costs, machine.turns, 3).size(), 3u);
+  EXPECT_EQ(plan(machine.rows, machine.costs, machine.turns, 0.1).size(), 1u);
+}
+
 TEST(Plan, NeverMixesKeysKindsOrModels) {
   std::vector<RowDescription> rows;
   for (const std::size_t model : {0, 1})

@@ -32,7 +32,7 @@ struct Counter : EngineObserver {
   }
   void rejected(std::string_view, std::string_view reason) override {
     ++refused;
-    EXPECT_TRUE(reason == "queue_full" || reason == "draining") << reason;
+    EXPECT_TRUE(reason == "queue_full" || reason == "draining" || reason == "request_too_costly") << reason;
   }
   std::atomic<int> finished = 0, refused = 0;
 };
@@ -161,6 +161,40 @@ TEST_F(LocalDispatcherTest, RefusesAtTheDoorWithoutAnEvent) {
   EXPECT_TRUE(collector.events().empty());
 }
 
+// 1.5 MFLOP a pixel: 64x64 takes 6 ms at a time here, 1024x1024 1.6 s.
+TEST_F(LocalDispatcherTest, RefusesWhatWouldHoldTheDeviceForLong) {
+  EngineOptions options;
+  options.unit_max = std::chrono::duration<double>(1.0);
+  options.initial_flops_per_second = 1e12;
+  start({}, options);
+  Collector collector;
+  const auto refused = dispatcher->submit(make_request("a", {1}, 1024), {}, collector.sink());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(refused.error().reason, "request_too_costly");
+  EXPECT_EQ(refused.error().field, "width");
+  EXPECT_THAT(refused.error().message, testing::HasSubstr("1024x1024"));
+  EXPECT_THAT(refused.error().message, testing::HasSubstr("1.6 seconds"));
+  EXPECT_THAT(refused.error().message, testing::HasSubstr("the 1.0 that"));
+  EXPECT_FALSE(dispatcher->resolve(make_request("a", {1}, 1024)));
+  EXPECT_TRUE(dispatcher->resolve(make_request("a", {1}, 64)));
+  const auto taken = dispatcher->submit(make_request("a", {1}, 512), {}, collector.sink());
+  ASSERT_TRUE(taken);
+  EXPECT_FALSE(collector.wait());
+}
+
+// Whatever the device: who serves a model means its own size.
+TEST_F(LocalDispatcherTest, MakesTheModelsOwnSizeHoweverSlow) {
+  EngineOptions options;
+  options.unit_max = std::chrono::duration<double>(1e-6);
+  start({}, options);
+  Collector collector;
+  const auto own = dispatcher->submit(make_request("a", {1}, 64), {}, collector.sink());
+  ASSERT_TRUE(own);
+  EXPECT_FALSE(collector.wait());
+  EXPECT_FALSE(dispatcher->submit(make_request("a", {1}, 72), {}, collector.sink()));
+}
+
 TEST_F(LocalDispatcherTest, AFullQueueAnswersWhileTheDeviceIsBusy) {
   start_behind_gate({.jobs_waiting_max = 2, .rows_active_max = 1});
   std::vector<Ticket> tickets;
@@ -244,6 +278,18 @@ TEST_F(LocalDispatcherTest, StopsNowAfterThePresentUnit) {
   dispatcher->close(milliseconds(0));
   gate.open();
   dispatcher->stop_now();
+  EXPECT_EQ(collector.wait()->reason, "shutdown");
+}
+
+TEST_F(LocalDispatcherTest, WaitsForTheEndOnlySoLong) {
+  start_behind_gate();
+  Collector collector;
+  const auto ticket = dispatcher->submit(make_request("a"), {}, collector.sink());
+  gate.await_unit();
+  dispatcher->close(milliseconds(0));
+  EXPECT_FALSE(dispatcher->wait_for_end(milliseconds(10)));
+  gate.open();
+  EXPECT_TRUE(dispatcher->wait_for_end(std::chrono::hours(1)));
   EXPECT_EQ(collector.wait()->reason, "shutdown");
 }
 

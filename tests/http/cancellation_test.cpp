@@ -29,9 +29,16 @@ struct Waiting {
   }
 };
 
+// For clients that close and are not waited for.
+ServerOptions hasty() {
+  ServerOptions options;
+  options.limits.half_close_timeout = std::chrono::milliseconds(0);
+  return options;
+}
+
 TEST(Cancellation, ClientThatClosesWhileTheHandlerWaits) {
   Waiting waiting;
-  TestServer server({waiting.route()});
+  TestServer server({waiting.route()}, hasty());
   RawClient client(server.port());
   client.send(kGetWaiting);
   ASSERT_TRUE(waiting.began.wait());
@@ -54,7 +61,7 @@ TEST(Cancellation, ClientThatResetsWhileTheHandlerWaits) {
 
 TEST(Cancellation, ClientThatClosesBehindAnEarlyRequest) {
   Waiting waiting;
-  TestServer server({waiting.route()});
+  TestServer server({waiting.route()}, hasty());
   RawClient client(server.port());
   client.send(std::string(kGetWaiting) + kGetWaiting);
   ASSERT_TRUE(waiting.began.wait());
@@ -88,12 +95,59 @@ TEST(Cancellation, BytesThatComeEarlyAreServedNext) {
   EXPECT_THAT(client.response(), HasSubstr("x-request-id: second"));
 }
 
+// Half a goodbye: it reads on.
+TEST(Cancellation, ClientThatEndsItsSideIsAnswered) {
+  Waiting waiting;
+  ServerOptions options;
+  options.limits.half_close_timeout = hours(1);
+  TestServer server({waiting.route()}, options);
+  RawClient client(server.port());
+  client.send(kGetWaiting);
+  client.shutdown_send();
+  ASSERT_TRUE(waiting.began.wait());
+  EXPECT_FALSE(waiting.ended.wait_for(std::chrono::milliseconds(50)));
+  waiting.latch.open();
+  EXPECT_THAT(client.response(), HasSubstr("waited"));
+  EXPECT_TRUE(client.closed_by_server());
+}
+
+TEST(Cancellation, ClientThatEndsItsSideIsNotWaitedForLong) {
+  Waiting waiting;
+  ServerOptions options;
+  options.limits.half_close_timeout = std::chrono::milliseconds(20);
+  TestServer server({waiting.route()}, options);
+  RawClient client(server.port());
+  client.send(kGetWaiting);
+  client.shutdown_send();
+  EXPECT_TRUE(waiting.ended.wait());
+  EXPECT_TRUE(server.observer->saw("/wait 499"));
+}
+
+// Its work is given up: nobody could tell it from a client that has gone.
+TEST(Cancellation, ClientThatEndsItsSideBehindWork) {
+  Waiting waiting;
+  ServerOptions options;
+  options.limits.half_close_timeout = hours(1);
+  Route route = waiting.route();
+  route.method = "POST";
+  TestServer server({std::move(route)}, options);
+  RawClient client(server.port());
+  client.send("POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+  client.shutdown_send();
+  EXPECT_TRUE(waiting.ended.wait());
+  EXPECT_TRUE(server.observer->saw("/wait 499"));
+}
+
 TEST(Cancellation, ClientThatClosesInTheMiddleOfItsBody) {
   Signal ran;
-  TestServer server({{"POST", "/upload", [&](Exchange& exchange) -> asio::awaitable<void> {
+  ServerOptions options;
+  options.memory = std::make_shared<MemoryBudget>(1 << 20);
+  TestServer server({{"POST", "/upload",
+                      [&](Exchange& exchange) -> asio::awaitable<void> {
                         ran.raise();
                         co_await exchange.send(text_response("received"));
-                      }}});
+                      }}},
+                    options);
   for (const bool reset : {false, true}) {
     RawClient client(server.port());
     client.send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n");
@@ -102,18 +156,20 @@ TEST(Cancellation, ClientThatClosesInTheMiddleOfItsBody) {
     reset ? client.reset() : client.close();
   }
   server.start_drain(hours(1)).get();
-  EXPECT_EQ(server.server->counters().body_bytes_held, 0u);
+  EXPECT_EQ(options.memory->bytes_held(), 0u);
   EXPECT_FALSE(server.observer->seen("/upload 200"));
 }
 
 TEST(Cancellation, ClientThatClosesInTheMiddleOfAStream) {
   Signal ended;
-  TestServer server({{"GET", "/stream", [&](Exchange& exchange) -> asio::awaitable<void> {
+  TestServer server({{"GET", "/stream",
+                      [&](Exchange& exchange) -> asio::awaitable<void> {
                         const Raiser ticket(ended);
                         const auto stream = co_await exchange.stream({});
                         co_await stream->event("step", "1");
                         co_await wait_forever(exchange.executor());
-                      }}});
+                      }}},
+                    hasty());
   RawClient client(server.port());
   client.send("GET /stream HTTP/1.1\r\nHost: a\r\n\r\n");
   ASSERT_TRUE(client.read_until("data: 1"));

@@ -60,6 +60,31 @@ TEST(Deadline, BodyThatStops) {
   EXPECT_TRUE(client.closed_by_server());
 }
 
+TEST(Deadline, BodyThatIsSilent) {
+  ServerOptions options;
+  options.limits.body_idle_timeout = kShort;
+  TestServer server({upload()}, options);
+  RawClient client(server.port());
+  client.send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" +
+              std::string(99'999, 'x'));
+  EXPECT_THAT(client.rest(), HasSubstr("408 body_timeout /upload"));
+}
+
+TEST(Deadline, AnswerThatIsHeldBack) {
+  Route route = upload();
+  route.gate = [](const Request&) -> std::optional<Response> {
+    Response response = text_response("a guess", 401);
+    response.held_back = milliseconds(100);
+    return response;
+  };
+  TestServer server({std::move(route)});
+  RawClient client(server.port());
+  const auto sent = std::chrono::steady_clock::now();
+  client.send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+  EXPECT_THAT(client.response(), HasSubstr("a guess"));
+  EXPECT_GE(std::chrono::steady_clock::now() - sent, milliseconds(100));
+}
+
 TEST(Deadline, BodyThatDripsSlowerThanTheLeastRate) {
   ServerOptions options;
   options.limits.body_timeout = kShort;

@@ -95,24 +95,49 @@ TEST(Server, TurnsAwayConnectionsAboveTheTotal) {
 
 TEST(Server, BoundsAllBodiesTogether) {
   ServerOptions options;
-  options.limits.bodies_bytes_max = 1500;
+  options.memory = std::make_shared<MemoryBudget>(300'000);
   Signal began, ended;
   Latch latch;
   Route upload = waiting(began, latch, ended);
   upload.method = "POST";
   TestServer server({upload}, options);
   const std::string request =
-      "POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n" + std::string(1000, 'x');
+      "POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + std::string(100'000, 'x');
   RawClient first(server.port());
   first.send(request);
   ASSERT_TRUE(began.wait());
   RawClient second(server.port());
   second.send(request);
-  EXPECT_THAT(second.rest(), HasSubstr("503 bodies_limit"));
+  EXPECT_THAT(second.rest(), HasSubstr("429 memory_share"));
+  RawClient small(server.port());
+  small.send("POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n" + std::string(1000, 'x'));
+  EXPECT_FALSE(small.read_within(std::chrono::milliseconds(50)));  // it is with its handler
   latch.open();
+  EXPECT_THAT(small.response(), HasSubstr("waited"));
   EXPECT_THAT(first.response(), HasSubstr("waited"));
   first.send(request);
   EXPECT_THAT(first.response(), HasSubstr("waited"));
+}
+
+TEST(Server, BoundsAnswersThatWaitForTheirReaders) {
+  ServerOptions options;
+  options.memory = std::make_shared<MemoryBudget>(64 << 20);
+  const auto body = std::make_shared<const std::string>(30 << 20, 'x');
+  TestServer server({{"GET", "/large",
+                      [&](Exchange& exchange) -> asio::awaitable<void> {
+                        Response response;
+                        response.body = body;
+                        co_await exchange.send(std::move(response));
+                      }}},
+                    options);
+  RawClient slow(server.port());
+  slow.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+  ASSERT_TRUE(slow.read_until("xxxx"));
+  RawClient second(server.port());
+  second.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_THAT(second.response(), HasSubstr("429 memory_share /large"));
+  slow.close();
+  EXPECT_TRUE(becomes_true([&] { return options.memory->bytes_held() == 0; }));
 }
 
 TEST(Server, GoesOnWhenDescriptorsRunOut) {

@@ -40,6 +40,22 @@ TEST(Stream, SendsEventsInChunksAndKeepsTheConnection) {
   }
 }
 
+TEST(Stream, AnswersHeadAtOnceAndServesOn) {
+  Signal ended;
+  TestServer server({{"GET", "/events", [&](Exchange& exchange) -> asio::awaitable<void> {
+                        const Raiser ticket(ended);
+                        const auto stream = co_await exchange.stream({});
+                        co_await wait_forever(exchange.executor());
+                      }}});
+  RawClient client(server.port());
+  client.send("HEAD /events HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_THAT(client.head(), HasSubstr("content-type: text/event-stream\r\n"));
+  EXPECT_TRUE(ended.wait());
+  client.send("HEAD /events HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_THAT(client.head(), StartsWith("HTTP/1.1 200"));
+  EXPECT_EQ(server.server->counters().handler_faults, 0u);
+}
+
 asio::awaitable<void> pieces(Exchange& exchange) {
   Response head;
   head.status = 201;

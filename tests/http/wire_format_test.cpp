@@ -13,7 +13,10 @@ TEST(WireFormat, WritesAHeaderBlock) {
   head.content_length = 12;
   head.request_id = "req_1";
   head.unix_seconds = 784111777;
-  EXPECT_EQ(format_head(head, {{"retry-after", "3"}, {"Connection", "upgrade"}}),
+  EXPECT_EQ(format_head(head, {{"retry-after", "3"},
+                               {"Connection", "upgrade"},
+                               {"X-Content-Type-Options", "nosniff"},
+                               {"Date", "today"}}),
             "HTTP/1.1 429 Too Many Requests\r\n"
             "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
             "server: diffused\r\n"

@@ -216,6 +216,23 @@ TEST(PngText, StaysFoldedWhenItWouldFillTheMemory) {
   EXPECT_TRUE(read->empty());
 }
 
+TEST(PngText, IsBoundedInAll) {
+  std::vector<TextChunk> chunks(4, {"parameters", std::string(300'000, 'x')});
+  const auto bytes = encode_png(noise(2, 2, 3), {.text = chunks});
+  EXPECT_EQ(read_png_text(*bytes).error().code, ErrorCode::payload_too_large);
+  chunks.resize(3);
+  EXPECT_EQ(read_png_text(*encode_png(noise(2, 2, 3), {.text = chunks}))->size(), 3u);
+  // Of many small ones the first are read.
+  chunks.assign(1000, {"parameters", "x"});
+  EXPECT_LT(read_png_text(*encode_png(noise(2, 2, 3), {.text = chunks}))->size(), 16u);
+}
+
+// A text that calls itself UTF-8 and is not would make an answer that is none.
+TEST(PngText, IsUtf8WhateverItCallsItself) {
+  const auto bytes = encode_png(noise(2, 2, 3), {.text = {{"title", "caf\xC3\xA9 \xFF"}}});
+  EXPECT_EQ(read_png_text(*bytes)->front().text, "caf\xC3\xA9 \uFFFD");
+}
+
 TEST(PngText, RefusesWhatIsNoPng) { EXPECT_FALSE(read_png_text("hello")); }
 
 TEST(Codecs, AreFoundByNameAndByExtension) {

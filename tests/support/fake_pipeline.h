@@ -174,6 +174,10 @@ class FakePipeline final : public Pipeline {
     return 1e6 * pixels * units * static_cast<double>(resolved.n());
   }
 
+  double unit_flops(const GenerateRequest& resolved) const override {
+    return 1.5e6 * static_cast<double>(*resolved.width) * *resolved.height;
+  }
+
   Result<std::unique_ptr<Row>> begin(const GenerateRequest& resolved, std::size_t image_index) override {
     on_device_thread();
     TRY_VOID(options_.before_begin(resolved, image_index));

@@ -4,8 +4,10 @@
 
 #include "api/ask.h"
 #include "api/background.h"
+#include "api/endpoints.h"
 #include "api/errors.h"
 #include "api/keys.h"
+#include "api/memory.h"
 #include "api/offload.h"
 #include "api/openai/job_object.h"
 #include "api/openai/job_spec.h"
@@ -13,8 +15,6 @@
 #include "base/ids.h"
 #include "base/json_text.h"
 #include "http/header_parameters.h"
-#include "http/multipart.h"
-#include "storage/sha256.h"
 
 namespace diffused::api {
 namespace {
@@ -42,22 +42,6 @@ Result<std::optional<std::string>> idempotency_key(const http::Request& request)
     return fail(ErrorCode::invalid_argument, "Idempotency-Key must be 1 to 255 visible ASCII characters",
                 "Idempotency-Key");
   return std::string(key);
-}
-
-// Equal for equal requests. The boundary of a form is another one each time, so it is left out.
-std::string request_hash(const http::Request& request) {
-  std::string text = request.path + '\n' + request.body;
-  const std::string_view type = request.header("content-type");
-  const std::size_t at = type.find("boundary=");
-  if (http::is_multipart(type) && at != std::string_view::npos) {
-    std::string boundary(type.substr(at + 9));
-    boundary = boundary.substr(0, boundary.find(';'));
-    std::erase(boundary, '"');
-    for (std::size_t i = text.find(boundary); !boundary.empty() && i != std::string::npos;
-         i = text.find(boundary, i))
-      text.erase(i, boundary.size());
-  }
-  return storage::sha256_hex(text);
 }
 
 // The picture as a PNG, which loses nothing, under a new id; no id for no picture.
@@ -92,13 +76,15 @@ Result<jobstore::NewJob> write_down(const Api& api, const http::Request& http_re
   auto resolved = api.dispatcher.resolve(std::move(request.generate));
   if (!resolved) return tl::unexpected(as_spelled(std::move(resolved).error(), request.spelling));
   request.generate = *std::move(resolved);
+  // What could never be made is not accepted.
+  TRY_VOID(hold(http_request, 2 * result_bytes(request.generate, {}, /*as_text=*/false), "its pictures"));
   if (request.codec == nullptr) request.codec = find_codec("png");
   TRY(const JobSpec spec, keep_inputs(api, std::move(request)));
   jobstore::NewJob job = row_of(spec);
+  job.request_hash = spec.request.fingerprint;
   job.idempotency_key = std::move(key);
   job.owner = user_of(http_request);
   job.priority = http_request.priority;
-  job.request_hash = request_hash(http_request);
   return job;
 }
 
@@ -129,8 +115,8 @@ bool wants_background(const http::Request& http_request, const ImageRequest& req
 
 asio::awaitable<Result<jobstore::Enqueued>> keep_job(const Api& api, const http::Request& http_request,
                                                      ImageRequest request) {
-  auto written =
-      co_await offload(api.workers, [&] { return write_down(api, http_request, std::move(request)); });
+  auto written = co_await offload(api.workers, user_of(http_request),
+                                  [&] { return write_down(api, http_request, std::move(request)); });
   if (!written) co_return tl::unexpected(written.error());
   const std::string spec = written->spec;
   auto added = co_await ask<jobstore::Enqueued>(
@@ -147,8 +133,8 @@ asio::awaitable<void> accept_job(const Api& api, http::Exchange& exchange, Image
   if (!added) co_return co_await send_error(exchange, added.error());
   http::Response response;
   response.status = added->replayed ? 200 : 202;
-  const json::object object = co_await describe_job(api, exchange.request(), added->job, Pictures::included);
-  response.body = std::make_shared<const std::string>(json_text(object));
+  const json::value object = co_await describe_job(api, exchange.request(), added->job, Pictures::included);
+  response.body = co_await body_of(api, exchange.request(), object);
   response.headers.emplace_back("Location", "/v1/images/jobs/" + added->job.id);
   if (prefers_async(exchange.request())) response.headers.emplace_back("Preference-Applied", "respond-async");
   if (added->replayed) response.headers.emplace_back("Idempotent-Replayed", "true");

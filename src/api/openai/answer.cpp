@@ -2,6 +2,8 @@
 
 #include "api/errors.h"
 #include "api/job_run.h"
+#include "api/keys.h"
+#include "api/memory.h"
 #include "api/offload.h"
 #include "api/openai/accept_job.h"
 #include "api/openai/images_response.h"
@@ -67,14 +69,16 @@ asio::awaitable<Result<Finished>> finish(const Api& api, const http::Request& ht
     }
     const auto* ready = std::get_if<ImageReady>(&*event);
     if (ready == nullptr) continue;
-    auto encoded = co_await offload(api.workers, [&]() -> Result<std::pair<Picture, json::object>> {
+    const auto encode = [&]() -> Result<std::pair<Picture, json::object>> {
       TRY(Picture picture, encode_picture(api, request, recipe, ready->seed, ready->image));
       json::object item;
       if (slow != nullptr) {
         TRY(item, to_item(api, http_request, request, picture));
+        picture.bytes.reset();  // the item has them, or the store
       }
       return std::pair(std::move(picture), std::move(item));
-    });
+    };
+    auto encoded = co_await offload(api.workers, user_of(http_request), encode);
     if (!encoded) co_return tl::unexpected(std::move(encoded).error());
     finished.pictures[ready->image_index] = std::move(encoded->first);
     finished.items[ready->image_index] = std::move(encoded->second);
@@ -121,9 +125,11 @@ asio::awaitable<void> answer_images(const Api& api, http::Exchange& exchange, Im
     options->previews = request.partial_images;
     options->step_events = request.progress_events;
   }
+  if (auto held = hold(exchange.request(), result_bytes(request, job.model.info), "its pictures"); !held)
+    co_return co_await send_error(exchange, held.error());
   const Recipe recipe{request.generate, job.model.info, api.options.version};
   SlowAnswer slow(exchange, api.clock, api.options.early_head);
-  auto run = JobRun::submit(api.dispatcher, request.generate, *options, exchange.executor());
+  auto run = JobRun::submit(api.dispatcher, request.generate, *options, exchange.executor(), api.clock);
   if (!run) co_return co_await send_error(exchange, as_spelled(run.error(), request.spelling));
   if (request.stream) co_return co_await stream_images(api, exchange, request, recipe, **run, event_prefix);
 
@@ -131,8 +137,13 @@ asio::awaitable<void> answer_images(const Api& api, http::Exchange& exchange, Im
   auto finished = co_await finish(api, exchange.request(), request, recipe, **run, raw ? nullptr : &slow);
   if (!finished) co_return co_await slow.send(error_response(as_spelled(finished.error(), request.spelling)));
   const double total = finished->timings.total_seconds;
-  http::Response response = raw ? raw_answer(request, finished->pictures.front())
-                                : json_answer(api, request, exchange.request(), *std::move(finished));
+  const auto write = [&] { return json_answer(api, request, exchange.request(), *std::move(finished)); };
+  http::Response response;
+  if (raw) {
+    response = raw_answer(request, finished->pictures.front());
+  } else {
+    response = co_await offload(api.workers, user_of(exchange.request()), write);
+  }
   response.headers.emplace_back("openai-processing-ms", std::to_string(milliseconds(total)));
   for (auto& header : job_headers(api.options, (*run)->ticket()))
     response.headers.push_back(std::move(header));

@@ -1,7 +1,9 @@
 #include "api/endpoints.h"
 #include "api/errors.h"
+#include "api/memory.h"
 #include "api/offload.h"
 #include "api/openai/answer.h"
+#include "api/openai/fingerprint.h"
 #include "api/openai/uploads.h"
 #include "image/channels.h"
 #include "image/resize.h"
@@ -51,12 +53,14 @@ Result<EditPictures> read_pictures(const UploadForm& form, const PipelineInfo& m
 }
 
 // The picture in the size that is made, as Diffusers resizes it.
-std::shared_ptr<const Image> fitted(const Image& image, const GenerateRequest& request) {
-  return std::make_shared<const Image>(resize_lanczos(image, *request.width, *request.height));
+Image fitted(const Image& image, const GenerateRequest& request) {
+  return resize_lanczos(image, *request.width, *request.height);
 }
 
 Result<ImageJob> parse_edit(const Api& api, const http::Request& http_request, bool variation) {
   const RequestLimits& limits = api.options.limits;
+  const std::uint64_t body_bytes = http_request.body.size();
+  TRY_VOID(hold(http_request, 2 * body_bytes, "its parts"));
   TRY(const UploadForm form, read_upload_form(http_request, kImagesMax));
   ImageRequest request;
   request.prompt_required = !variation;
@@ -64,22 +68,29 @@ Result<ImageJob> parse_edit(const Api& api, const http::Request& http_request, b
   if (limits.strict) TRY_VOID(refuse_unknown(fields, form.fields, {"image", "images", "mask"}));
   TRY(request.spelling, read_fields(fields, form.fields, form.source));
   TRY(const ServedModel model, choose_model(api, request.model));
-  TRY(EditPictures pictures, read_pictures(form, model.info, request.mask_mode, limits.upload));
+  TRY(EditPictures pictures,
+      read_pictures(form, model.info, request.mask_mode, counted(limits.upload, http_request)));
   const Size own = size_for_upload(pictures.image, model.info);
   request.generate.width = request.generate.width.value_or(own.width);
   request.generate.height = request.generate.height.value_or(own.height);
   // Resizing comes last: only now is the size known to be one that is allowed.
+  request.fingerprint = fingerprint_of(http_request);
   TRY(ImageJob job, complete(api, std::move(request), model));
   GenerateRequest& generate = job.request.generate;
-  generate.init_image = fitted(to_rgb(std::move(pictures.image)), generate);
-  if (pictures.mask) generate.mask = fitted(*pictures.mask, generate);
+  generate.init_image = held_picture(fitted(to_rgb(std::move(pictures.image)), generate), http_request);
+  if (pictures.mask) generate.mask = held_picture(fitted(*pictures.mask, generate), http_request);
   return job;
 }
 
 asio::awaitable<void> edit(const Api& api, http::Exchange& exchange, bool variation) {
   // Base64, decoding and resizing take up to a second for a large photograph.
-  auto job = co_await offload(api.workers, [&] { return parse_edit(api, exchange.request(), variation); });
+  const http::Request& request = exchange.request();
+  auto job = co_await offload_slow(api.workers, user_of(request),
+                                   [&] { return parse_edit(api, request, variation); });
   if (!job) co_return co_await send_error(exchange, job.error());
+  // All that counts of the body has been read.
+  hold_only(request, bytes_of(job->request.generate.init_image) + bytes_of(job->request.generate.mask));
+  static_cast<void>(exchange.take_body());
   co_await answer_images(api, exchange, *std::move(job), "image_edit");
 }
 

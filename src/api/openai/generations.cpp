@@ -1,6 +1,8 @@
 #include "api/endpoints.h"
 #include "api/json_body.h"
+#include "api/offload.h"
 #include "api/openai/answer.h"
+#include "api/openai/fingerprint.h"
 
 namespace diffused::api {
 namespace {
@@ -12,13 +14,16 @@ Result<ImageJob> parse_generation(const Api& api, const http::Request& http_requ
   if (api.options.limits.strict) TRY_VOID(refuse_unknown(fields, body));
   TRY(request.spelling, read_fields(fields, body, Source::json));
   TRY(const ServedModel model, choose_model(api, request.model));
+  request.fingerprint = fingerprint_of(http_request);
   return complete(api, std::move(request), model);
 }
 
 }  // namespace
 
 asio::awaitable<void> generate_images(const Api& api, http::Exchange& exchange) {
-  auto job = parse_generation(api, exchange.request());
+  const http::Request& request = exchange.request();
+  auto job = co_await offload_large(request.body.size(), api.workers, user_of(request),
+                                    [&] { return parse_generation(api, request); });
   if (!job) co_return co_await send_error(exchange, job.error());
   co_await answer_images(api, exchange, *std::move(job), "image_generation");
 }

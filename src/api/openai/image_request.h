@@ -36,6 +36,7 @@ struct ImageRequest {
   bool progress_events = false;
   bool background_job = false;  // answer at once and make the pictures later
   std::string safety_identifier;
+  std::string fingerprint;  // openai/fingerprint.h
   MaskMode mask_mode = MaskMode::automatic;
   bool prompt_required = true;
 

@@ -87,9 +87,11 @@ class JobWatch {
   }
 
   asio::awaitable<void> send_end(http::EventStream& out, const Job& job) {
-    json::object payload{{"type", "image.job.done"}};
-    payload["job"] = co_await describe_job(api_, exchange_.request(), job, Pictures::included);
-    co_await out.event("image.job.done", json_text(payload), kLastId);
+    json::object members{{"type", "image.job.done"}};
+    members["job"] = co_await describe_job(api_, exchange_.request(), job, Pictures::included);
+    const json::value payload(std::move(members));
+    const auto text = co_await body_of(api_, exchange_.request(), payload);
+    co_await out.event("image.job.done", *text, kLastId);
   }
 
   const Api& api_;

@@ -7,6 +7,7 @@
 #include "api/ask.h"
 #include "api/background.h"
 #include "api/errors.h"
+#include "api/memory.h"
 #include "api/offload.h"
 #include "api/openai/images_response.h"
 #include "api/openai/job_spec.h"
@@ -52,19 +53,20 @@ json::value result_of(const Api& api, const http::Request& request, const Job& j
                       Pictures pictures) {
   if (job.state != JobState::succeeded) return nullptr;
   json::value result = json::parse(*job.outcome);
-  const bool bytes =
+  const bool wanted =
       pictures == Pictures::included && spec.request.response_format == ResponseFormat::b64_json;
+  const bool room = wanted && hold(request, result_bytes(spec.request, {}), "its pictures");
   for (json::value& value : result.at("data").as_array()) {
     json::object& item = value.as_object();
     const std::string id(item.at("picture").as_string());
     item.erase("picture");
-    const auto blob = bytes ? api.images.get(id) : fail(ErrorCode::not_found, {});
+    const auto blob = room ? api.images.get(id) : fail(ErrorCode::unavailable, {});
     if (blob) {
       item["b64_json"] = to_base64(*blob->bytes);
-    } else if (bytes) {
-      item["b64_json"] = nullptr;  // it has made room for newer ones, or its store does not work at present
+    } else if (wanted) {
+      item["b64_json"] = nullptr;  // it has made room for newer ones, or neither store nor memory has any now
     }
-    if (!bytes || (!blob && blob.error().code == ErrorCode::unavailable))
+    if (!wanted || (!blob && blob.error().code == ErrorCode::unavailable))
       item["url"] =
           picture_url(api.options, request, fmt::format("{}.{}", id, spec.request.codec->extension));
   }
@@ -100,7 +102,7 @@ json::object describe(const Api& api, const http::Request& request, const Job& j
 
 asio::awaitable<void> drop(const Api& api, storage::BlobStore& store, std::vector<std::string> ids) {
   if (ids.empty()) co_return;
-  co_await offload(api.workers, [&] {
+  co_await offload(api.workers, kOwnWork, [&] {
     for (const std::string& id : ids) static_cast<void>(store.remove(id));
   });
 }
@@ -109,7 +111,8 @@ asio::awaitable<void> drop(const Api& api, storage::BlobStore& store, std::vecto
 
 asio::awaitable<json::object> describe_job(const Api& api, const http::Request& request, const Job& job,
                                            Pictures pictures) {
-  json::object object = co_await offload(api.workers, [&] { return describe(api, request, job, pictures); });
+  json::object object =
+      co_await offload(api.workers, user_of(request), [&] { return describe(api, request, job, pictures); });
   if (job.state == JobState::queued) {
     const auto position = co_await ask<std::int64_t>(
         [&](auto reply) { api.background->store().position(job.id, std::move(reply)); });

@@ -42,8 +42,8 @@ std::string id_of(const http::Request& request) { return request.parameters.at("
 
 asio::awaitable<void> send_job(const Api& api, http::Exchange& exchange, Result<Job> job) {
   if (!job) co_return co_await send_error(exchange, job.error());
-  const json::object body = co_await describe_job(api, exchange.request(), *job, Pictures::included);
-  co_await send_json(exchange, body);
+  const json::value body = co_await describe_job(api, exchange.request(), *job, Pictures::included);
+  co_await send_large_json(api, exchange, body);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "api/ask.h"
 #include "api/background.h"
+#include "api/endpoints.h"
 #include "api/errors.h"
 #include "api/offload.h"
 #include "api/openai/accept_job.h"
@@ -75,7 +76,7 @@ http::Response raw_of(const Api& api, const Job& job) {
 asio::awaitable<http::Response> answer_of(const Api& api, const http::Request& request, const Job& job,
                                           bool raw) {
   if (raw && job.state == JobState::succeeded)
-    co_return co_await offload(api.workers, [&] { return raw_of(api, job); });
+    co_return co_await offload(api.workers, user_of(request), [&] { return raw_of(api, job); });
   json::object object = co_await describe_job(api, request, job, Pictures::included);
   if (job.state == JobState::cancelled)
     co_return error_response(Error{ErrorCode::cancelled, "the job was cancelled", {}, {}});
@@ -83,7 +84,7 @@ asio::awaitable<http::Response> answer_of(const Api& api, const http::Request& r
   json::object& result = object.at("result").as_object();
   result["id"] = request.request_id;
   http::Response response;
-  response.body = std::make_shared<const std::string>(json_text(result));
+  response.body = co_await body_of(api, request, object.at("result"));
   co_return response;
 }
 

@@ -18,9 +18,9 @@ namespace {
 // One request's stream: turns the job's events into the client's.
 class ImageStream {
  public:
-  ImageStream(const Api& api, const ImageRequest& request, const Recipe& recipe, std::string_view prefix,
-              http::EventStream& out)
-      : api_(api), request_(request), recipe_(recipe), prefix_(prefix), out_(out) {}
+  ImageStream(const Api& api, const std::string& user, const ImageRequest& request, const Recipe& recipe,
+              std::string_view prefix, http::EventStream& out)
+      : api_(api), user_(user), request_(request), recipe_(recipe), prefix_(prefix), out_(out) {}
 
   // Sends what the event means; false when it was the last.
   asio::awaitable<bool> send(const Event& event) {
@@ -42,15 +42,17 @@ class ImageStream {
   }
 
  private:
-  asio::awaitable<void> emit(std::string_view kind, json::object payload) {
-    const std::string name = fmt::format("{}.{}", prefix_, kind);
-    payload["type"] = name;
-    co_await out_.event(name, json_text(payload));
+  std::string name_of(std::string_view kind) const { return fmt::format("{}.{}", prefix_, kind); }
+
+  std::string text_of(std::string_view kind, json::object payload) const {
+    payload["type"] = name_of(kind);
+    return json_text(payload);
   }
 
-  asio::awaitable<Result<Picture>> encoded(const Image& image, std::uint64_t seed) {
-    return offload(api_.workers,
-                   [this, &image, seed] { return encode_picture(api_, request_, recipe_, seed, image); });
+  // Has an event's text made off the io threads, as a picture in it has megabytes.
+  template <typename Make>
+  asio::awaitable<Result<std::string>> made(Make make) {
+    return offload(api_.workers, user_, std::move(make));
   }
 
   // A preview has the latents' size; clients show it in the picture's place.
@@ -70,16 +72,20 @@ class ImageStream {
 
   asio::awaitable<void> send_progress(const StepDone& step) {
     json::object payload{{"image_index", step.image_index}, {"step", step.step}, {"steps", step.steps}};
-    co_await emit("progress", std::move(payload));
+    co_await out_.event(name_of("progress"), text_of("progress", std::move(payload)));
   }
 
   asio::awaitable<void> send_preview(const PreviewReady& preview) {
-    const Image image = co_await offload(api_.workers, [&] { return enlarged(preview.image); });
-    const auto picture = co_await encoded(image, recipe_.request.seeds[preview.image_index]);
-    if (!picture) co_return;  // fewer previews than asked for are allowed; the picture itself decides
-    json::object payload = payload_of(*picture, preview.image_index);
-    payload["partial_image_index"] = partial_images_[preview.image_index]++;
-    co_await emit("partial_image", std::move(payload));
+    const auto make = [&]() -> Result<std::string> {
+      const std::uint64_t seed = recipe_.request.seeds[preview.image_index];
+      TRY(const Picture picture, encode_picture(api_, request_, recipe_, seed, enlarged(preview.image)));
+      json::object payload = payload_of(picture, preview.image_index);
+      payload["partial_image_index"] = partial_images_[preview.image_index]++;
+      return text_of("partial_image", std::move(payload));
+    };
+    const auto text = co_await made(make);
+    if (!text) co_return;  // fewer previews than asked for are allowed; the picture itself decides
+    co_await out_.event(name_of("partial_image"), *text);
   }
 
   // OpenAI's events have no picture's number: clients count, so pictures are sent in their order.
@@ -95,13 +101,17 @@ class ImageStream {
   }
 
   asio::awaitable<Result<void>> send_image(const ImageReady& ready) {
-    const auto picture = co_await encoded(ready.image, ready.seed);
-    if (!picture) co_return tl::unexpected(picture.error());
-    json::object payload = payload_of(*picture, ready.image_index);
-    payload["seed"] = picture->seed;
-    payload["usage"] = usage(request_, std::span(&*picture, 1));
-    if (!request_.safety_identifier.empty()) payload["safety_identifier"] = request_.safety_identifier;
-    co_await emit("completed", std::move(payload));
+    const auto make = [&]() -> Result<std::string> {
+      TRY(const Picture picture, encode_picture(api_, request_, recipe_, ready.seed, ready.image));
+      json::object payload = payload_of(picture, ready.image_index);
+      payload["seed"] = picture.seed;
+      payload["usage"] = usage(request_, std::span(&picture, 1));
+      if (!request_.safety_identifier.empty()) payload["safety_identifier"] = request_.safety_identifier;
+      return text_of("completed", std::move(payload));
+    };
+    const auto text = co_await made(make);
+    if (!text) co_return tl::unexpected(text.error());
+    co_await out_.event(name_of("completed"), *text);
     co_return Result<void>();
   }
 
@@ -111,6 +121,7 @@ class ImageStream {
   }
 
   const Api& api_;
+  const std::string& user_;
   const ImageRequest& request_;
   const Recipe& recipe_;
   std::string_view prefix_;
@@ -125,7 +136,7 @@ class ImageStream {
 asio::awaitable<void> stream_images(const Api& api, http::Exchange& exchange, const ImageRequest& request,
                                     const Recipe& recipe, JobRun& run, std::string_view event_prefix) {
   const auto out = co_await exchange.stream(job_headers(api.options, run.ticket()));
-  ImageStream stream(api, request, recipe, event_prefix, *out);
+  ImageStream stream(api, user_of(exchange.request()), request, recipe, event_prefix, *out);
   co_await out->comment("queued");
   run.keep_alive(api.options.keep_alive);
   while (true) {

@@ -7,8 +7,8 @@
 
 #include "api/errors.h"
 #include "api/json_body.h"
+#include "base/utf8.h"
 #include "http/multipart.h"
-#include "http/target.h"
 #include "image/base64.h"
 #include "image/channels.h"
 
@@ -64,7 +64,7 @@ Result<UploadForm> read_multipart(const http::Request& request, std::size_t imag
       form.masks.push_back({part.name, std::string(part.data)});
     } else if (part.name == "markup") {
       return fail(ErrorCode::unsupported, "markup is not supported: draw it into the image", part.name);
-    } else if (http::is_utf8(part.data)) {
+    } else if (is_utf8(part.data)) {
       add_field(form.fields, part.name, part.data);
     } else if (part.filename.empty()) {
       return wrong_upload(fmt::format("{} is not UTF-8 text", part.name), part.name);

@@ -3,6 +3,7 @@
 #include "api/endpoints.h"
 #include "api/errors.h"
 #include "api/job_run.h"
+#include "api/memory.h"
 #include "api/offload.h"
 #include "api/openai/answer.h"
 #include "api/sdapi/board.h"
@@ -33,12 +34,15 @@ class Generation {
   asio::awaitable<void> answer() {
     auto images = co_await run(job_.job.request.generate, 0);
     if (images && job_.request.enable_hr) images = co_await enlarge(*std::move(images));
-    if (images && job_.repaint) images = co_await offload(api_.workers, [&] { return completed(*images); });
     if (!images)
       co_return co_await send_error(exchange_, as_spelled(images.error(), job_.request.image.spelling));
-    auto body = co_await offload(api_.workers, [&] { return body_of(*images); });
-    if (!body) co_return co_await send_error(exchange_, body.error());
-    co_await send_json(exchange_, *body);
+    auto encoded = co_await encode(*images);
+    if (!encoded) co_return co_await send_error(exchange_, encoded.error());
+    const Recipe recipe = this->recipe();
+    const json::object info = sd_info(recipe, job_.request, *images, api_.clock.unix_seconds());
+    const json::value body = json::object{
+        {"images", *std::move(encoded)}, {"parameters", job_.parameters}, {"info", json_text(info)}};
+    co_await send_large_json(api_, exchange_, body);
   }
 
  private:
@@ -48,7 +52,8 @@ class Generation {
   // interrupted. On the board its first picture is number `board_row`.
   asio::awaitable<Images> run(GenerateRequest request, std::size_t board_row) {
     std::vector<ImageReady> images;
-    auto submitted = JobRun::submit(api_.dispatcher, std::move(request), options_, exchange_.executor());
+    auto submitted =
+        JobRun::submit(api_.dispatcher, std::move(request), options_, exchange_.executor(), api_.clock);
     if (!submitted) co_return tl::unexpected(submitted.error());
     const std::shared_ptr<JobRun> job = *std::move(submitted);
     board_.set_cancel([executor = exchange_.executor(), job = std::weak_ptr(job)] {
@@ -73,8 +78,8 @@ class Generation {
   asio::awaitable<Images> enlarge(std::vector<ImageReady> images) {
     for (std::size_t i = 0; i < images.size() && !board_.interrupted(); ++i) {
       ImageReady& image = images[i];
-      GenerateRequest second =
-          co_await offload(api_.workers, [&] { return second_pass(job_, image.image, image.seed); });
+      GenerateRequest second = co_await offload_slow(
+          api_.workers, options_.user, [&] { return second_pass(job_, image.image, image.seed); });
       auto larger = co_await run(std::move(second), n_ + i);
       if (!larger) co_return tl::unexpected(larger.error());
       if (!larger->empty()) image = std::move(larger->front());
@@ -82,23 +87,23 @@ class Generation {
     co_return images;
   }
 
-  // The pictures of which a part was repainted.
-  Images completed(std::vector<ImageReady> images) const {
-    for (ImageReady& image : images) image.image = put_back(*job_.repaint, image.image);
-    return images;
-  }
+  Recipe recipe() const { return {job_.job.request.generate, job_.job.model.info, api_.options.version}; }
 
-  Result<json::object> body_of(const std::vector<ImageReady>& images) const {
-    const Recipe recipe{job_.job.request.generate, job_.job.model.info, api_.options.version};
+  // Each picture as a file in base64, put back into the one of which a part was repainted.
+  asio::awaitable<Result<json::array>> encode(std::vector<ImageReady>& images) {
+    const Recipe recipe = this->recipe();
     json::array encoded;
-    for (const ImageReady& image : images) {
-      if (!job_.request.send_images) break;
-      TRY(const Picture picture, encode_picture(api_, job_.job.request, recipe, image.seed, image.image));
-      encoded.emplace_back(to_base64(*picture.bytes));
+    for (ImageReady& image : images) {
+      const auto text = co_await offload(api_.workers, options_.user, [&]() -> Result<json::string> {
+        if (job_.repaint) image.image = put_back(*job_.repaint, image.image);
+        if (!job_.request.send_images) return json::string();
+        TRY(const Picture picture, encode_picture(api_, job_.job.request, recipe, image.seed, image.image));
+        return json::string(to_base64(*picture.bytes));
+      });
+      if (!text) co_return tl::unexpected(text.error());
+      if (job_.request.send_images) encoded.emplace_back(*text);
     }
-    const json::object info = sd_info(recipe, job_.request, images, api_.clock.unix_seconds());
-    return json::object{
-        {"images", std::move(encoded)}, {"parameters", job_.parameters}, {"info", json_text(info)}};
+    co_return encoded;
   }
 
   const Api& api_;
@@ -112,9 +117,18 @@ class Generation {
 using Parse = Result<SdJob> (*)(const Api&, const http::Request&);
 
 asio::awaitable<void> generate(const Api& api, http::Exchange& exchange, Parse parse) {
-  // Off the io thread, for what the text of a picture costs.
-  auto job = co_await offload(api.workers, [&] { return parse(api, exchange.request()); });
+  // Pictures as text, decoding and fitting them: up to a second for a large photograph.
+  const http::Request& request = exchange.request();
+  const auto read = [&]() -> Result<SdJob> {
+    TRY(SdJob parsed, parse(api, request));
+    hold_only(request, bytes_of(parsed));
+    TRY_VOID(hold(request, result_bytes(parsed), "its pictures"));
+    return parsed;
+  };
+  const Lane lane = request.body.size() <= kQuickBytes ? Lane::quick : Lane::slow;
+  auto job = co_await offload_to(lane, api.workers, user_of(request), read);
   if (!job) co_return co_await send_error(exchange, job.error());
+  static_cast<void>(exchange.take_body());  // all that counts of it has been read
   auto options = submit_options(api, exchange.request());
   if (!options) co_return co_await send_error(exchange, options.error());
   Generation generation(api, exchange, *std::move(job), *std::move(options));

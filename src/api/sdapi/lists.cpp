@@ -7,6 +7,7 @@
 #include "api/errors.h"
 #include "api/json_body.h"
 #include "api/keys.h"
+#include "api/offload.h"
 #include "api/openai/answer.h"
 #include "api/openai/image_request.h"
 #include "api/sampler_names.h"
@@ -134,7 +135,9 @@ asio::awaitable<void> sd_options(const Api& api, http::Exchange& exchange) {
 }
 
 asio::awaitable<void> sd_set_options(const Api& api, http::Exchange& exchange) {
-  const auto options = json_body(exchange.request());
+  const http::Request& request = exchange.request();
+  const auto options = co_await offload_large(request.body.size(), api.workers, user_of(request),
+                                              [&] { return json_body(request); });
   if (!options) co_return co_await send_error(exchange, options.error());
   const auto* chosen = options->if_contains("sd_model_checkpoint");
   if (chosen != nullptr && chosen->is_string()) {

@@ -1,5 +1,7 @@
 #include "api/endpoints.h"
+#include "api/errors.h"
 #include "api/json_body.h"
+#include "api/memory.h"
 #include "api/offload.h"
 #include "api/openai/answer.h"
 #include "api/openai/uploads.h"
@@ -10,6 +12,7 @@ namespace diffused::api {
 namespace {
 
 Result<json::object> read_info(const http::Request& request) {
+  TRY_VOID(hold(request, 2 * request.body.size(), "what is read of it"));
   TRY(const json::object body, json_body(request));
   std::vector<Upload> images;
   TRY_VOID(take_images(body, "image", 1, images));
@@ -17,6 +20,7 @@ Result<json::object> read_info(const http::Request& request) {
     return fail(ErrorCode::invalid_argument, "image is required", "image", "missing_required_parameter");
   // A JPEG or WebP has no text of this kind, which is no mistake.
   const auto chunks = read_png_text(images[0].bytes);
+  if (!chunks && chunks.error().code == ErrorCode::payload_too_large) return about(chunks.error(), "image");
   json::object items;
   std::string info;
   if (chunks) {
@@ -31,9 +35,11 @@ Result<json::object> read_info(const http::Request& request) {
 }  // namespace
 
 asio::awaitable<void> sd_png_info(const Api& api, http::Exchange& exchange) {
-  const auto info = co_await offload(api.workers, [&] { return read_info(exchange.request()); });
+  auto info = co_await offload_slow(api.workers, user_of(exchange.request()),
+                                    [&] { return read_info(exchange.request()); });
   if (!info) co_return co_await send_error(exchange, info.error());
-  co_await send_json(exchange, *info);
+  const json::value body(*std::move(info));
+  co_await send_large_json(api, exchange, body);
 }
 
 }  // namespace diffused::api

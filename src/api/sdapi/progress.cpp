@@ -45,7 +45,8 @@ asio::awaitable<void> sd_progress(const Api& api, http::Exchange& exchange) {
                     {"current_image", nullptr},
                     {"textinfo", nullptr}};
   if (wanted && progress.preview)
-    body["current_image"] = co_await offload(api.workers, [&] { return picture_of(progress.preview); });
+    body["current_image"] =
+        co_await offload(api.workers, user_of(request), [&] { return picture_of(progress.preview); });
   co_await send_json(exchange, body);
 }
 

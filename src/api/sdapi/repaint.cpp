@@ -16,8 +16,6 @@ Image shown_by(Image mask) {
   return mask;
 }
 
-std::shared_ptr<const Image> shared(Image image) { return std::make_shared<const Image>(std::move(image)); }
-
 }  // namespace
 
 Repaint prepare_repaint(const SdRequest& request, Image picture, Image mask, int width, int height) {
@@ -30,16 +28,16 @@ Repaint prepare_repaint(const SdRequest& request, Image picture, Image mask, int
   Repaint repaint;
   if (masked) {
     repaint.place = grown(*masked, request.only_masked_padding, width, height, picture);
-    repaint.picture = shared(fit_lanczos(cut_out(picture, repaint.place), width, height, Fit::fill));
-    repaint.mask = shared(fit_lanczos(cut_out(mask, repaint.place), width, height, Fit::fill));
+    repaint.picture = fit_lanczos(cut_out(picture, repaint.place), width, height, Fit::fill);
+    repaint.mask = fit_lanczos(cut_out(mask, repaint.place), width, height, Fit::fill);
     repaint.whole = std::move(picture);
     repaint.shown = shown_by(std::move(mask));
   } else {
     repaint.place = {0, 0, width, height};
-    repaint.picture = shared(fit_lanczos(picture, width, height, request.fit));
-    repaint.mask = shared(fit_lanczos(mask, width, height, request.fit));
-    repaint.whole = *repaint.picture;
-    repaint.shown = shown_by(*repaint.mask);
+    repaint.picture = fit_lanczos(picture, width, height, request.fit);
+    repaint.mask = fit_lanczos(mask, width, height, request.fit);
+    repaint.whole = repaint.picture;
+    repaint.shown = shown_by(repaint.mask);
   }
   return repaint;
 }

@@ -11,8 +11,8 @@ namespace diffused::api {
 
 // What the model is given: two pictures of the size that is made; and what is kept for the end.
 struct Repaint {
-  std::shared_ptr<const Image> picture;  // RGB
-  std::shared_ptr<const Image> mask;     // grey, >= 128 is repainted
+  Image picture;  // RGB
+  Image mask;     // grey, >= 128 is repainted
 
   Image whole;  // the picture that the answer is: the old one, in its size when only the masked part is made
   Image shown;  // grey, of the same size: 255 where the new picture is to be seen

@@ -5,7 +5,9 @@
 #include <algorithm>
 
 #include "api/json_body.h"
+#include "api/memory.h"
 #include "api/openai/uploads.h"
+#include "base/json_text.h"
 #include "image/channels.h"
 #include "image/resize.h"
 
@@ -16,6 +18,8 @@ namespace {
 constexpr double kImageStrength = 0.75;
 constexpr double kSecondPassStrength = 0.7;
 constexpr double kSecondPassScale = 2;
+// Of each pixel of a picture, while its mask is brought to its size and made soft.
+constexpr std::uint64_t kRepaintBytes = 6;
 
 // The size of the second pass. Errors: invalid_argument when it is more than the server or the model makes.
 Result<Size> enlarged_size(const RequestLimits& limits, const PipelineInfo& model, const SdRequest& request,
@@ -61,6 +65,7 @@ Result<SdJob> read_sd_text_job(const Api& api, const http::Request& http_request
 Result<SdJob> read_sd_image_job(const Api& api, const http::Request& http_request) {
   const RequestLimits& limits = api.options.limits;
   SdJob parsed;
+  TRY_VOID(hold(http_request, 2 * http_request.body.size(), "its parts"));
   TRY(parsed.parameters, json_body(http_request));
   SdRequest& request = parsed.request;
   TRY(request.image.spelling, read_fields(sd_image_fields(limits, request), parsed.parameters, Source::form));
@@ -69,7 +74,8 @@ Result<SdJob> read_sd_image_job(const Api& api, const http::Request& http_reques
   TRY_VOID(take_images(parsed.parameters, "mask", 1, masks));
   for (const char* picture : {"init_images", "mask"}) parsed.parameters[picture] = nullptr;
   if (images.empty()) return fail(ErrorCode::not_found, "Init image not found", "init_images");
-  TRY(Image image, decode_upload(images[0], limits.upload));
+  const DecodeLimits decode_limits = counted(limits.upload, http_request);
+  TRY(Image image, decode_upload(images[0], decode_limits));
   TRY(const ServedModel model, choose_sd_model(api, user_of(http_request), request));
   if (!model.info.image_to_image || (!masks.empty() && !model.info.inpaint))
     return fail(ErrorCode::unsupported, "this model does not change pictures", "init_images");
@@ -83,14 +89,37 @@ Result<SdJob> read_sd_image_job(const Api& api, const http::Request& http_reques
   const int width = *generate.width, height = *generate.height;
   if (masks.empty()) {
     generate.init_image =
-        std::make_shared<const Image>(fit_lanczos(to_rgb(std::move(image)), width, height, request.fit));
+        held_picture(fit_lanczos(to_rgb(std::move(image)), width, height, request.fit), http_request);
     return parsed;
   }
-  TRY(Image mask, decode_upload(masks[0], limits.upload));
+  TRY(Image mask, decode_upload(masks[0], decode_limits));
+  TRY_VOID(
+      hold(http_request, kRepaintBytes * image.width * image.height, "what is repainted of the picture"));
   parsed.repaint = prepare_repaint(request, std::move(image), std::move(mask), width, height);
-  generate.init_image = parsed.repaint->picture;
-  generate.mask = parsed.repaint->mask;
+  generate.init_image = held_picture(std::move(parsed.repaint->picture), http_request);
+  generate.mask = held_picture(std::move(parsed.repaint->mask), http_request);
   return parsed;
+}
+
+std::uint64_t bytes_of(const SdJob& job) {
+  const GenerateRequest& generate = job.job.request.generate;
+  std::uint64_t bytes = bytes_of(generate.init_image) + bytes_of(generate.mask);
+  if (job.repaint) bytes += bytes_of(job.repaint->whole) + bytes_of(job.repaint->shown);
+  // Written out, what remains of the body is as long as it was; read, twice.
+  return bytes + 2 * json_text(job.parameters).size();
+}
+
+std::uint64_t result_bytes(const SdJob& job) {
+  GenerateRequest largest = job.job.request.generate;
+  if (job.request.enable_hr) {
+    largest.width = job.enlarged.width;
+    largest.height = job.enlarged.height;
+  }
+  if (job.repaint) {
+    largest.width = job.repaint->whole.width;
+    largest.height = job.repaint->whole.height;
+  }
+  return result_bytes(largest, job.job.model.info, /*as_text=*/true);
 }
 
 GenerateRequest second_pass(const SdJob& job, const Image& picture, std::uint64_t seed) {
