@@ -3,6 +3,7 @@
 Each kind of attack is played by three clients at once, each with a key of its own, alone and then all kinds together. Everything stays on
 loopback, is bounded in time and ends its servers. Kinds can be chosen: `./dev bench attack values stopped_uploads`.
 """
+# builds: diffused
 
 import argparse
 import asyncio

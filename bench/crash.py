@@ -3,6 +3,7 @@ against what is left: every job that was accepted ends in exactly one state, its
 
     ./dev bench crash [--rounds 200] [--seed 1] [--program "build/release/diffused serve models/demo"]
 """
+# builds: stub_server
 
 import argparse
 import dataclasses

@@ -6,6 +6,7 @@ accepted ends completed, with its pictures.
 
 Full disks are small file systems that only this program sees; without the right to mount (root) their drills are skipped.
 """
+# builds: stub_server
 
 import argparse
 import collections

@@ -4,6 +4,7 @@
 
 The servers behind it have a model that only sleeps (bench/stub_server.cpp): one step of a 64x64 picture takes a millisecond or two.
 """
+# builds: stub_server diffused-gateway
 
 import argparse
 import collections
@@ -12,7 +13,6 @@ import contextlib
 import pathlib
 import random
 import statistics
-import subprocess
 import tempfile
 import threading
 import time
@@ -86,7 +86,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--clients", type=int, default=16)
     arguments = parser.parse_args()
-    subprocess.run(["ninja", "-C", str(ROOT / "build/release"), "stub_server", "diffused-gateway"], check=True, capture_output=True)
     with cluster.cluster() as database, tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         (pathlib.Path(folder) / "blobs").mkdir()
         shared = ["--store", database.url, "--blobs", f"{folder}/blobs", "--job-lease", "2", "--job-attempts", "1000"]

@@ -5,6 +5,7 @@ pictures have the bytes they were stored with.
     ./dev bench nodes [--nodes 4] [--jobs 1500] [--kill-ms 250] [--crashes 2] [--seed 1]
     ./dev bench nodes --scaling        how much faster more servers are, without any fault
 """
+# builds: stub_server
 
 import argparse
 import collections

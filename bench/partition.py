@@ -7,6 +7,7 @@ as well, which then find the other one by themselves. No job that was accepted m
 
 It needs root, for namespaces; all its traffic stays in them, and they end with it.
 """
+# builds: stub_server
 
 import argparse
 import contextlib

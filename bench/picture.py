@@ -1,5 +1,6 @@
 """`./dev bench picture`: how soon a server is ready, how long one picture takes and how much memory it uses, beside the server of
 Diffusers' guide on the same folder. One lone client, requests of the two servers in turn."""
+# builds: diffused
 
 import argparse
 import asyncio

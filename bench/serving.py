@@ -2,6 +2,7 @@
 
 Everything stays on loopback, is bounded in time and count and ends its servers. Parts can be chosen: `./dev bench serving guide crowd`.
 """
+# builds: diffused stub_server
 
 import argparse
 import asyncio

@@ -3,6 +3,7 @@ descriptors than before.
 
     ./dev bench storm [--seconds 3600] [--program stub] [--seed 1]
 """
+# builds: stub_server diffused diffused-gateway
 
 import argparse
 import asyncio

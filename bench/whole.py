@@ -3,6 +3,7 @@
 The folder is made of `./dev bench sd3`'s and `./dev bench text`'s random weights, without T5, as SD3 may be used; its tokenizer is the
 demo model's. Ours repeats each prompt that the guide's server gets, so both encode it once. Takes some minutes: `--steps`, `--blocks`.
 """
+# builds: diffused
 
 import argparse
 import asyncio
