@@ -9,8 +9,10 @@
 #include <algorithm>
 #include <array>
 
+#include "base/log.h"
 #include "weights/checkpoint_files.h"
 #include "weights/load_error.h"
+#include "weights/other_kinds.h"
 
 namespace diffused::weights {
 namespace {
@@ -33,6 +35,17 @@ bool is_stray(const std::string& name) {
 bool is_second_copy(const std::string& name, const std::set<std::string>& used) {
   static const std::string kNames[] = {"shared.weight", "encoder.embed_tokens.weight"};
   return (name == kNames[0] && used.contains(kNames[1])) || (name == kNames[1] && used.contains(kNames[0]));
+}
+
+// The list that a tensor is of, "down_blocks." of "down_blocks.0.resnets.1.conv1.weight"; empty for none.
+std::string list_of(const std::string& name) {
+  for (std::size_t begin = 0, dot = name.find('.'); dot != name.npos;
+       begin = dot + 1, dot = name.find('.', begin)) {
+    const auto part = std::string_view(name).substr(begin, dot - begin);
+    if (!part.empty() && std::ranges::all_of(part, [](char c) { return c >= '0' && c <= '9'; }))
+      return name.substr(0, begin);
+  }
+  return {};
 }
 
 // A tensor's name, and in a view the file's own for it.
@@ -68,6 +81,7 @@ Result<std::shared_ptr<Checkpoint>> Checkpoint::open(const std::filesystem::path
                   fmt::format("{}: tensor '{}' is missing, which the index places here", path, name), path);
     }
   }
+  TRY_VOID(checkpoint->refuse_packed());
   TRY_VOID(checkpoint->attach_scales());
   return checkpoint;
 }
@@ -75,6 +89,7 @@ Result<std::shared_ptr<Checkpoint>> Checkpoint::open(const std::filesystem::path
 Result<std::shared_ptr<Checkpoint>> Checkpoint::open_file(const std::filesystem::path& path) {
   std::shared_ptr<Checkpoint> checkpoint(new Checkpoint(path));
   TRY_VOID(checkpoint->add_file(path));
+  TRY_VOID(checkpoint->refuse_packed());
   TRY_VOID(checkpoint->attach_scales());
   return checkpoint;
 }
@@ -100,6 +115,20 @@ Result<void> Checkpoint::add_file(const std::filesystem::path& path) {
   return {};
 }
 
+Result<void> Checkpoint::refuse_packed() const {
+  for (const auto& [name, place] : places_) {
+    const std::string_view tool = packed_by(name);
+    if (tool.empty()) continue;
+    const std::string path = place.file->path().string();
+    return fail(
+        ErrorCode::unsupported,
+        fmt::format("{}: weights packed by {}, which are not read here: take the plain ones (tensor '{}')",
+                    path, tool, name),
+        path);
+  }
+  return {};
+}
+
 const Checkpoint::Place& Checkpoint::find(const std::string& name) const {
   const auto place = places_.find(name);
   if (place != places_.end()) return place->second;
@@ -120,6 +149,11 @@ at::Tensor Checkpoint::tensor(const std::string& name, at::IntArrayRef shape, at
     refuse(ErrorCode::data_loss, file->path(),
            fmt::format("tensor {} has shape [{}], expected [{}]", both_names(name, entry),
                        fmt::join(entry.shape, ", "), fmt::join(shape, ", ")));
+  }
+  if (c10::isBarebonesUnsignedType(entry.dtype)) {
+    refuse(ErrorCode::unsupported, file->path(),
+           fmt::format("tensor {} is of type {}, which is no weight's", both_names(name, entry),
+                       dtype_name(entry.dtype)));
   }
   if (!file->unchanged()) {
     refuse(ErrorCode::data_loss, file->path(),
@@ -203,6 +237,15 @@ void Checkpoint::require_all_used(std::initializer_list<std::string_view> left_o
     return std::ranges::any_of(left_out,
                                [&name](std::string_view prefix) { return name.starts_with(prefix); });
   });
+  if (names.empty()) return;
+  log(LogLevel::warning, "tensors_left_out",
+      {{"folder", folder_.string()},
+       {"first", names.front()},
+       {"count", static_cast<std::int64_t>(names.size())}});
+  std::set<std::string> lists;
+  for (const std::string& name : used_) lists.insert(list_of(name));
+  lists.erase("");
+  std::erase_if(names, [&lists](const std::string& name) { return !lists.contains(list_of(name)); });
   if (names.empty()) return;
   const Place& place = places_.at(names.front());
   const std::string others = names.size() == 1 ? "" : fmt::format(" (and {} others)", names.size() - 1);

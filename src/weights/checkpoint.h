@@ -98,9 +98,10 @@ class Checkpoint {
   // (position_ids) and the second copy of a shared embedding.
   std::vector<std::string> unused() const;
 
-  // To be called once the network is built. Throws LoadError when unused() holds more than tensors of these
-  // prefixes: parts of the file that the network leaves out on purpose, such as "decoder." where only an
-  // encoder runs.
+  // To be called once the network is built. Throws LoadError when unused() holds one of a list that the
+  // network has used others of ("blocks.7.norm.weight" beside "blocks.0.norm.weight"): then it is not the
+  // network that the config describes. Other tensors are another part's; the log says that they are left out.
+  // Nothing is said of those of these prefixes, which the network leaves out on purpose.
   void require_all_used(std::initializer_list<std::string_view> left_out = {}) const;
 
   // What the files say of themselves beside their tensors.
@@ -126,6 +127,7 @@ class Checkpoint {
   explicit Checkpoint(std::filesystem::path folder) : folder_(std::move(folder)) {}
   Result<void> add_file(const std::filesystem::path& path);
   Result<void> attach_scales();
+  Result<void> refuse_packed() const;
   at::Tensor stored(const Place& place, at::ScalarType dtype, at::Device device) const;
   const Place& find(const std::string& name) const;
 

@@ -6,12 +6,12 @@
 #include <cstring>
 
 #include "weights/header_json.h"
+#include "weights/other_kinds.h"
 
 namespace diffused::weights {
 namespace {
 
 constexpr std::size_t kLengthBytes = 8;
-constexpr std::string_view kGitLfsPointer = "version https://git-lfs.github.com/spec/";
 
 tl::unexpected<Error> damaged(std::string message) { return fail(ErrorCode::data_loss, std::move(message)); }
 
@@ -27,9 +27,8 @@ bool byte_size(const Entry& entry, std::uint64_t& bytes) {
 }  // namespace
 
 Result<Header> read_header(std::string_view file) {
-  if (file.starts_with(kGitLfsPointer)) {
-    return damaged("half-downloaded: a git-lfs pointer instead of the weights (git lfs pull fetches them)");
-  }
+  const bool plausible = file.size() > kLengthBytes && file[kLengthBytes] == '{';
+  if (const auto other = plausible ? std::nullopt : other_kind(file)) return tl::unexpected<Error>(*other);
   if (file.size() < kLengthBytes) return damaged("truncated: no room for a safetensors header");
   std::uint64_t length = 0;
   std::memcpy(&length, file.data(),

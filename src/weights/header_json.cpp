@@ -16,7 +16,7 @@ namespace json = boost::json;
 std::optional<at::ScalarType> parse_dtype(std::string_view name) {
   for (const at::ScalarType dtype :
        {at::kFloat, at::kHalf, at::kBFloat16, at::kDouble, at::kFloat8_e4m3fn, at::kFloat8_e5m2, at::kLong,
-        at::kInt, at::kShort, at::kChar, at::kByte, at::kBool}) {
+        at::kInt, at::kShort, at::kChar, at::kByte, at::kBool, at::kUInt64, at::kUInt32, at::kUInt16}) {
     if (dtype_name(dtype) == name) return dtype;
   }
   return std::nullopt;
@@ -97,7 +97,7 @@ class Handler {
     }
     if (depth_ != 2 || in_array_ || field_ != "dtype") return refuse(ec, "a string where none belongs");
     const auto dtype = parse_dtype(text);
-    if (!dtype) return refuse(ec, "a dtype that is not read here", ErrorCode::unsupported);
+    if (!dtype) return refuse_dtype(ec, text);
     header_.entries.back().dtype = *dtype;
     return true;
   }
@@ -155,6 +155,17 @@ class Handler {
                    {},
                    {}};
     ec = json::make_error_code(json::error::syntax);
+    return false;
+  }
+
+  bool refuse_dtype(json::error_code& ec, std::string_view dtype) {
+    refuse(ec, "");
+    constexpr std::size_t kNameMax = 16;
+    error_ = Error{
+        ErrorCode::unsupported,
+        fmt::format("tensor '{}' is of type '{}', which is not read here", name_, dtype.substr(0, kNameMax)),
+        {},
+        {}};
     return false;
   }
 

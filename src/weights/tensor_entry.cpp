@@ -28,6 +28,12 @@ std::string_view dtype_name(at::ScalarType dtype) {
       return "U8";
     case at::kBool:
       return "BOOL";
+    case at::kUInt64:
+      return "U64";
+    case at::kUInt32:
+      return "U32";
+    case at::kUInt16:
+      return "U16";
     default:
       return "?";
   }

@@ -52,6 +52,19 @@ TEST(Header, RecognisesAGitLfsPointer) {
               HasSubstr("half-downloaded: a git-lfs pointer"));
 }
 
+TEST(Header, SaysWhatTheFileIsInstead) {
+  EXPECT_THAT(refusal("GGUF\x03" + std::string(20, '\0')), HasSubstr("a GGUF file"));
+  EXPECT_THAT(refusal("PK\x03\x04" + std::string(20, '\0')), HasSubstr("a pickled checkpoint"));
+  EXPECT_THAT(refusal("\n <!DOCTYPE html><html>"), HasSubstr("an HTML page"));
+  EXPECT_THAT(refusal("<HTML><head>"), HasSubstr("an HTML page"));
+  EXPECT_THAT(refusal("{\"error\": \"Invalid username or password.\"}"), HasSubstr("a JSON text"));
+  // A header of 640 bytes begins like a pickle.
+  const std::string json = "{}" + std::string(638, ' ');
+  EXPECT_EQ(refusal(json, 0), "accepted");
+  EXPECT_THAT(refusal(R"({"a":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}})", 1),
+              HasSubstr("tensor 'a' is of type 'F4', which is not read here"));
+}
+
 TEST(Header, RefusesWrongLengths) {
   EXPECT_THAT(refusal("\1\2\3"), HasSubstr("truncated"));
   EXPECT_THAT(refusal(std::string("\x40\0\0\0\0\0\0\0{}", 10)), HasSubstr("truncated"));
