@@ -7,8 +7,12 @@
 #include <utility>
 
 #include "samplers/ddim.h"
+#include "samplers/ddpm.h"
+#include "samplers/deis_multistep.h"
 #include "samplers/dpm_solver_multistep.h"
+#include "samplers/dpm_solver_sde.h"
 #include "samplers/dpm_solver_singlestep.h"
+#include "samplers/edm.h"
 #include "samplers/euler_discrete.h"
 #include "samplers/flow_match_euler.h"
 #include "samplers/flow_match_heun.h"
@@ -17,6 +21,7 @@
 #include "samplers/lcm.h"
 #include "samplers/lms_discrete.h"
 #include "samplers/pndm.h"
+#include "samplers/sa_solver.h"
 #include "samplers/unipc_multistep.h"
 
 namespace diffused::samplers {
@@ -40,7 +45,7 @@ SamplerResult make_flow_match_lcm(const boost::json::object& json) {
   return std::make_shared<FlowMatchEuler>(config);
 }
 
-enum class Follows { diffusion, flow, either };
+enum class Follows { diffusion, edm, flow, either };  // either: not edm
 
 // When a sampler can have another spacing of its noise levels than its own.
 enum class Spaced { never, for_diffusion, always };
@@ -74,10 +79,18 @@ constexpr Listed kSamplers[] = {
      Spaced::for_diffusion},
     {"KDPM2AncestralDiscreteScheduler", Follows::diffusion,
      make<KDpm2Discrete, KDpm2DiscreteConfig::parse_ancestral>, Spaced::for_diffusion},
+    {"DPMSolverSDEScheduler", Follows::diffusion, make<DpmSolverSde, DpmSolverSdeConfig::parse>,
+     Spaced::for_diffusion},
+    {"DEISMultistepScheduler", Follows::either, make<DeisMultistep, DeisMultistepConfig::parse>,
+     Spaced::for_diffusion},
+    {"SASolverScheduler", Follows::either, make<SaSolver, SaSolverConfig::parse>, Spaced::for_diffusion},
     {"DDIMScheduler", Follows::diffusion, make<Ddim, DdimConfig::parse>},
+    {"DDPMScheduler", Follows::diffusion, make<Ddpm, DdpmConfig::parse>},
     {"PNDMScheduler", Follows::diffusion, make<Pndm, PndmConfig::parse>},
     {"LCMScheduler", Follows::diffusion, make<Lcm, LcmConfig::parse>},
     {"TCDScheduler", Follows::diffusion, make<Lcm, LcmConfig::parse_tcd>},
+    {"EDMDPMSolverMultistepScheduler", Follows::edm, make<EdmDpmSolver, EdmConfig::parse_dpm>},
+    {"EDMEulerScheduler", Follows::edm, make<EdmEuler, EdmConfig::parse>},
 };
 
 // What follows the colon of a name, and the option that it stands for.
@@ -93,10 +106,13 @@ boost::json::object with_spacing(boost::json::object config, std::string_view sp
 }  // namespace
 
 std::vector<std::string> sampler_names(Process process) {
-  const Follows own = process == Process::flow ? Follows::flow : Follows::diffusion;
+  const Follows own = process == Process::flow  ? Follows::flow
+                      : process == Process::edm ? Follows::edm
+                                                : Follows::diffusion;
   std::vector<std::string> names;
   for (const Listed& listed : kSamplers) {
-    if (listed.follows != own && listed.follows != Follows::either) continue;
+    const bool either = listed.follows == Follows::either && process != Process::edm;
+    if (listed.follows != own && !either) continue;
     names.emplace_back(listed.class_name);
     if (listed.spaced == Spaced::never || (listed.spaced != Spaced::always && process == Process::flow))
       continue;
@@ -121,7 +137,7 @@ SamplerResult make_sampler(const std::string& name, const boost::json::object& c
 }
 
 std::vector<Preset> presets(Process process) {
-  if (process == Process::flow) return {};
+  if (process != Process::diffusion) return {};
   const char *const kMultistep = "DPMSolverMultistepScheduler", *const kSinglestep =
                                                                     "DPMSolverSinglestepScheduler";
   const boost::json::object sde{{"algorithm_type", "sde-dpmsolver++"}};

@@ -10,8 +10,9 @@
 
 namespace diffused::samplers {
 
-// What leads from noise to picture: a diffusion with the betas of its training, or a rectified flow.
-enum class Process { diffusion, flow };
+// What leads from noise to picture: a diffusion with the betas of its training, one by continuous noise
+// levels, or a rectified flow.
+enum class Process { diffusion, edm, flow };
 
 // Every name that make_sampler knows whose sampler can follow this process.
 std::vector<std::string> sampler_names(Process process);

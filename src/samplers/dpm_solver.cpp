@@ -5,11 +5,20 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/log.h>
+#include <ATen/ops/randn.h>
 #include <ATen/ops/sqrt.h>
 #include <ATen/ops/sum.h>
 #include <ATen/ops/tensor.h>
 
+#include <algorithm>
+
 namespace diffused::samplers {
+namespace {
+
+// Below this many steps the last ones are of lower order.
+constexpr int kFewSteps = 15;
+
+}  // namespace
 
 bool is_stochastic(DpmAlgorithm algorithm) {
   return algorithm == DpmAlgorithm::sde_dpmsolver || algorithm == DpmAlgorithm::sde_dpmsolver_plus;
@@ -31,8 +40,7 @@ void read_dpm_algorithm(Options& options, DpmAlgorithm& algorithm, bool& heun) {
 }
 
 void check_dpm_options(Options& options, const SolverConfig& solver, DpmAlgorithm algorithm) {
-  if (options.has("variance_type"))
-    options.refuse("variance_type", "absent: learned variances are not served");
+  refuse_learned_variance(options);
   if (!is_plus(algorithm) && solver.zero_final_sigma)
     options.refuse("final_sigmas_type", "sigma_min for this algorithm_type");
   if (!is_plus(algorithm) && solver.prediction == Prediction::flow_prediction)
@@ -80,6 +88,43 @@ DpmWeights dpm_weights(DpmAlgorithm algorithm, bool heun, const SolverLevel& t, 
     }
   }
   return w;
+}
+
+int DpmMultistep::order_at(const Schedule& schedule, int index, const History& history) const {
+  const bool few = lower_order_final && schedule.calls() < kFewSteps;
+  const int left = schedule.calls() - index;
+  int order = std::min(solver_order, static_cast<int>(history.size()) + 1);
+  if (left == 1 && (euler_at_final || few || zero_final_sigma)) order = 1;
+  if (left == 2 && few) order = std::min(order, 2);
+  return order;
+}
+
+Stepped dpm_multistep(const DpmMultistep& method, const MultistepCall& call, const at::Tensor& m0,
+                      at::Generator& generator) {
+  const auto& [schedule, index, level, latents, history] = call;
+  const int order = method.order_at(schedule, index, history);
+  const SolverLevel t = level(index + 1), s0 = level(index);
+  const DpmWeights w = dpm_weights(method.algorithm, method.heun, t, s0, order);
+  at::Tensor next = w.sample * latents.to(at::kFloat) + w.first * m0;
+  if (order >= 2) {
+    const SolverLevel s1 = level(index - 1);
+    const at::Tensor h = t.lambda - s0.lambda, r0 = (s0.lambda - s1.lambda) / h;
+    const at::Tensor d1_0 = (1.0 / r0) * (m0 - history[0]);
+    if (order == 2) {
+      next = next + w.second * d1_0;
+    } else {
+      const at::Tensor r1 = (s1.lambda - level(index - 2).lambda) / h;
+      const at::Tensor d1_1 = (1.0 / r1) * (history[0] - history[1]);
+      next = next + w.second * (d1_0 + (r0 / (r0 + r1)) * (d1_0 - d1_1)) +
+             w.third * ((1.0 / (r0 + r1)) * (d1_0 - d1_1));
+    }
+  }
+  if (is_stochastic(method.algorithm))
+    next = next + w.noise * at::randn(m0.sizes(), generator, at::kFloat).to(m0.device());
+  History kept = {m0};
+  kept.insert(kept.end(), history.begin(), history.end());
+  kept.resize(std::min(kept.size(), static_cast<std::size_t>(method.solver_order - 1)));
+  return {next.to(m0.dtype()), std::move(kept)};
 }
 
 at::Tensor dpm_converted(const SolverConfig& solver, DpmAlgorithm algorithm, const Schedule& schedule,

@@ -3,6 +3,8 @@
 // Diffusion Probabilistic Models".
 #pragma once
 
+#include <functional>
+
 #include "samplers/solver.h"
 
 namespace diffused::samplers {
@@ -28,6 +30,30 @@ struct DpmWeights {
 // From level s to level t, by a method of this order. The algorithm sde_dpmsolver has no third weight.
 DpmWeights dpm_weights(DpmAlgorithm algorithm, bool heun, const SolverLevel& t, const SolverLevel& s,
                        int order);
+
+// A method whose steps use the outputs of the steps before.
+struct DpmMultistep {
+  DpmAlgorithm algorithm = DpmAlgorithm::dpmsolver_plus;
+  bool heun = false;
+  int solver_order = 2;
+  bool lower_order_final = true, euler_at_final = false, zero_final_sigma = true;
+
+  // Of the step of call `index`, where the history holds what the steps before went by.
+  int order_at(const Schedule& schedule, int index, const History& history) const;
+};
+
+// Where such a step begins.
+struct MultistepCall {
+  const Schedule& schedule;
+  int index;
+  std::function<SolverLevel(int place)> level;  // of the schedule
+  const at::Tensor& latents;
+  const History& history;  // as Stepped::history of the step before
+};
+
+// The step; m0: what the method goes by at this call. Noise is drawn where the algorithm draws some.
+Stepped dpm_multistep(const DpmMultistep& method, const MultistepCall& call, const at::Tensor& m0,
+                      at::Generator& generator);
 
 // What the method goes by, of the network's output for call `index`: the picture or the noise.
 at::Tensor dpm_converted(const SolverConfig& solver, DpmAlgorithm algorithm, const Schedule& schedule,

@@ -2,18 +2,11 @@
 #include "samplers/dpm_solver_multistep.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/randn.h>
 
 #include <algorithm>
 #include <cmath>
 
 namespace diffused::samplers {
-namespace {
-
-// Below this many steps the last ones are of lower order.
-constexpr int kFewSteps = 15;
-
-}  // namespace
 
 Result<DpmSolverMultistepConfig> DpmSolverMultistepConfig::parse(const boost::json::object& object) {
   DpmSolverMultistepConfig config;
@@ -73,45 +66,19 @@ Result<Schedule> DpmSolverMultistep::schedule(const ScheduleRequest& request) co
   return solver_schedule(sigmas, timesteps, solver.zero_final_sigma ? 0 : table.front());
 }
 
-int DpmSolverMultistep::order_at(const Schedule& schedule, int index, const History& history) const {
-  const SolverConfig& solver = config_.solver;
-  const bool few = solver.lower_order_final && schedule.calls() < kFewSteps;
-  const int left = schedule.calls() - index;
-  int order = std::min(solver.solver_order, static_cast<int>(history.size()) + 1);
-  if (left == 1 && (config_.euler_at_final || few || solver.zero_final_sigma)) order = 1;
-  if (left == 2 && few) order = std::min(order, 2);
-  return order;
-}
-
 Stepped DpmSolverMultistep::step(const Schedule& schedule, int index, const at::Tensor& model_output,
                                  const at::Tensor& latents, const History& history,
                                  at::Generator& generator) const {
-  const at::Tensor m0 =
-      dpm_converted(config_.solver, config_.algorithm, schedule, index, model_output, latents);
-  const int order = order_at(schedule, index, history);
-  const auto level = [&](int place) { return solver_level(config_.solver, schedule, place); };
-  const SolverLevel t = level(index + 1), s0 = level(index);
-  const DpmWeights w = dpm_weights(config_.algorithm, config_.heun, t, s0, order);
-  at::Tensor next = w.sample * latents.to(at::kFloat) + w.first * m0;
-  if (order >= 2) {
-    const SolverLevel s1 = level(index - 1);
-    const at::Tensor h = t.lambda - s0.lambda, r0 = (s0.lambda - s1.lambda) / h;
-    const at::Tensor d1_0 = (1.0 / r0) * (m0 - history[0]);
-    if (order == 2) {
-      next = next + w.second * d1_0;
-    } else {
-      const at::Tensor r1 = (s1.lambda - level(index - 2).lambda) / h;
-      const at::Tensor d1_1 = (1.0 / r1) * (history[0] - history[1]);
-      next = next + w.second * (d1_0 + (r0 / (r0 + r1)) * (d1_0 - d1_1)) +
-             w.third * ((1.0 / (r0 + r1)) * (d1_0 - d1_1));
-    }
-  }
-  if (is_stochastic(config_.algorithm))
-    next = next + w.noise * at::randn(m0.sizes(), generator, at::kFloat).to(m0.device());
-  History kept = {m0};
-  kept.insert(kept.end(), history.begin(), history.end());
-  kept.resize(std::min(kept.size(), static_cast<std::size_t>(config_.solver.solver_order - 1)));
-  return {next.to(m0.dtype()), std::move(kept)};
+  const SolverConfig& solver = config_.solver;
+  const at::Tensor m0 = dpm_converted(solver, config_.algorithm, schedule, index, model_output, latents);
+  const DpmMultistep method{.algorithm = config_.algorithm,
+                            .heun = config_.heun,
+                            .solver_order = solver.solver_order,
+                            .lower_order_final = solver.lower_order_final,
+                            .euler_at_final = config_.euler_at_final,
+                            .zero_final_sigma = solver.zero_final_sigma};
+  const auto level = [&](int place) { return solver_level(solver, schedule, place); };
+  return dpm_multistep(method, {schedule, index, level, latents, history}, m0, generator);
 }
 
 at::Tensor DpmSolverMultistep::clean_estimate(const Schedule& schedule, int index,

@@ -37,8 +37,6 @@ class DpmSolverMultistep final : public Sampler {
                        const at::Tensor& noise) const override;
 
  private:
-  int order_at(const Schedule& schedule, int index, const History& history) const;
-
   DpmSolverMultistepConfig config_;
   TrainingNoise noise_;
   int timesteps_;  // those that lambda_min_clipped leaves

@@ -143,4 +143,38 @@ Result<Schedule> solver_schedule(const std::vector<double>& sigmas, const std::v
   return finite(std::move(schedule));
 }
 
+Result<Schedule> levels_to_the_lowest(const SolverConfig& config, const TrainingNoise& noise,
+                                      const SolverSteps& request) {
+  const auto& table = noise.sigmas();
+  std::vector<double> sigmas, timesteps;
+  if (config.spacing != SigmaSpacing::linear) {
+    sigmas = spaced(config.spacing, table.back(), table.front(), static_cast<std::size_t>(request.steps));
+    for (const double sigma : sigmas) {
+      const double timestep = noise.timestep_at(sigma);
+      timesteps.push_back(config.spacing == SigmaSpacing::karras ? std::nearbyint(timestep) : timestep);
+    }
+    return solver_schedule(sigmas, timesteps, sigmas.back());
+  }
+  if (config.use_flow_sigmas) {
+    sigmas = solver_flow_sigmas(config, request.flow_shift, request.steps);
+    for (const double sigma : sigmas) timesteps.push_back(sigma * config.noise.num_train_timesteps);
+    return solver_schedule(sigmas, timesteps, sigmas.back());
+  }
+  timesteps = solver_timesteps(config, request.last_timestep, request.steps);
+  for (const double timestep : timesteps) sigmas.push_back(noise.sigma_at(timestep));
+  return solver_schedule(sigmas, timesteps, table.front());
+}
+
+void refuse_learned_variance(Options& options) {
+  bool learned = false;
+  options.read("variance_type", learned,
+               {{"fixed_small", false},
+                {"fixed_small_log", false},
+                {"fixed_large", false},
+                {"fixed_large_log", false},
+                {"learned", true},
+                {"learned_range", true}});
+  if (learned) options.refuse("variance_type", "a fixed one: learned variances are not served");
+}
+
 }  // namespace diffused::samplers

@@ -63,4 +63,16 @@ std::vector<double> solver_flow_sigmas(const SolverConfig& config, double shift,
 Result<Schedule> solver_schedule(const std::vector<double>& sigmas, const std::vector<double>& timesteps,
                                  double final_sigma);
 
+// A schedule that ends at the lowest level it has (DEIS, SA-Solver), not at none: by the config's spacing, by
+// a flow's levels or by timesteps.
+struct SolverSteps {
+  int steps = 0, last_timestep = 0;
+  double flow_shift = 1;
+};
+Result<Schedule> levels_to_the_lowest(const SolverConfig& config, const TrainingNoise& noise,
+                                      const SolverSteps& request);
+
+// Networks that tell variances are not served.
+void refuse_learned_variance(Options& options);
+
 }  // namespace diffused::samplers

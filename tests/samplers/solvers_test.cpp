@@ -73,9 +73,11 @@ TEST(Solvers, SchedulesEqualDiffusers) {
   EXPECT_GE(compared["DPMSolverSinglestepScheduler"], 150);
   for (const char* name :
        {"EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "HeunDiscreteScheduler",
-        "LMSDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"})
+        "LMSDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler",
+        "DPMSolverSDEScheduler", "DEISMultistepScheduler", "SASolverScheduler"})
     EXPECT_GE(compared[name], 40) << name;
-  for (const char* name : {"DDIMScheduler", "PNDMScheduler", "LCMScheduler", "TCDScheduler"})
+  for (const char* name : {"DDIMScheduler", "DDPMScheduler", "PNDMScheduler", "LCMScheduler", "TCDScheduler",
+                           "EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"})
     EXPECT_GE(compared[name], 20) << name;
 }
 

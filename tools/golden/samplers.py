@@ -13,7 +13,6 @@ import itertools
 import json
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import diffusers
@@ -22,12 +21,11 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import calculate_shift
 
+from sampler_options import ALPHA_SPACE, NAMES, SHIFTS, SPACINGS, run_configs, schedule_configs
+
 DATA = Path(__file__).parents[2] / "tests/samplers/data"
 VERSIONS = {"diffusers": diffusers.__version__, "torch": torch.__version__.split("+")[0]}
 
-SPACINGS = [{}, {"use_karras_sigmas": True}, {"use_exponential_sigmas": True}, {"use_beta_sigmas": True}]
-DYNAMIC = {"use_dynamic_shifting": True}
-SHIFTS = [{}, {"shift": 3.0}, {"shift": 0.7}, DYNAMIC, DYNAMIC | {"time_shift_type": "linear", "max_shift": 1.16}]
 ENDS = [{}, {"shift_terminal": 0.02}, {"invert_sigmas": True}, {"num_train_timesteps": 250, "shift_terminal": 0.1}]
 STEPS = [1, 2, 3, 4, 10, 20, 28, 50]
 IMAGE_TOKENS = 1024
@@ -96,82 +94,6 @@ def steps() -> list[dict]:
     return cases
 
 
-# The solvers: each option that changes where the noise levels lie, then each that changes the steps.
-BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-NOISES = [
-    BETAS,
-    {},
-    {"beta_schedule": "squaredcos_cap_v2"},
-    BETAS | {"rescale_betas_zero_snr": True},
-    {"trained_betas": np.linspace(0.01, 0.068, 30).round(3).tolist(), "num_train_timesteps": 30},
-]
-FINALS = [{}, {"final_sigmas_type": "sigma_min"}]
-SPACED = [{"timestep_spacing": spacing, "steps_offset": 1} for spacing in ("linspace", "leading", "trailing")]
-FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
-FLOWS = [FLOW, FLOW | {"flow_shift": 3.0}, FLOW | DYNAMIC, FLOW | {"flow_shift": 3.0, "num_train_timesteps": 250}]
-SOLVERS = ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "DPMSolverSinglestepScheduler"]
-SIGMA_SPACE = [
-    "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "HeunDiscreteScheduler", "LMSDiscreteScheduler",
-    "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler",
-]  # fmt: skip
-ALPHA_SPACE = ["DDIMScheduler", "PNDMScheduler", "LCMScheduler", "TCDScheduler"]
-NAMES = ["FlowMatchHeunDiscreteScheduler", "FlowMatchLCMScheduler", *SOLVERS, *SIGMA_SPACE, *ALPHA_SPACE]
-
-
-def merged(*choices: list[dict]) -> Iterator[dict]:
-    """Each combination of one option set of each list, as one."""
-    for options in itertools.product(*choices):
-        yield {key: value for option in options for key, value in option.items()}
-
-
-PRK = [{"skip_prk_steps": True}, {"skip_prk_steps": False}]
-
-
-def known(name: str, configs: Iterator[dict]) -> Iterator[dict]:
-    """Those that hold nothing which the class does not know."""
-    options = inspect.signature(getattr(diffusers, name).__init__).parameters
-    yield from (config for config in configs if config.keys() <= options.keys())
-
-
-def schedule_configs(name: str) -> Iterator[dict]:
-    if name == "FlowMatchHeunDiscreteScheduler":
-        yield from merged([{}, {"shift": 3.0}, {"shift": 0.7}], [{}, {"num_train_timesteps": 250}])
-        return
-    if name == "FlowMatchLCMScheduler":
-        yield from merged(SPACINGS, SHIFTS)
-        return
-    if name in ("LCMScheduler", "TCDScheduler"):
-        distilled = [BETAS, BETAS | {"original_inference_steps": 20}, NOISES[-1] | {"original_inference_steps": 10}]
-        yield from merged(distilled, SPACED)
-        return
-    if name in ALPHA_SPACE:
-        yield from known(name, merged([BETAS, NOISES[-1]], SPACED, PRK if name == "PNDMScheduler" else [{}]))
-        return
-    if name in SIGMA_SPACE:
-        yield from known(name, merged(NOISES, FINALS, SPACED))
-        yield from known(name, merged(NOISES, FINALS, SPACINGS[1:]))
-        yield from known(name, merged([BETAS], SPACINGS[1:], [{"sigma_min": 0.1, "sigma_max": 10.0}]))
-        if name == "EulerDiscreteScheduler":
-            yield from merged([BETAS], SPACED, [{"interpolation_type": "log_linear"}])
-        return
-    if name == "DPMSolverSinglestepScheduler":
-        yield from known(name, merged(NOISES, FINALS, SPACINGS))
-        yield from merged(FLOWS, FINALS)
-        yield from merged([BETAS], FINALS, [{"lambda_min_clipped": -5.1}])
-        return
-    yield from merged(NOISES, FINALS, SPACED)
-    yield from merged(NOISES, FINALS, SPACINGS[1:])
-    yield from merged(FLOWS, FINALS)
-    if name == "DPMSolverMultistepScheduler":
-        yield from merged(NOISES, FINALS, [{"use_lu_lambdas": True}])
-        yield from merged([BETAS], SPACED, [{"lambda_min_clipped": -5.1}])
-    if name == "UniPCMultistepScheduler":
-        yield from merged(FLOWS, FINALS, [{"shift_terminal": 0.02}])
-        yield from merged([FLOW | DYNAMIC], [{"time_shift_type": "linear"}])
-        yield from merged([FLOW], FINALS, [{"use_karras_sigmas": True}])
-        yield from merged([BETAS], SPACINGS[1:], [{"sigma_min": 0.1, "sigma_max": 10.0}])
-
-
 def set_timesteps(scheduler, steps: int) -> None:
     mu = {}
     if scheduler.config.get("use_dynamic_shifting"):
@@ -190,6 +112,10 @@ def sigmas_of(scheduler) -> list[float]:
     if name in ALPHA_SPACE:
         return []
     sigmas = scheduler.sigmas.tolist()
+    if name == "DPMSolverSDEScheduler":
+        steps = [*scheduler.sigmas[:1], *scheduler.sigmas[1:-1:2]]
+        middles = [((a.log().neg() + (b.log().neg() - a.log().neg()) * 0.5).neg()).exp() for a, b in itertools.pairwise(steps)]
+        return [float(level) for pair in itertools.zip_longest(steps, middles) for level in pair if level is not None] + [0.0]
     if name.startswith("KDPM2"):
         between = scheduler.sigmas_interpol.tolist()
         # The ancestral one counts the middles from the steps they begin at.
@@ -216,66 +142,20 @@ def solver_schedules() -> list[dict]:
     return cases
 
 
-LATENT_PREDICTIONS = [{"prediction_type": kind} for kind in ("epsilon", "sample", "v_prediction")]
-PREDICTIONS = LATENT_PREDICTIONS + [FLOW]
+class BrownianSteps:
+    """The increments of a Brownian motion for DPMSolverSDEScheduler, drawn from a generator as ours are: of a step's first
+    half, then of its second."""
 
+    def __init__(self, scheduler, generator: torch.Generator, dtype: torch.dtype):
+        self.scheduler, self.generator, self.dtype = scheduler, generator, dtype
 
-def switch(name: str) -> list[dict]:
-    return [{name: True}, {name: False}]
-
-
-TELL_SAMPLE = ["EulerDiscreteScheduler", "HeunDiscreteScheduler", "LMSDiscreteScheduler", "DDIMScheduler", "LCMScheduler", "TCDScheduler"]
-
-
-def run_configs(name: str) -> Iterator[dict]:
-    if name == "FlowMatchHeunDiscreteScheduler":
-        yield from [{}, {"shift": 3.0}]
-    elif name == "FlowMatchLCMScheduler":
-        yield from [{}, {"shift": 3.0}, {"use_beta_sigmas": True}]
-    elif name in SIGMA_SPACE:
-        told = LATENT_PREDICTIONS if name in TELL_SAMPLE else LATENT_PREDICTIONS[::2]
-        yield from known(name, merged(told, [BETAS], SPACED[:2], FINALS))
-        yield from known(name, merged(told, SPACINGS[1:]))
-        yield from known(name, merged(told, [{"clip_sample": True, "clip_sample_range": 0.8}]))
-    elif name in ALPHA_SPACE:
-        told = LATENT_PREDICTIONS if name in TELL_SAMPLE else LATENT_PREDICTIONS[::2]
-        prk = PRK if name == "PNDMScheduler" else [{}]
-        yield from known(name, merged(told, [BETAS], SPACED, prk, [{}, {"set_alpha_to_one": False}]))
-        yield from known(name, merged(told, [BETAS], [{"clip_sample": True, "clip_sample_range": 0.8}, {"clip_sample": False}]))
-        yield from known(name, merged(told, [{"thresholding": True, "sample_max_value": 1.5}]))
-        yield from known(name, merged(told[-1:], [{"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}]))
-    elif name == "DPMSolverSinglestepScheduler":
-        algorithms = [{"algorithm_type": kind} for kind in ("dpmsolver++", "dpmsolver", "sde-dpmsolver++")]
-        types = [{"solver_type": kind} for kind in ("midpoint", "heun")]
-        orders = [{"solver_order": order} for order in (1, 2, 3)]
-        for config in merged(PREDICTIONS, algorithms, types, orders, switch("lower_order_final"), FINALS):
-            plain = config["algorithm_type"] == "dpmsolver"
-            if plain and ("final_sigmas_type" not in config or config["prediction_type"] == "flow_prediction"):
-                continue  # refused
-            yield config
-        yield from merged(PREDICTIONS, [{"thresholding": True, "sample_max_value": 1.5}])
-    elif name == "DPMSolverMultistepScheduler":
-        algorithms = [{"algorithm_type": kind} for kind in ("dpmsolver++", "dpmsolver", "sde-dpmsolver++", "sde-dpmsolver")]
-        types = [{"solver_type": kind} for kind in ("midpoint", "heun")]
-        orders = [{"solver_order": order} for order in (1, 2, 3)]
-        ends = list(merged(switch("lower_order_final"), switch("euler_at_final"), FINALS))
-        for config in merged(PREDICTIONS, algorithms, types, orders, ends):
-            plus = config["algorithm_type"].endswith("++")
-            if not plus and ("final_sigmas_type" not in config or config["prediction_type"] == "flow_prediction"):
-                continue  # refused
-            if config["algorithm_type"] == "sde-dpmsolver" and config["solver_order"] == 3:
-                continue  # has no formula
-            yield config
-        yield from merged(PREDICTIONS, [{"thresholding": True, "sample_max_value": 1.5}])
-        yield {"algorithm_type": "dpmsolver", "thresholding": True, "final_sigmas_type": "sigma_min"}
-    else:
-        types = [{"solver_type": kind} for kind in ("bh1", "bh2")]
-        orders = [{"solver_order": order} for order in (1, 2, 3)]
-        ends = [{"final_sigmas_type": "sigma_min", "lower_order_final": final} for final in (True, False)] + [{}]
-        for config in merged(PREDICTIONS, types, orders, ends, switch("predict_x0"), [{}, {"disable_corrector": [0, 2]}]):
-            if config["predict_x0"] or config["prediction_type"] != "flow_prediction":
-                yield config
-        yield from merged(PREDICTIONS, [{"thresholding": True, "sample_max_value": 1.5}])
+    def __call__(self, sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
+        drawn = torch.randn(1, 2, 1, 2, generator=self.generator, dtype=self.dtype)
+        if self.scheduler.state_in_first_order:
+            self.first, self.middle = drawn, sigma_next
+            return drawn
+        whole = self.first * (sigma - self.middle).sqrt() + drawn * (self.middle - sigma_next).sqrt()
+        return whole / (sigma - sigma_next).sqrt()
 
 
 def run(scheduler, steps: int, begin: int, dtype: torch.dtype) -> dict:
@@ -292,9 +172,11 @@ def run(scheduler, steps: int, begin: int, dtype: torch.dtype) -> dict:
         latents = scheduler.scale_noise(latents, timesteps[:1], noise)
     else:
         latents = scheduler.add_noise(latents, noise, timesteps[:1])
-    known = scheduler.step.__code__.co_varnames
-    options = {"generator": own} if "generator" in known else {}
-    if "eta" in known:
+    if hasattr(scheduler, "noise_sampler"):
+        scheduler.noise_sampler = BrownianSteps(scheduler, own, dtype)
+    parameters = inspect.signature(scheduler.step).parameters
+    options = {"generator": own} if "generator" in parameters else {}
+    if "eta" in parameters:
         options["eta"] = 0.0  # what the pipelines pass
     for timestep in timesteps:
         seen = scheduler.scale_model_input(latents, timestep) if hasattr(scheduler, "scale_model_input") else latents
