@@ -1,5 +1,7 @@
 #include "http/policy.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <boost/asio/ip/address.hpp>
 #include <boost/beast/core/string.hpp>
@@ -18,6 +20,9 @@ bool contains(const std::vector<std::string>& list, std::string_view text) {
 bool is_allowed(const HostPolicy& policy, const RequestHead& head, bool tls) {
   return origin_allowed(policy, find_header(head.headers, "origin"), find_header(head.headers, "host"), tls);
 }
+
+// The longest name in DNS: longer ones are shortened in the error.
+constexpr std::size_t kNameShown = 253;
 
 // A list of header names as a browser sends it; anything else is not echoed.
 bool is_token_list(std::string_view text) {
@@ -59,7 +64,9 @@ Checked<void> check_host(const HostPolicy& policy, std::string_view host) {
   boost::asio::ip::make_address(*name, no_address);
   if ((policy.address_hosts && !no_address) || contains(policy.hosts, *name)) return {};
   return refuse(403, ErrorCode::forbidden, "host_not_allowed",
-                "This server is not configured to be addressed by that host name.");
+                fmt::format("This server is not configured to be addressed as '{0}': start it with "
+                            "--allowed-host {0} to allow that name.",
+                            name->substr(0, kNameShown)));
 }
 
 bool origin_allowed(const HostPolicy& policy, std::string_view origin, std::string_view host, bool tls) {

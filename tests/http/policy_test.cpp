@@ -40,6 +40,19 @@ TEST(HostPolicy, AcceptsItsNamesAndAddresses) {
     EXPECT_EQ(host_status(policy, host), 400) << host;
 }
 
+TEST(HostPolicy, SaysWhichNameItIsAndHowToAllowIt) {
+  for (const char* host :
+       {"nas.local:8000", "NAS.local", "host.docker.internal:8000", "my_server", "10-0-0-1.example"}) {
+    const auto checked = check_host(HostPolicy{}, host);
+    ASSERT_FALSE(checked);
+    const std::string name = std::string(host).substr(0, std::string(host).find(':'));
+    EXPECT_THAT(checked.error().error.message, testing::HasSubstr("'" + name + "'"));
+    EXPECT_THAT(checked.error().error.message, testing::HasSubstr("--allowed-host " + name));
+  }
+  const auto checked = check_host(HostPolicy{}, std::string(5000, 'a'));
+  EXPECT_LT(checked.error().error.message.size(), 1000u);
+}
+
 TEST(HostPolicy, CanInsistOnNamesOrAcceptAny) {
   HostPolicy policy;
   policy.address_hosts = false;
