@@ -174,7 +174,9 @@ class Fleet {
   void keep_leases(const Worker& worker) {
     if (worker.lease.number != 0)
       store_.renew(worker.lease, 50, moment_.reply<bool>([this](bool held) { figures_->renewed += held; }));
-    store_.reap(moment_.reply<std::int64_t>([this](std::int64_t count) { figures_->reaped += count; }));
+    store_.reap(moment_.reply<std::vector<Job>>([this](const std::vector<Job>& jobs) {
+      figures_->reaped += static_cast<std::int64_t>(jobs.size());
+    }));
     store_.expire(moment_.reply<std::int64_t>([](std::int64_t) {}));
     figures_->looks += 2;
   }

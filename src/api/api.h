@@ -32,8 +32,9 @@ enum class DefaultResponseFormat {
 
 // What becomes of a model name that nothing is served under.
 enum class UnknownModel {
-  automatic,      // the served model when there is one only, else not_found
-  serve_default,  // the first served model
+  automatic,  // the served model when there is one only, else not_found; where servers share a store: openai
+  openai,     // the default for names like those of OpenAI's models, else not_found
+  serve_default,  // the default
   reject,         // not_found
 };
 
@@ -62,7 +63,8 @@ struct ApiOptions {
   // Models asked for by names that begin like this answer with bytes when a request does not say.
   std::vector<std::string> b64_model_prefixes = {"gpt-image", "chatgpt-image"};
   UnknownModel unknown_model = UnknownModel::automatic;
-  bool probes_only = false;  // whether clients are served nothing but the signs of life and the figures
+  std::string default_model;  // who is asked where a request names no model; empty: the first served one
+  bool probes_only = false;   // whether clients are served nothing but the signs of life and the figures
   std::shared_ptr<const Keys> keys;  // null: whoever reaches the server may use it
   // Whether GET /v1/images/jobs is served. Without keys it lists an address's jobs, which strangers may
   // share.

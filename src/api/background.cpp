@@ -1,7 +1,5 @@
 #include "api/background.h"
 
-#include <unistd.h>
-
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
@@ -48,16 +46,29 @@ void Background::stop() {
   renew_bell_.ring();
 }
 
-Result<void> Background::check_room() const {
+Result<void> Background::check_room(const std::string& model) const {
+  constexpr std::int64_t kPartOfAway = 10;
   if (stopping_) return later(ErrorCode::unavailable, "the server is shutting down", "draining");
   if (pictures_full_) return later(ErrorCode::unavailable, "the disk for pictures is full", "storage_full");
-  if (queued_ >= options_.jobs_queued_max)
+  const std::lock_guard lock(figures_mutex_);
+  if (figures_.counts.queued >= options_.jobs_queued_max)
     return later(ErrorCode::overloaded, "too many jobs are waiting", "queue_full");
+  const auto servers = figures_.servers.find(model);
+  const auto counts = figures_.counts.by_pool.find(model);
+  const bool away = servers != figures_.servers.end() && servers->second == 0;
+  if (away && counts != figures_.counts.by_pool.end() &&
+      counts->second.queued >= std::max<std::int64_t>(1, options_.jobs_queued_max / kPartOfAway))
+    return later(ErrorCode::overloaded, "too many jobs are waiting for a model that no server has",
+                 "queue_full");
   return {};
 }
 
-void Background::job_added() {
-  ++queued_;
+void Background::job_added(const std::string& model) {
+  {
+    const std::lock_guard lock(figures_mutex_);
+    ++figures_.counts.queued;
+    ++figures_.counts.by_pool[model].queued;
+  }
   wake();
   tell({{"do", "claim"}});
 }
@@ -84,13 +95,22 @@ int Background::progress(const std::string& id) const {
   return feed ? feed->progress() : 0;
 }
 
+jobstore::Counts Background::counts() const {
+  const std::lock_guard lock(figures_mutex_);
+  return figures_.counts;
+}
+
 BackgroundFigures Background::figures() const {
-  return {counts(), store_.healthy(), completed_, failed_, given_back_, fenced_off_, reaped_};
+  const std::lock_guard lock(figures_mutex_);
+  BackgroundFigures figures = figures_;
+  figures.store_up = store_.healthy();
+  return figures;
 }
 
 std::vector<std::string> Background::pools() const {
   std::vector<std::string> names;
-  for (const ServedModel& model : api_.dispatcher.models()) names.push_back(model.name);
+  for (const ServedModel& model : api_.dispatcher.models())
+    if (model.here) names.push_back(model.name);
   return names;
 }
 
@@ -107,15 +127,16 @@ std::optional<std::string> Background::key_to_prefer() {
 }
 
 asio::awaitable<void> Background::claim_jobs() {
-  const std::string worker = "pid " + std::to_string(::getpid());
   while (!stopping_) {
-    const bool shared = options_.claim_delay.count() > 0;
-    if (shared && !runs_.empty()) co_await pause(options_.claim_delay * static_cast<int>(runs_.size()));
+    if (shared() && !runs_.empty()) co_await pause(options_.claim_delay * static_cast<int>(runs_.size()));
     const int room = options_.jobs_running_max - static_cast<int>(runs_.size());
-    // What could not be kept is left to others, or until it can be.
-    if (room > 0 && !stopping_ && api_.clock.now() >= not_before_ && api_.images.check_room()) {
+    // What could not be kept is left to others, or until it can be; what somebody waits for goes on.
+    const bool keeps = api_.images.check_room().has_value();
+    if (room > 0 && !stopping_ && api_.clock.now() >= not_before_ && (keeps || shared())) {
+      const int least = keeps ? std::numeric_limits<int>::min() : kAwaitedPriority;
       auto claimed = co_await ask<std::vector<Job>>([&](auto reply) {
-        store_.claim({pools(), shared ? 1 : room, worker, key_to_prefer()}, std::move(reply));
+        store_.claim({pools(), shared() ? 1 : room, options_.worker, key_to_prefer(), least},
+                     std::move(reply));
       });
       if (claimed && !claimed->empty()) {
         for (Job& job : *claimed) {
@@ -135,25 +156,13 @@ asio::awaitable<void> Background::keep_leases() {
       co_await renew_all();
       co_await announce_models();
     }
-    if (api_.clock.now() >= reap_not_before_) {
-      const auto reaped = co_await ask<std::int64_t>([&](auto reply) { store_.reap(std::move(reply)); });
-      if (!reaped) store_was_away();
-      if (reaped && *reaped > 0) {
-        log(LogLevel::warning, "leases_ran_out", {{"jobs", *reaped}});
-        reaped_ += static_cast<std::uint64_t>(*reaped);
-        work_bell_.ring();
-      }
-    }
+    if (api_.clock.now() >= reap_not_before_) co_await look_after_others();
     co_await ask<std::int64_t>([&](auto reply) { store_.expire(std::move(reply)); });
-    const auto counts = co_await ask<jobstore::Counts>([&](auto reply) { store_.count(std::move(reply)); });
-    if (!counts) store_was_away();
-    if (counts) {
-      queued_ = counts->queued;
-      running_ = counts->running;
-      queued_cost_ = counts->queued_cost;
-    }
+    co_await take_figures();
     co_await renew_bell_.wait(options_.renew);
   }
+  if (shared() && options_.jobs_running_max > 0)
+    co_await ask<bool>([&](auto reply) { store_.leave(options_.worker, std::move(reply)); });
 }
 
 asio::awaitable<void> Background::renew_all() {
@@ -170,10 +179,13 @@ asio::awaitable<void> Background::renew_all() {
 
 // For servers without models, which know by it what may be asked for.
 asio::awaitable<void> Background::announce_models() {
-  if (options_.claim_delay.count() == 0 || options_.jobs_running_max == 0 || stopping_) co_return;
-  for (const ServedModel& model : api_.dispatcher.models())
-    co_await ask<bool>(
-        [&](auto reply) { store_.announce(model.name, write_model(model), std::move(reply)); });
+  if (!shared() || options_.jobs_running_max == 0 || stopping_) co_return;
+  for (const ServedModel& model : api_.dispatcher.models()) {
+    if (!model.here) continue;
+    co_await ask<bool>([&](auto reply) {
+      store_.announce(model.name, write_model(model), options_.worker, std::move(reply));
+    });
+  }
 }
 
 // Every server may have been kept from renewing: whoever lives shall do so before anybody reaps.

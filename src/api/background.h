@@ -9,6 +9,7 @@
 #include <string>
 
 #include "api/api.h"
+#include "api/background_observer.h"
 #include "api/job_feed.h"
 #include "api/job_run.h"
 #include "jobstore/job_store.h"
@@ -17,6 +18,9 @@ namespace diffused::api {
 
 // How long a job's events are told to other servers after one has asked; watchers ask again well within it.
 constexpr std::chrono::seconds kToldAfterAsking{10};
+
+// Of jobs that somebody waits for at another server: before all background jobs.
+constexpr int kAwaitedPriority = 10 * kPriorityMax;
 
 struct BackgroundOptions {
   int jobs_running_max = 8;  // taken from the store at a time; the rest waits there. 0: others make them
@@ -30,21 +34,23 @@ struct BackgroundOptions {
   // On a store that other servers claim from too: how long to wait before each claim for every job that runs
   // here already, so that whoever has least to do comes first. Zero: the store is ours alone.
   std::chrono::milliseconds claim_delay = std::chrono::milliseconds(0);
+  std::string worker = "this";  // this server's name, no other's
+  std::shared_ptr<BackgroundObserver> observer = std::make_shared<BackgroundObserver>();  // never null
 };
 
-// What the background part of this server has counted since its start, and what it knows of the store.
+// What this server knows of the store and of all servers on it.
 struct BackgroundFigures {
-  jobstore::Counts counts;  // of all servers on the store
+  jobstore::Counts counts;
+  std::map<std::string, std::int64_t> servers;  // how many have each model
   bool store_up = true;
-  std::uint64_t completed = 0;   // jobs that ended here
-  std::uint64_t failed = 0;      //
-  std::uint64_t given_back = 0;  // runs that did not end their job, which was queued again
-  std::uint64_t fenced_off = 0;  // runs whose outcome came after their lease had gone
-  std::uint64_t reaped = 0;      // leases of any server that ran out and were found here
+  jobstore::Upkeep upkeep;  // looked at once a minute
 };
 
 // Logs what ended a coroutine that nobody waits for: it must not end unseen.
 void log_fault(const std::exception_ptr& fault);
+
+struct JobSpec;
+struct Picture;
 
 class Background {
  public:
@@ -61,17 +67,22 @@ class Background {
   // back to the queue. The coroutines end when nothing is left.
   void stop();
   bool stopping() const { return stopping_; }
+  // Any thread. Those who only watch a job are to connect again, elsewhere; all else goes on.
+  void send_watchers_away() { watchers_may_stay_ = false; }
+  bool watchers_may_stay() const { return watchers_may_stay_ && !stopping_; }
 
   jobstore::JobStore& store() const { return store_; }
   storage::BlobStore& inputs() const { return inputs_; }
 
   // The rest: any thread.
-  // Whether another job may be queued. Errors: overloaded, unavailable (storage full, stopping).
-  Result<void> check_room() const;
+  // Whether another job of the model may be queued. Jobs of a model that no server has at present may take a
+  // tenth of the queue, so that the others find room. Errors: overloaded, unavailable (storage full,
+  // stopping).
+  Result<void> check_room(const std::string& model) const;
   // There may be something to claim.
   void wake() { work_bell_.ring(); }
-  // A job was queued.
-  void job_added();
+  // A job of the model was queued.
+  void job_added(const std::string& model);
   // The job is cancelled in the store: ends its run, here or on another server, and tells its watchers.
   void stop_job(const std::string& id);
   // Somebody here watches a job that another server runs: asks that one for the events after `last`, and for
@@ -80,7 +91,9 @@ class Background {
   // The feed of a job that runs here, may come to, or is watched here.
   std::shared_ptr<JobFeed> feed(const std::string& id);
   int progress(const std::string& id) const;
-  jobstore::Counts counts() const { return {queued_, running_, queued_cost_}; }
+  jobstore::Counts counts() const;
+  const std::string& worker() const { return options_.worker; }
+  BackgroundObserver& observer() const { return *options_.observer; }
   BackgroundFigures figures() const;
 
  private:
@@ -88,16 +101,23 @@ class Background {
   asio::awaitable<void> keep_leases();
   asio::awaitable<void> renew_all();
   asio::awaitable<void> announce_models();
+  asio::awaitable<void> look_after_others();
+  asio::awaitable<void> take_figures();
   asio::awaitable<void> run(jobstore::Job job);
   asio::awaitable<Result<std::string>> make(const jobstore::Job& job, JobFeed& feed);
-  // Whether that was its end.
-  void count(bool held, bool goes_on, bool good);
-  asio::awaitable<bool> record(const jobstore::Job& job, Result<std::string> outcome);
+  // What became of the job; whether that was its end here.
+  asio::awaitable<std::string_view> record(const jobstore::Job& job, Result<std::string> outcome);
+  asio::awaitable<std::string_view> why_not_held(const std::string& id);
+  asio::awaitable<Result<json::object>> item_of(const jobstore::Job& job, const JobSpec& spec,
+                                                const Picture& picture);
   asio::awaitable<Result<void>> keep_picture(std::string_view model, const std::string& id,
-                                             storage::Blob blob);
+                                             storage::Blob blob, int tries_max);
   asio::awaitable<void> pause(std::chrono::milliseconds time);
   bool runs_here(const std::string& id) const;
   void store_was_away();
+  bool shared() const { return options_.claim_delay.count() > 0; }
+  // What a line of the log says of a job.
+  static json::object fields_of(const jobstore::Job& job);
   std::optional<std::string> key_to_prefer();
 
   // What servers tell each other (background_relay.cpp). On the strand, but `tell` from any thread.
@@ -118,10 +138,8 @@ class Background {
   const asio::strand<asio::any_io_executor> strand_;
   Bell work_bell_, renew_bell_;
   std::atomic<bool> stopping_ = false;
+  std::atomic<bool> watchers_may_stay_ = true;
   std::atomic<bool> pictures_full_ = false;
-  std::atomic<std::int64_t> queued_ = 0, running_ = 0;  // in the store, as far as is known here
-  std::atomic<double> queued_cost_ = 0;
-  std::atomic<std::uint64_t> completed_ = 0, failed_ = 0, given_back_ = 0, fenced_off_ = 0, reaped_ = 0;
 
   // On the strand:
   // By id and lease number: a job whose lease ran out may be claimed again before its old run has stopped.
@@ -132,7 +150,11 @@ class Background {
   std::string last_batch_key_;  // of what was claimed last
   int preferred_in_a_row_ = 0;
   SteadyTime not_before_;       // the dispatcher wants no more until then
+  SteadyTime upkeep_at_;        // when it is looked at next
   SteadyTime reap_not_before_;  // the store was away: whoever lives shall renew first
+
+  mutable std::mutex figures_mutex_;
+  BackgroundFigures figures_;  // guarded by figures_mutex_
 
   mutable std::mutex feeds_mutex_;
   std::map<std::string, std::weak_ptr<JobFeed>> feeds_;  // guarded by feeds_mutex_

@@ -33,6 +33,10 @@ bool is_ours(const Error& error) {
          (error.code == ErrorCode::unavailable && error.reason != "storage_full");
 }
 
+// What becomes of a run, as BackgroundObserver is told.
+constexpr std::string_view kCompleted = "completed", kFailed = "failed", kGivenBack = "given_back",
+                           kCancelled = "cancelled", kFencedOff = "fenced_off";
+
 // Another attempt may end otherwise.
 bool may_pass(const Error& error) {
   return error.code == ErrorCode::internal || error.code == ErrorCode::out_of_memory ||
@@ -61,6 +65,16 @@ Result<std::unique_ptr<MemoryCharge>> charge_for(const Api& api, const Job& job,
   return charge;
 }
 
+SubmitOptions options_of(const Job& job, const ImageRequest& request) {
+  SubmitOptions options;
+  options.user = job.owner;
+  options.request_id = job.request_id;
+  options.trace = job.trace;
+  options.previews = request.partial_images;
+  options.step_events = true;
+  return options;
+}
+
 json::object preview_payload(const PreviewReady& preview, const Picture& picture) {
   return {
       {"image_index", preview.image_index}, {"step", preview.step}, {"b64_json", to_base64(*picture.bytes)}};
@@ -69,6 +83,7 @@ json::object preview_payload(const PreviewReady& preview, const Picture& picture
 }  // namespace
 
 asio::awaitable<void> Background::run(Job job) {
+  const SteadyTime claimed = api_.clock.now();
   const std::shared_ptr<JobFeed> kept = feed(job.id);
   Result<std::string> outcome = fail(ErrorCode::internal, "the job ended in a fault of the server");
   try {
@@ -77,8 +92,13 @@ asio::awaitable<void> Background::run(Job job) {
     log(LogLevel::error, "background_fault", {{"job", job.id}, {"error", error.what()}});
   }
   runs_[{job.id, job.lease}] = nullptr;
-  const bool ended = co_await record(job, std::move(outcome));
-  if (ended) co_await drop_inputs(api_, job.spec);
+  const std::string_view became = co_await record(job, std::move(outcome));
+  if (became == kCompleted || became == kFailed) co_await drop_inputs(api_, job.spec);
+  observer().run_ended(job.pool, became);
+  json::object fields = fields_of(job);
+  fields["outcome"] = became;
+  fields["seconds"] = std::chrono::duration<double>(api_.clock.now() - claimed).count();
+  log(LogLevel::info, "job_ended", std::move(fields));
   runs_.erase({job.id, job.lease});
   kept->stop();
   kept->row_changed();
@@ -87,11 +107,14 @@ asio::awaitable<void> Background::run(Job job) {
   if (stopping_) renew_bell_.ring();
 }
 
-void Background::count(bool held, bool goes_on, bool good) {
-  ++(!held ? fenced_off_ : goes_on ? given_back_ : good ? completed_ : failed_);
+// The lease is another's, or nobody's.
+asio::awaitable<std::string_view> Background::why_not_held(const std::string& id) {
+  const auto job = co_await ask<Job>([&](auto reply) { store_.find(id, {}, std::move(reply)); });
+  const bool gone = !job && job.error().code == ErrorCode::not_found;
+  co_return gone || (job && job->state == jobstore::JobState::cancelled) ? kCancelled : kFencedOff;
 }
 
-asio::awaitable<bool> Background::record(const Job& job, Result<std::string> outcome) {
+asio::awaitable<std::string_view> Background::record(const Job& job, Result<std::string> outcome) {
   const Lease lease{job.id, job.lease};
   const auto write = [&](jobstore::Reply<bool> reply) {
     if (outcome) return store_.succeed(lease, *outcome, std::move(reply));
@@ -107,25 +130,47 @@ asio::awaitable<bool> Background::record(const Job& job, Result<std::string> out
   const bool goes_on = !outcome && (is_ours(outcome.error()) || may_pass(outcome.error()));
   while (true) {
     const auto held = co_await ask<bool>(write);
-    if (held) count(*held, goes_on, outcome.has_value());
-    if (held || stopping_) co_return held&&* held && !goes_on;
+    if (held && !*held) co_return co_await why_not_held(job.id);
+    if (held) co_return goes_on ? kGivenBack : outcome ? kCompleted : kFailed;
+    if (stopping_) co_return kFencedOff;  // another server makes it again once the lease has run out
     co_await pause(kStoreRetry);
   }
 }
 
 asio::awaitable<Result<void>> Background::keep_picture(std::string_view model, const std::string& id,
-                                                       storage::Blob blob) {
+                                                       storage::Blob blob, int tries_max) {
   for (int tries = 1;; ++tries) {
     const auto kept =
         co_await offload(api_.workers, kOwnWork, [&] { return store_picture(api_, model, id, blob); });
-    pictures_full_ = !kept && kept.error().reason == "storage_full";
+    if (tries_max > 1) pictures_full_ = !kept && kept.error().reason == "storage_full";
     const bool may_come = !kept && kept.error().code == ErrorCode::unavailable;
-    if (!may_come || stopping_ || tries == kStoreRetries) co_return kept;
+    if (!may_come || stopping_ || tries == tries_max) co_return kept;
     co_await pause(kStoreRetry);
   }
 }
 
+// The finished picture in the job's outcome: under its id; or, where it cannot be kept and somebody waits for
+// it, itself. Whoever waits takes it from there, and then the row goes.
+asio::awaitable<Result<json::object>> Background::item_of(const Job& job, const JobSpec& spec,
+                                                          const Picture& picture) {
+  const std::string id = random_id("img_");
+  const std::int64_t expires = api_.clock.unix_seconds() + options_.picture_lifetime.count();
+  const storage::Blob blob{picture.bytes, std::string(spec.request.codec->media_type), expires};
+  const bool awaited = spec.awaited.value_or(false);
+  const auto kept = co_await keep_picture(job.pool, id, blob, awaited ? 1 : kStoreRetries);
+  json::object item{{"seed", picture.seed}};
+  if (kept) {
+    item["picture"] = id;
+  } else if (awaited && kept.error().code == ErrorCode::unavailable) {
+    item["b64_json"] = to_base64(*picture.bytes);
+  } else {
+    co_return tl::unexpected(kept.error());
+  }
+  co_return item;
+}
+
 asio::awaitable<Result<std::string>> Background::make(const Job& job, JobFeed& feed) {
+  const SteadyTime accepted = api_.clock.now() - job.age;
   auto spec = read_spec(job.spec);
   if (!spec) co_return tl::unexpected(spec.error());
   if (spec->awaited.value_or(false))
@@ -145,11 +190,8 @@ asio::awaitable<Result<std::string>> Background::make(const Job& job, JobFeed& f
   if (!loaded) co_return tl::unexpected(loaded.error());
   const Recipe recipe{generate, model->info, api_.options.version};
 
-  SubmitOptions options;
-  options.user = job.owner;
-  options.previews = request.partial_images;
-  options.step_events = true;
-  auto submitted = JobRun::submit(api_.dispatcher, generate, options, strand_, api_.clock);
+  const std::chrono::duration<double> waited = api_.clock.now() - accepted;
+  auto submitted = JobRun::submit(api_.dispatcher, generate, options_of(job, request), strand_, api_.clock);
   if (!submitted) co_return tl::unexpected(submitted.error());
   JobRun& run = **submitted;
   runs_[{job.id, job.lease}] = &run;
@@ -177,18 +219,19 @@ asio::awaitable<Result<std::string>> Background::make(const Job& job, JobFeed& f
     } else if (const auto* ready = std::get_if<ImageReady>(&*event)) {
       auto picture = co_await encode(ready->image, ready->seed);
       if (!picture) co_return tl::unexpected(picture.error());
-      const std::string id = random_id("img_");
-      const std::int64_t expires = api_.clock.unix_seconds() + options_.picture_lifetime.count();
-      const storage::Blob blob{picture->bytes, std::string(request.codec->media_type), expires};
-      const auto kept = co_await keep_picture(job.pool, id, blob);
-      if (!kept) co_return tl::unexpected(kept.error());
-      items[ready->image_index] = json::object{{"seed", ready->seed}, {"picture", id}};
+      auto item = co_await item_of(job, *spec, *picture);
+      if (!item) co_return tl::unexpected(item.error());
+      items[ready->image_index] = *std::move(item);
       picture->bytes.reset();
       pictures[ready->image_index] = *std::move(picture);
     } else if (const auto* failed = std::get_if<JobFailed>(&*event)) {
       co_return tl::unexpected(failed->error);
     } else if (const auto* done = std::get_if<JobDone>(&*event)) {
-      json::object result = images_object(api_.clock.unix_seconds(), request, pictures, done->timings);
+      Timings timings = done->timings;  // of this server; the client has waited since its request
+      timings.queue_seconds += waited.count();
+      timings.total_seconds += waited.count();
+      observer().waited(job.pool, timings.queue_seconds);
+      json::object result = images_object(api_.clock.unix_seconds(), request, pictures, timings);
       result["data"] = std::move(items);
       co_return json_text(result);
     }

@@ -109,6 +109,14 @@ int status_of(const Error& error) {
   return row_of(error.code).status;
 }
 
+std::string_view word_of(const Error& error) {
+  return error.reason.empty() ? row_of(error.code).reason : std::string_view(error.reason);
+}
+
+bool is_for_now(const Error& error) {
+  return error.code == ErrorCode::overloaded || error.code == ErrorCode::unavailable;
+}
+
 std::vector<ErrorStatus> error_statuses() {
   std::map<int, std::string> codes;
   const auto add = [&codes](int status, std::string_view code) {

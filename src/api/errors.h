@@ -22,6 +22,11 @@ struct ErrorStatus {
 };
 std::vector<ErrorStatus> error_statuses();
 
+// The word for "code": the error's own, or the table's.
+std::string_view word_of(const Error& error);
+// Whether the same request may be accepted later: it is the server that lacks something.
+bool is_for_now(const Error& error);
+
 // {"message","type","param","code"} for an error that is answered with `status`.
 boost::json::object error_object(const Error& error, int status);
 

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "api/errors.h"
+#include "api/trace.h"
 
 namespace diffused::api {
 
@@ -13,6 +14,8 @@ asio::awaitable<void> send_error(http::Exchange& exchange, Error error) {
 Result<SubmitOptions> submit_options(const Api& api, const http::Request& request) {
   SubmitOptions options;
   options.user = user_of(request);
+  options.request_id = request.request_id;
+  options.trace = trace_of(request);
   double seconds = std::chrono::duration<double>(api.options.request_timeout).count();
   if (const std::string_view header = request.header("x-request-timeout"); !header.empty()) {
     const double seconds_max = std::chrono::duration<double>(api.options.limits.timeout_max).count();

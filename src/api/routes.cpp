@@ -184,6 +184,12 @@ std::vector<Endpoint> make_endpoints(const Api& api) {
   return endpoints;
 }
 
+std::vector<http::Route> make_watch_routes(const Api& api) {
+  std::vector<http::Route> routes{{"GET", "/metrics", with(api, show_metrics), 0}};
+  for (Endpoint& endpoint : probe_endpoints(api)) routes.push_back(std::move(endpoint.route));
+  return routes;
+}
+
 std::vector<http::Route> make_routes(const Api& api) {
   std::vector<http::Route> routes;
   for (Endpoint& endpoint : make_endpoints(api)) routes.push_back(std::move(endpoint.route));

@@ -26,4 +26,8 @@ std::vector<Endpoint> make_endpoints(const Api& api);
 // Their routes.
 std::vector<http::Route> make_routes(const Api& api);
 
+// For whoever watches the machine, at an address that clients do not reach: the signs of life, and the
+// figures without a key.
+std::vector<http::Route> make_watch_routes(const Api& api);
+
 }  // namespace diffused::api

@@ -11,6 +11,7 @@
 #include "api/background.h"
 #include "api/errors.h"
 #include "api/model_note.h"
+#include "api/offload.h"
 #include "base/ids.h"
 #include "base/log.h"
 #include "job/request_rules.h"
@@ -21,6 +22,7 @@ using jobstore::Announced;
 
 namespace {
 
+constexpr auto kAskPictures = 5s;
 // What servers need to find the store again and to say what they have, once it was away.
 constexpr auto kSpeakAgain = 30s;
 
@@ -30,8 +32,12 @@ bool answers_to(const ServedModel& model, const std::string& name) {
 
 }  // namespace
 
-StoreDispatcher::StoreDispatcher(const Api& api, asio::any_io_executor executor)
-    : api_(api), executor_(std::move(executor)), strand_(asio::make_strand(executor_)), look_bell_(strand_) {}
+StoreDispatcher::StoreDispatcher(const Api& api, asio::any_io_executor executor, bool asks_pictures)
+    : api_(api),
+      executor_(std::move(executor)),
+      strand_(asio::make_strand(executor_)),
+      look_bell_(strand_),
+      asks_pictures_(asks_pictures) {}
 
 void StoreDispatcher::look_for_models() {
   std::promise<Result<std::vector<Announced>>> answer;
@@ -47,6 +53,10 @@ asio::awaitable<void> StoreDispatcher::keep_looking() {
       const std::lock_guard lock(mutex_);
       if (!open_ && errands_.empty()) co_return;
     }
+    if (asks_pictures_ && api_.clock.now() >= ask_pictures_at_) {
+      co_await offload_slow(api_.workers, kOwnWork, [this] { api_.images.ask(); });
+      ask_pictures_at_ = api_.clock.now() + kAskPictures;
+    }
     const auto announced = co_await ask<std::vector<Announced>>(
         [this](auto reply) { api_.background->store().models(std::move(reply)); });
     if (announced) {
@@ -60,14 +70,21 @@ asio::awaitable<void> StoreDispatcher::keep_looking() {
 
 void StoreDispatcher::learn(const std::vector<Announced>& announced) {
   std::vector<Model> models;
+  std::set<std::string> remembered;
   for (const Announced& note : announced) {
     auto model = read_model(note.description);
+    if (!note.recent) {
+      remembered.insert(note.name);
+      if (model) remembered.insert(model->aliases.begin(), model->aliases.end());
+      continue;
+    }
     if (!model) {
       log(LogLevel::warning, "model_unknown", {{"model", note.name}});
       continue;  // of a server of another version
     }
     model->name = note.name;
     model->created = note.added;
+    model->here = false;
     models.push_back({*std::move(model), note.served});
   }
   const std::lock_guard lock(mutex_);
@@ -76,6 +93,7 @@ void StoreDispatcher::learn(const std::vector<Announced>& announced) {
       for (Model& model : models)
         model.there = model.there || (known.there && known.served.name == model.served.name);
   models_ = std::move(models);
+  remembered_ = std::move(remembered);
 }
 
 std::vector<ServedModel> StoreDispatcher::models() const {
@@ -83,6 +101,11 @@ std::vector<ServedModel> StoreDispatcher::models() const {
   std::vector<ServedModel> models;
   for (const Model& model : models_) models.push_back(model.served);
   return models;
+}
+
+bool StoreDispatcher::remembers(const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  return remembered_.contains(name);
 }
 
 Result<StoreDispatcher::Model> StoreDispatcher::find_model(const std::string& name) const {
@@ -110,13 +133,23 @@ Result<GenerateRequest> StoreDispatcher::resolve(GenerateRequest request) const 
 
 Result<Ticket> StoreDispatcher::submit(GenerateRequest asked, SubmitOptions options, EventSink sink) {
   TRY(GenerateRequest request, resolve(std::move(asked)));
+  const std::string model = request.model;
+  auto ticket = take(std::move(request), std::move(options), std::move(sink));
+  if (!ticket) api_.background->observer().refused(model, word_of(ticket.error()));
+  return ticket;
+}
+
+// Of a request that is resolved.
+Result<Ticket> StoreDispatcher::take(GenerateRequest request, SubmitOptions options, EventSink sink) {
   if (!is_there(request.model))
     return later(ErrorCode::unavailable,
                  fmt::format("no server has the model '{}' at present", request.model), "model_away");
-  TRY_VOID(api_.background->check_room());
-  TRY_VOID(api_.images.check_room());
+  TRY_VOID(api_.background->check_room(request.model));
+  // Pictures that it starts from go through that store; those that it makes need not.
+  if (request.init_image) TRY_VOID(api_.images.check_room());
   const auto strand = asio::make_strand(executor_);
   const auto errand = std::make_shared<Errand>();
+  errand->name = random_id("job_");
   errand->request = std::move(request);
   errand->options = std::move(options);
   errand->sink = std::move(sink);
@@ -129,7 +162,7 @@ Result<Ticket> StoreDispatcher::submit(GenerateRequest asked, SubmitOptions opti
   }
   asio::co_spawn(strand, run(errand), asio::detached);
   const auto waiting = static_cast<std::size_t>(std::max<std::int64_t>(0, api_.background->counts().queued));
-  return Ticket(random_id("job_"), waiting, 0, [errand] {
+  return Ticket(errand->name, waiting, 0, [errand] {
     errand->cancelled = true;
     errand->bell->ring();
   });
@@ -144,6 +177,13 @@ void StoreDispatcher::drain(std::chrono::milliseconds timeout) {
   ended_.wait(lock, [this] { return errands_.empty(); });
   lock.unlock();
   look_bell_.ring();
+}
+
+std::vector<std::pair<std::string, bool>> StoreDispatcher::model_states() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::pair<std::string, bool>> states;
+  for (const Model& model : models_) states.emplace_back(model.served.name, model.there);
+  return states;
 }
 
 std::size_t StoreDispatcher::under_way() const {

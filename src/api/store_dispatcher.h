@@ -23,14 +23,16 @@ class StoreDispatcher final : public Dispatcher {
  public:
   // `api` need not be there before look_for_models, and must then have its background; both must outlive
   // this. This must be drained before it goes: the executor keeps coroutines that refer to it.
-  StoreDispatcher(const Api& api, asio::any_io_executor executor);
+  // `asks_pictures`: whether nothing here would notice that the store for pictures is away.
+  StoreDispatcher(const Api& api, asio::any_io_executor executor, bool asks_pictures = false);
 
   // Learns which models the servers on the store have, and begins to look again and again. Waits for the
   // store once.
   void look_for_models();
 
-  // Those that some server has, or had within the last hour.
+  // Those that some server has, or had within the last hour; those known longest first.
   std::vector<ServedModel> models() const override;
+  bool remembers(const std::string& name) const override;
   // As far as the models' PipelineInfo goes; what only a loaded model knows (its tokenizers' limits, its
   // family's fields) is left to the server that makes the pictures.
   Result<GenerateRequest> resolve(GenerateRequest request) const override;
@@ -41,6 +43,8 @@ class StoreDispatcher final : public Dispatcher {
 
   // Takes nothing more, waits for what is under way, and cancels it once `timeout` has passed.
   void drain(std::chrono::milliseconds timeout);
+  // The models of models(), and whether some server has each now.
+  std::vector<std::pair<std::string, bool>> model_states() const;
   // How many submitted jobs have not ended.
   std::size_t under_way() const;
 
@@ -52,7 +56,8 @@ class StoreDispatcher final : public Dispatcher {
     EventSink sink;
     SteadyTime submitted;
     std::shared_ptr<Bell> bell;
-    std::string id;  // of its row, once there is one
+    std::string name;  // of its row
+    std::string id;    // the same, once there is one
     std::atomic<bool> cancelled = false;
     bool wants_events() const { return options.step_events || options.previews > 0; }
   };
@@ -69,6 +74,7 @@ class StoreDispatcher final : public Dispatcher {
 
   void learn(const std::vector<jobstore::Announced>& announced);
   asio::awaitable<void> keep_looking();
+  Result<Ticket> take(GenerateRequest request, SubmitOptions options, EventSink sink);
   Result<Model> find_model(const std::string& name) const;
   bool is_there(const std::string& name) const;
 
@@ -85,12 +91,15 @@ class StoreDispatcher final : public Dispatcher {
   const asio::any_io_executor executor_;
   const asio::strand<asio::any_io_executor> strand_;  // of keep_looking
   Bell look_bell_;
+  const bool asks_pictures_;
+  SteadyTime ask_pictures_at_;  // on the strand
 
   mutable std::mutex mutex_;
   std::condition_variable ended_;
   // Guarded by mutex_:
   std::vector<Model> models_;
-  SteadyTime trusted_until_;  // the store was away: until then who was there counts as there
+  std::set<std::string> remembered_;  // names and aliases of models that nobody has had for an hour
+  SteadyTime trusted_until_;          // the store was away: until then who was there counts as there
   std::set<std::shared_ptr<Errand>> errands_;
   bool open_ = true;
   std::atomic<bool> stopping_ = false;  // what is under way is to end

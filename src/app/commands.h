@@ -26,5 +26,6 @@ void add_models(CLI::App& program, int& exit_status);
 void add_pull(CLI::App& program, int& exit_status);
 void add_key(CLI::App& program, int& exit_status);
 void add_migrate(CLI::App& program, int& exit_status);
+void add_jobs(CLI::App& program, int& exit_status);
 
 }  // namespace diffused::app

@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
   diffused::app::add_pull(program, exit_status);
   diffused::app::add_key(program, exit_status);
   diffused::app::add_migrate(program, exit_status);
+  diffused::app::add_jobs(program, exit_status);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -52,53 +52,12 @@ void HttpMetrics::refresh(const http::Counters& counters) {
   exchanges_open_.Set(static_cast<double>(counters.exchanges_open));
 }
 
-BackgroundMetrics::BackgroundMetrics(prometheus::Registry& registry)
-    : jobs_(prometheus::BuildGauge()
-                .Name("diffused_background_jobs")
-                .Help("Background jobs in the store, of all servers that share it")
-                .Register(registry)),
-      runs_total_(
-          prometheus::BuildCounter()
-              .Name("diffused_background_runs_total")
-              .Help("Background jobs that this server claimed and is done with; given_back: they were "
-                    "queued again; fenced_off: another server had them by then")
-              .Register(registry)),
-      queued_cost_(prometheus::BuildGauge()
-                       .Name("diffused_background_queued_cost")
-                       .Help("Work of the background jobs that wait, in steps of a million pixels")
-                       .Register(registry)
-                       .Add({})),
-      store_up_(prometheus::BuildGauge()
-                    .Name("diffused_job_store_up")
-                    .Help("1, or 0 while the store of background jobs fails or is away")
-                    .Register(registry)
-                    .Add({})),
-      leases_expired_total_(prometheus::BuildCounter()
-                                .Name("diffused_background_leases_expired_total")
-                                .Help("Jobs of silent servers that this one put back into the queue")
-                                .Register(registry)
-                                .Add({})) {}
-
-void BackgroundMetrics::refresh(const api::BackgroundFigures& figures) {
-  const std::lock_guard lock(mutex_);
-  const auto raise_to = [](prometheus::Counter& counter, std::uint64_t value) {
-    counter.Increment(static_cast<double>(value) - counter.Value());
-  };
-  jobs_.Add({{"state", "queued"}}).Set(static_cast<double>(figures.counts.queued));
-  jobs_.Add({{"state", "running"}}).Set(static_cast<double>(figures.counts.running));
-  queued_cost_.Set(figures.counts.queued_cost);
-  store_up_.Set(figures.store_up ? 1 : 0);
-  raise_to(runs_total_.Add({{"outcome", "completed"}}), figures.completed);
-  raise_to(runs_total_.Add({{"outcome", "failed"}}), figures.failed);
-  raise_to(runs_total_.Add({{"outcome", "given_back"}}), figures.given_back);
-  raise_to(runs_total_.Add({{"outcome", "fenced_off"}}), figures.fenced_off);
-  raise_to(leases_expired_total_, figures.reaped);
-}
-
 Metrics::Metrics(std::vector<std::string> models, const std::string& version)
     : engine_(registry_, std::move(models)),
-      background_(registry_),
-      http_(std::make_shared<HttpMetrics>(registry_)) {
+      background_(std::make_shared<BackgroundMetrics>(registry_)),
+      http_(std::make_shared<HttpMetrics>(registry_)),
+      stores_(registry_),
+      process_(registry_) {
   prometheus::BuildGauge()
       .Name("diffused_build_info")
       .Help("Which program this is; always 1")
@@ -113,7 +72,8 @@ void Metrics::stage_finished(std::string_view model, api::PictureStage stage, do
 
 std::string Metrics::text(const engine::Health& health, const std::vector<PipelineStats>& stats,
                           const http::Counters& counters, const api::BackgroundFigures& background) {
-  background_.refresh(background);
+  background_->refresh(background);
+  process_.refresh();
   engine_.refresh(health, stats);
   http_->refresh(counters);
   return prometheus::TextSerializer().Serialize(registry_.Collect());

@@ -1,4 +1,5 @@
-// What GET /metrics shows: the engine's figures, the HTTP shell's, and which program this is.
+// What GET /metrics shows: the engine's figures, the HTTP shell's, those of background jobs and of the
+// process, and which program this is.
 #pragma once
 
 #include <prometheus/counter.h>
@@ -7,12 +8,14 @@
 #include <prometheus/registry.h>
 
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "api/api.h"
 #include "api/background.h"
+#include "app/background_metrics.h"
+#include "app/process_metrics.h"
+#include "app/store_metrics.h"
 #include "engine/local_dispatcher.h"
 #include "engine/metrics.h"
 #include "http/shell.h"
@@ -36,21 +39,6 @@ class HttpMetrics final : public http::Observer {
   prometheus::Gauge& exchanges_open_;
 };
 
-// The figures of background jobs. Those that wait and run are the store's, the same on all its servers.
-class BackgroundMetrics {
- public:
-  explicit BackgroundMetrics(prometheus::Registry& registry);
-  void refresh(const api::BackgroundFigures& figures);
-
- private:
-  prometheus::Family<prometheus::Gauge>& jobs_;
-  prometheus::Family<prometheus::Counter>& runs_total_;
-  prometheus::Gauge& queued_cost_;
-  prometheus::Gauge& store_up_;
-  prometheus::Counter& leases_expired_total_;
-  std::mutex mutex_;  // the counters are read and added to as differences
-};
-
 // Any thread.
 class Metrics {
  public:
@@ -59,6 +47,9 @@ class Metrics {
 
   engine::EngineMetrics& engine() { return engine_; }
   std::shared_ptr<HttpMetrics> http() const { return http_; }
+  std::shared_ptr<BackgroundMetrics> background() const { return background_; }
+
+  StoreMetrics& stores() { return stores_; }
 
   void stage_finished(std::string_view model, api::PictureStage stage, double seconds);
 
@@ -69,8 +60,10 @@ class Metrics {
  private:
   prometheus::Registry registry_;
   engine::EngineMetrics engine_;
-  BackgroundMetrics background_;
-  std::shared_ptr<HttpMetrics> http_;
+  const std::shared_ptr<BackgroundMetrics> background_;
+  const std::shared_ptr<HttpMetrics> http_;
+  StoreMetrics stores_;
+  ProcessMetrics process_;
 };
 
 }  // namespace diffused::app

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -37,6 +38,16 @@ Error become_gateway(char** arguments) {
   return {ErrorCode::not_found, fmt::format("{}: {}", name, std::strerror(errno)), "--role", {}};
 }
 
+// Other servers on a store may have it; alone it must be here.
+Result<void> check_default(const ServerSettings& server, const std::vector<engine::LocalModel>& models) {
+  const std::string& name = server.api.default_model;
+  const auto has = [&](const engine::LocalModel& model) {
+    return model.name == name || std::ranges::count(model.aliases, name) > 0;
+  };
+  if (name.empty() || !server.store.empty() || std::ranges::any_of(models, has)) return {};
+  return fail(ErrorCode::invalid_argument, fmt::format("--default-model: no model is named '{}'", name));
+}
+
 Result<void> serve(ModelServeOptions options, char** arguments) {
   if (options.common.role == "gateway") return tl::unexpected(become_gateway(arguments));
   // What the server of Diffusers' guide reads.
@@ -54,6 +65,7 @@ Result<void> serve(ModelServeOptions options, char** arguments) {
   server.engine.prepare_device_thread = [model = options.model] { prepare_device_thread(model); };
   server.engine.pool = pool_options(options.fleet);
   TRY(auto models, load_fleet(options.fleet, options.model));
+  TRY_VOID(check_default(server, models));
   server.engine.initial_flops_per_second = measure_flops_per_second(options.model);
   return run_server(std::move(server), std::move(models));
 }

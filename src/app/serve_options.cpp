@@ -20,6 +20,20 @@ void add_thread_options(CLI::App& command, ServeOptions& options) {
       ->capture_default_str();
 }
 
+// What may wait, and for how long.
+void add_queue_options(CLI::App& command, ServeOptions& options) {
+  command
+      .add_option("--background-queued-per-model-max", options.server.jobs.pool_queued_max,
+                  "background jobs of one model that may wait; 0: as many as of all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      .add_option("--queued-lifetime", options.queued_seconds,
+                  "seconds after which a background job that nobody has begun fails; 0: never")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+}
+
 void add_limit_options(CLI::App& command, ServeOptions& options) {
   api::RequestLimits& limits = options.server.api.limits;
   command.add_option("--n-max", limits.n_max, "pictures in one request")
@@ -71,6 +85,12 @@ void add_limit_options(CLI::App& command, ServeOptions& options) {
           "--early-head", options.early_head_seconds,
           "seconds after which a long answer's head is sent, for clients that wait no longer; 0: never")
       ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      .add_option("--drain-delay", options.drain_delay_seconds,
+                  "seconds that the server goes on after SIGTERM while /readyz says 503: longer than a load "
+                  "balancer takes to notice")
+      ->check(CLI::Range(0.0, 3600.0))
       ->capture_default_str();
   command
       .add_option("--drain-timeout", options.drain_seconds, "seconds that running pictures get at shutdown")
@@ -125,6 +145,7 @@ void add_serve_options(CLI::App& command, ServeOptions& options) {
   add_access_options(command, options.access, options.server);
   add_thread_options(command, options);
   add_limit_options(command, options);
+  add_queue_options(command, options);
   command.add_option("--data-dir", options.server.data_dir, "where pictures are kept until they expire")
       ->capture_default_str();
   command.add_option("--image-lifetime", options.image_seconds, "seconds that a picture's URL works")
@@ -143,8 +164,17 @@ void add_serve_options(CLI::App& command, ServeOptions& options) {
           {"auto", Format::automatic}, {"url", Format::url}, {"b64_json", Format::b64_json}}));
   using Unknown = api::UnknownModel;
   command.add_option("--unknown-model", options.server.api.unknown_model)
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Unknown>{
-          {"auto", Unknown::automatic}, {"default", Unknown::serve_default}, {"reject", Unknown::reject}}));
+      ->transform(CLI::CheckedTransformer(std::map<std::string, Unknown>{{"auto", Unknown::automatic},
+                                                                         {"openai", Unknown::openai},
+                                                                         {"default", Unknown::serve_default},
+                                                                         {"reject", Unknown::reject}}));
+  command.add_option("--default-model", options.server.api.default_model,
+                     "who is asked where a request names no model (default: the first; at a gateway the one "
+                     "that is known longest)");
+  command.add_option(
+      "--metrics-port", options.metrics_port,
+      "a second port, which serves /metrics without a key, /livez and /readyz; 0: any free one");
+  command.add_option("--metrics-host", options.metrics_host, "its address")->capture_default_str();
   command.add_option("--log-level", options.log_level)
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
       ->capture_default_str();
@@ -159,8 +189,17 @@ Result<void> apply_serve_options(ServeOptions& options) {
     return fail(ErrorCode::invalid_argument,
                 fmt::format("--role {}: whose jobs? Name their --store", options.role), "--role");
   options.server.api.probes_only = options.role == "worker";
+  // How many models are known at the moment says nothing where others may come and go.
+  if (options.server.api.unknown_model == api::UnknownModel::automatic && !options.server.store.empty())
+    options.server.api.unknown_model = api::UnknownModel::openai;
   TRY_VOID(apply_access(options.access, options.server));
 
+  if (options.metrics_port) {
+    options.server.watch = http::ServerOptions{};
+    options.server.watch->host = options.metrics_host;
+    options.server.watch->port = *options.metrics_port;
+    options.server.watch->policy.hosts = {"*"};  // whoever watches knows the machine by any name
+  }
   options.server.api.version = DIFFUSED_VERSION;
   options.server.api.job_list =
       options.job_list == "on" || (options.job_list == "auto" &&
@@ -170,8 +209,11 @@ Result<void> apply_serve_options(ServeOptions& options) {
   options.server.api.early_head = std::chrono::seconds(options.early_head_seconds);
   options.server.api.image_lifetime = std::chrono::seconds(options.image_seconds);
   options.server.jobs.lifetime = std::chrono::seconds(options.job_seconds);
+  options.server.jobs.queued_lifetime = std::chrono::seconds(options.queued_seconds);
   set_lease(options.server, options.lease_seconds);
   options.server.drain_timeout = std::chrono::seconds(options.drain_seconds);
+  options.server.drain_delay =
+      std::chrono::milliseconds(static_cast<std::int64_t>(1000 * options.drain_delay_seconds));
   return {};
 }
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "app/access.h"
@@ -18,11 +20,15 @@ struct ServeOptions {
   std::string job_list = "auto";
   bool plain_pictures = false;
   int drain_seconds = 60;
+  double drain_delay_seconds = 0;
   int request_seconds = 900;
   int image_seconds = 3600;
   int early_head_seconds = 240;
   int job_seconds = 24 * 3600;
   double lease_seconds = 15;
+  int queued_seconds = 7 * 24 * 3600;
+  std::optional<std::uint16_t> metrics_port;
+  std::string metrics_host = "127.0.0.1";
 };
 
 // `options` must outlive the parsing.

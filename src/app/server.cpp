@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <array>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
@@ -19,16 +20,20 @@
 #include <thread>
 
 #include "api/errors.h"
+#include "api/joined_dispatcher.h"
 #include "api/routes.h"
 #include "api/store_dispatcher.h"
+#include "app/access_log.h"
 #include "app/metrics.h"
 #include "app/stores.h"
+#include "base/ids.h"
 #include "base/log.h"
 
 namespace diffused::app {
 namespace {
 
 namespace asio = boost::asio;
+namespace json = boost::json;
 using namespace std::chrono_literals;
 
 // How long answers that are ready may take to leave once the engine has ended.
@@ -46,6 +51,15 @@ std::vector<std::string> names_of(const std::vector<engine::LocalModel>& models)
   std::vector<std::string> names;
   for (const engine::LocalModel& model : models) names.push_back(model.name);
   return names;
+}
+
+// Host, process, and something that no other container with that host's name and process's number has.
+std::string worker_name() {
+  constexpr std::size_t kHostCharactersMax = 40;
+  std::array<char, 256> host{};
+  if (gethostname(host.data(), host.size() - 1) != 0) host[0] = '?';
+  return fmt::format("{}:{}:{}", std::string(host.data()).substr(0, kHostCharactersMax), ::getpid(),
+                     random_id("").substr(0, 6));
 }
 
 std::string_view word_for(const Result<void>& store) {
@@ -67,10 +81,10 @@ void end_after(std::stop_token all_ended, std::chrono::seconds patience) {
 class Daemon {
  public:
   Daemon(ServerSettings settings, const SystemClock& clock, Stores stores,
-         std::vector<engine::LocalModel> models)
+         std::vector<engine::LocalModel> models, Metrics& metrics)
       : settings_(std::move(settings)),
         clock_(clock),
-        metrics_(names_of(models), settings_.api.version),
+        metrics_(metrics),
         local_(models.empty() ? nullptr
                               : std::make_unique<engine::LocalDispatcher>(std::move(models), settings_.engine,
                                                                           clock_, metrics_.engine())),
@@ -78,7 +92,10 @@ class Daemon {
         workers_(settings_.worker_threads, settings_.worker_threads / 2),
         io_(settings_.io_threads),
         stores_(std::move(stores)),
-        elsewhere_(local_ ? nullptr : std::make_unique<api::StoreDispatcher>(api_, io_.get_executor())),
+        elsewhere_(has_elsewhere() ? std::make_unique<api::StoreDispatcher>(api_, io_.get_executor(), !local_)
+                                   : nullptr),
+        joined_(local_ && elsewhere_ ? std::make_unique<api::JoinedDispatcher>(*local_, *elsewhere_)
+                                     : nullptr),
         api_{settings_.api,
              dispatcher(),
              *stores_.images,
@@ -86,15 +103,23 @@ class Daemon {
              clock_,
              [this] { return health(); },
              [this] {
+               metrics_.stores().refresh("images", *stores_.images);
+               metrics_.stores().refresh("inputs", *stores_.inputs);
+               metrics_.stores().refresh(background_.figures().upkeep);
                return metrics_.text(engine_health(),
                                     local_ ? local_->pipeline_stats() : std::vector<PipelineStats>(),
                                     http_.counters(), background_.figures());
              }},
         background_(api_, *stores_.jobs, *stores_.inputs, background_options(), io_.get_executor()),
         http_(io_, with_observer(settings_.http), api::make_routes(api_), api::respond_to_error),
+        watch_(settings_.watch
+                   ? std::make_unique<http::Server>(io_, *settings_.watch, api::make_watch_routes(api_),
+                                                    api::respond_to_error)
+                   : nullptr),
         control_(asio::make_strand(io_)),
         signals_(control_, SIGTERM, SIGINT),
         reload_signal_(control_),
+        leave_timer_(control_),
         sweep_timer_(control_) {
     api_.memory = memory_;
     api_.stage_finished = [this](std::string_view model, api::PictureStage stage, double seconds) {
@@ -104,11 +129,15 @@ class Daemon {
 
   Result<void> run() {
     TRY_VOID(http_.listen());
+    if (watch_) {
+      TRY_VOID(watch_->listen());
+      log(LogLevel::info, "watched", {{"host", settings_.watch->host}, {"port", watch_->port()}});
+    }
     background_.start();
     if (elsewhere_) elsewhere_->look_for_models();
     announce();
     signals_.async_wait([this](boost::system::error_code error, int) {
-      if (!error) begin_drain();
+      if (!error) begin_to_leave();
     });
     if (settings_.reload) {
       reload_signal_.add(SIGHUP);
@@ -125,7 +154,11 @@ class Daemon {
   }
 
  private:
+  // A worker is asked for nothing but what it has.
+  bool has_elsewhere() const { return !local_ || (!settings_.store.empty() && !settings_.api.probes_only); }
+
   Dispatcher& dispatcher() const {
+    if (joined_) return *joined_;
     if (local_) return *local_;
     return *elsewhere_;
   }
@@ -137,13 +170,15 @@ class Daemon {
     api::BackgroundOptions options = settings_.background;
     options.picture_lifetime = settings_.jobs.lifetime;
     if (!settings_.store.empty()) options.claim_delay = kClaimDelay;
-    if (elsewhere_) options.jobs_running_max = 0;
+    if (!local_) options.jobs_running_max = 0;
+    options.worker = settings_.worker;
+    options.observer = metrics_.background();
     options.device_moves = [this] { return !engine_health().device.unit_overdue; };
     return options;
   }
 
   http::ServerOptions with_observer(http::ServerOptions options) {
-    options.observer = metrics_.http();
+    options.observer = std::make_shared<AccessLog>(metrics_.http());
     options.memory = memory_;
     return options;
   }
@@ -153,55 +188,94 @@ class Daemon {
         settings_.http.host == "0.0.0.0" || settings_.http.host == "::" ? "localhost" : settings_.http.host;
     const std::string url =
         fmt::format("{}://{}:{}", settings_.http.tls ? "https" : "http", host, http_.port());
-    log(LogLevel::info, "listening", {{"url", url}});
+    log(LogLevel::info, "listening", {{"url", url}, {"worker", settings_.worker}});
     fmt::print("listening on {}\n", url);
     if (!settings_.api.probes_only)
       fmt::print(
           "\nTry it:\n  curl -X POST -H \"Content-Type: application/json\" \\\n"
-          "    --data '{{\"model\": \"something\", \"prompt\": \"a kitten in front of a fireplace\"}}' \\\n"
+          "    --data '{{\"model\": \"{}\", \"prompt\": \"a kitten in front of a fireplace\"}}' \\\n"
           "    {}/v1/images/generations\n",
-          url);
+          settings_.store.empty() ? "something" : "dall-e-3", url);
     std::fflush(stdout);
   }
 
   api::Health health() const {
     const engine::Health engine = engine_health();
     api::Health health;
-    health.ready = !draining_ && !engine.device.unit_overdue;
-    health.checks = {{"draining", draining_.load()},
+    health.ready = !leaving_ && !engine.device.unit_overdue;
+    // A gateway makes nothing by itself.
+    const auto models = elsewhere_ ? elsewhere_->model_states() : std::vector<std::pair<std::string, bool>>();
+    const bool there = std::ranges::any_of(models, &std::pair<std::string, bool>::second);
+    if (!local_) health.ready = health.ready && stores_.jobs->healthy() && there;
+    health.checks = {{"draining", leaving_.load()},
                      {"seconds_since_unit", engine.device.seconds_since_unit},
                      {"unit_overdue", engine.device.unit_overdue},
                      {"jobs_waiting", engine.queue.jobs_waiting},
-                     {"jobs_running", elsewhere_ ? elsewhere_->under_way() : engine.queue.jobs_running},
+                     {"jobs_running", engine.queue.jobs_running + (elsewhere_ ? elsewhere_->under_way() : 0)},
                      {"job_store", stores_.jobs->healthy() ? "ok" : "failing"},
                      {"picture_store", word_for(stores_.images->check_room())},
                      {"background_jobs_queued", background_.counts().queued},
                      {"background_jobs_running", background_.counts().running}};
+    json::object states;
+    for (const auto& [name, now] : models) states[name] = now ? "served" : "away";
+    if (elsewhere_) health.checks["models"] = std::move(states);
     return health;
   }
 
-  // The engine first, so that running pictures are still answered; a thread of its own waits for it.
-  void begin_drain() {
-    draining_ = true;
-    background_.stop();
-    log(LogLevel::info, "draining", {{"timeout_seconds", settings_.drain_timeout.count()}});
+  // Whoever sends requests here is to notice first: until it has, all goes on as before.
+  void begin_to_leave() {
+    leaving_ = true;
+    http_.retire();
     signals_.async_wait([](boost::system::error_code error, int) {
       if (!error) std::_Exit(128 + SIGTERM);
     });
-    last_resort_ = std::jthread(
-        end_after, std::chrono::seconds(settings_.drain_timeout + kLastUnit + kLastAnswers + kLastThreads));
-    drainer_ = std::jthread([this] {
+    if (settings_.drain_delay == 0ms) return begin_drain(settings_.drain_timeout);
+    log(LogLevel::info, "leaving",
+        {{"delay_seconds", std::chrono::duration<double>(settings_.drain_delay).count()}});
+    leave_timer_.expires_after(settings_.drain_delay);
+    leave_timer_.async_wait([this](boost::system::error_code error) {
+      if (!error) asio::co_spawn(control_, answer_what_came(), asio::detached);
+    });
+  }
+
+  // Nothing more comes in; all that has come is answered, and then the engine may end.
+  asio::awaitable<void> answer_what_came() {
+    log(LogLevel::info, "answering_the_last");
+    background_.send_watchers_away();
+    const SteadyTime end = clock_.now() + settings_.drain_timeout;
+    leave_timer_.expires_after(settings_.drain_timeout);
+    leave_timer_.async_wait([this](boost::system::error_code error) {
+      if (!error) begin_drain(0ms);
+    });
+    co_await http_.drain(settings_.drain_timeout + kLastAnswers);
+    leave_timer_.cancel();
+    begin_drain(time_until(end));
+  }
+
+  // The engine first, so that running pictures are still answered; a thread of its own waits for it.
+  void begin_drain(std::chrono::milliseconds timeout) {
+    if (draining_.exchange(true)) return;
+    background_.stop();
+    log(LogLevel::info, "draining", {{"timeout_seconds", std::chrono::duration<double>(timeout).count()}});
+    last_resort_ = std::jthread(end_after, std::chrono::ceil<std::chrono::seconds>(timeout) + kLastUnit +
+                                               kLastAnswers + kLastThreads);
+    drainer_ = std::jthread([this, end = clock_.now() + timeout] {
       if (local_) {
-        local_->close(settings_.drain_timeout);
-        local_->wait_for_end(settings_.drain_timeout + kLastUnit);
+        local_->close(time_until(end));
+        local_->wait_for_end(time_until(end) + kLastUnit);
       }
-      if (elsewhere_) elsewhere_->drain(settings_.drain_timeout);
+      if (elsewhere_) elsewhere_->drain(time_until(end));
       asio::co_spawn(control_, finish(), asio::detached);
     });
   }
 
+  std::chrono::milliseconds time_until(SteadyTime end) const {
+    return std::max(0ms, std::chrono::ceil<std::chrono::milliseconds>(end - clock_.now()));
+  }
+
   asio::awaitable<void> finish() {
-    co_await http_.drain(kLastAnswers);
+    if (settings_.drain_delay == 0ms) co_await http_.drain(kLastAnswers);
+    if (watch_) co_await watch_->drain(kLastAnswers);  // the last, so that the end can be watched
     signals_.cancel();
     reload_signal_.cancel();
     sweep_timer_.cancel();
@@ -240,22 +314,26 @@ class Daemon {
   std::jthread last_resort_;  // the first, as it waits for the end of all others
   const ServerSettings settings_;
   const SystemClock& clock_;
-  Metrics metrics_;
+  Metrics& metrics_;
   const std::unique_ptr<engine::LocalDispatcher> local_;  // null: a gateway
   const std::shared_ptr<MemoryBudget> memory_;
   api::Workers workers_;
   asio::io_context io_;
   const Stores stores_;                                    // after io_, which their last replies go to
-  const std::unique_ptr<api::StoreDispatcher> elsewhere_;  // of a gateway
+  const std::unique_ptr<api::StoreDispatcher> elsewhere_;  // what other servers on the store make; or null
+  const std::unique_ptr<api::JoinedDispatcher> joined_;    // of the two; null where there is one
   api::Api api_;
   api::Background background_;
   http::Server http_;
+  const std::unique_ptr<http::Server> watch_;                    // null: there is no second address
   const asio::strand<asio::io_context::executor_type> control_;  // of the signals, the sweeps and the end
   asio::signal_set signals_;
   asio::signal_set reload_signal_;
+  asio::steady_timer leave_timer_;
   asio::steady_timer sweep_timer_;
   SteadyTime next_sweep_;
-  std::atomic<bool> draining_ = false;
+  std::atomic<bool> leaving_ = false;   // for those who send requests here
+  std::atomic<bool> draining_ = false;  // what comes now is refused
   std::jthread drainer_;
   asio::thread_pool sweeper_{1};  // the last, as it uses the others
 };
@@ -264,8 +342,13 @@ class Daemon {
 
 Result<void> run_server(ServerSettings settings, std::vector<engine::LocalModel> models) {
   const SystemClock clock;
+  Metrics metrics(names_of(models), settings.api.version);
+  settings.worker = worker_name();
+  settings.jobs.answered = [counts = metrics.background()](bool changes, double seconds, bool well) {
+    counts->store_answered(changes, seconds, well);
+  };
   TRY(Stores stores, open_stores(settings, clock));
-  Daemon daemon(std::move(settings), clock, std::move(stores), std::move(models));
+  Daemon daemon(std::move(settings), clock, std::move(stores), std::move(models), metrics);
   return daemon.run();
 }
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "api/api.h"
@@ -17,6 +18,7 @@ namespace diffused::app {
 
 struct ServerSettings {
   http::ServerOptions http;
+  std::optional<http::ServerOptions> watch;  // a second address, for the figures without a key
   api::ApiOptions api;
   engine::EngineOptions engine;
   std::filesystem::path data_dir;  // pictures live in data_dir/images, jobs in data_dir/jobs.db
@@ -28,7 +30,11 @@ struct ServerSettings {
   std::string blobs_endpoint;  // of the store that has the bucket; empty: as the environment says
   std::uint64_t free_bytes_min = 256ull << 20;  // below so much free space no picture is kept
   std::uint64_t images_bytes_max = 4ull << 30;  // the oldest pictures go first beyond it
-  std::chrono::seconds drain_timeout = std::chrono::seconds(60);
+  // How long the server says that it is going before it takes nothing more. All that came until then is
+  // answered, as far as drain_timeout allows. Zero: what has not begun is refused at once.
+  std::chrono::milliseconds drain_delay = std::chrono::seconds(0);
+  std::chrono::seconds drain_timeout = std::chrono::seconds(60);  // after that
+  std::string worker;                 // this server's name among those on the store; run_server draws it
   api::BackgroundOptions background;  // how jobs run that outlive their requests
   jobstore::StoreOptions jobs;
   std::uint64_t inputs_bytes_max = 1ull << 30;  // pictures that waiting jobs start from, in data_dir/inputs

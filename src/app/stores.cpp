@@ -47,8 +47,9 @@ Result<std::unique_ptr<jobstore::JobStore>> open_jobs(const ServerSettings& sett
                 "--store is for many servers: --blobs must name a folder that all of them see, or "
                 "s3://bucket/prefix",
                 "--blobs");
-  auto store = jobstore::open_postgres_job_store(settings.store, settings.jobs,
-                                                 {.require_sync = settings.require_sync});
+  auto store = jobstore::open_postgres_job_store(
+      settings.store, settings.jobs,
+      {.require_sync = settings.require_sync, .application_name = "diffused " + settings.worker});
   if (store) return store;
   Error error = std::move(store).error();
   error.message = fmt::format("--store: {}", error.message);

@@ -16,6 +16,8 @@ class Clock {
   virtual SteadyTime now() const = 0;
   // Seconds since 1970-01-01 UTC, for what people and files see.
   virtual std::int64_t unix_seconds() const = 0;
+  // The same, finer where the clock is.
+  virtual std::int64_t unix_milliseconds() const { return 1000 * unix_seconds(); }
 };
 
 // The machine's clock.
@@ -24,6 +26,11 @@ class SystemClock final : public Clock {
   SteadyTime now() const override { return std::chrono::steady_clock::now(); }
   std::int64_t unix_seconds() const override {
     return std::chrono::duration_cast<std::chrono::seconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+  }
+  std::int64_t unix_milliseconds() const override {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
                std::chrono::system_clock::now().time_since_epoch())
         .count();
   }

@@ -29,7 +29,7 @@ std::string Answer::format(const Response& response, bool streamed) {
   if (!bodiless && !streamed) head.content_length = response.body->size();
   head.chunked = streamed && form_.chunks;
   const bool ends_with_connection = streamed && !form_.chunks;
-  if (ends_with_connection || (form_.draining != nullptr && *form_.draining)) form_.keep_alive = false;
+  if (ends_with_connection || (form_.retiring != nullptr && *form_.retiring)) form_.keep_alive = false;
   head.keep_alive = form_.keep_alive;
   head.request_id = request_.request_id;
   head.unix_seconds = std::time(nullptr);

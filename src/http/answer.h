@@ -19,7 +19,7 @@ struct AnswerForm {
   bool with_body = true;                        // false for HEAD
   bool chunks = true;                           // false for HTTP/1.0
   Headers extra;                                // CORS
-  const std::atomic<bool>* draining = nullptr;  // set meanwhile: the answer ends the connection
+  const std::atomic<bool>* retiring = nullptr;  // set meanwhile: the answer ends the connection
   const ErrorResponder* respond_error = nullptr;
 };
 
@@ -38,7 +38,9 @@ class Answer final : public Exchange {
   // The shell's own answer: send() without the exception for a client that is gone.
   asio::awaitable<void> send_own(Response response);
   asio::any_io_executor executor() const override { return connection_->executor(); }
+  void note_job(const std::string& id) override { job_ = id; }
 
+  const std::string& job() const { return job_; }
   // 0 until an answer began.
   int status() const { return status_; }
   bool keep_alive() const { return form_.keep_alive; }
@@ -56,6 +58,7 @@ class Answer final : public Exchange {
   AnswerForm form_;
   int status_ = 0;
   bool head_alone_ = false;
+  std::string job_;
   std::shared_ptr<ConnectionStream> stream_;
 };
 

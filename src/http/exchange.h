@@ -89,6 +89,8 @@ class Exchange {
   asio::awaitable<std::shared_ptr<EventStream>> stream(
       std::vector<std::pair<std::string, std::string>> headers);
   virtual asio::any_io_executor executor() const = 0;
+  // The job that is made of the request, for those who follow it (Served).
+  virtual void note_job(const std::string& /*id*/) {}
 };
 
 using Handler = std::function<asio::awaitable<void>(Exchange&)>;

@@ -185,7 +185,7 @@ AnswerForm Intake::form() const {
   form.with_body = head_.method != "HEAD";
   form.chunks = head_.version == 11;
   form.extra = cors_;
-  form.draining = &shell_.draining;
+  form.retiring = &shell_.retiring;
   form.respond_error = &shell_.respond_error;
   return form;
 }

@@ -168,6 +168,7 @@ void Listener::end_sessions() {
 asio::awaitable<void> Listener::drain_all(std::shared_ptr<Listener> self, std::chrono::milliseconds grace) {
   // The port is closed before the first client can see a connection end.
   self->stop();
+  self->shell_->retiring = true;
   self->shell_->draining = true;
   for (const auto& [key, session] : self->sessions_)
     asio::post(session->executor(), [session = session] { session->drain(); });

@@ -24,6 +24,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
   // See Server.
   Result<void> listen();
   std::uint16_t port() const { return port_; }
+  void retire() { shell_->retiring = true; }
   void stop_accepting();
   asio::awaitable<void> drain(std::chrono::milliseconds grace);
   void close();

@@ -34,6 +34,9 @@ class Server {
   std::uint16_t port() const;
 
   // The rest: any thread.
+  // From now on answers say Connection: close, so that clients come back to whoever is there then. All else
+  // goes on.
+  void retire();
   // No new connections; those that are there go on.
   void stop_accepting();
   // Stops accepting, ends idle connections, lets exchanges finish (their answers say Connection: close), and

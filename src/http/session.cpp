@@ -106,8 +106,11 @@ asio::awaitable<Session::After> Session::exchange() {
     co_await answer_by(*route, answer);
 
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - started;
+  const Request& request = answer.request();
   shell_->observer->served({route != nullptr ? route->pattern : "", route != nullptr ? route->method : "",
-                            connection_->closed() ? kClientGone : answer.status(), took.count()});
+                            connection_->closed() ? kClientGone : answer.status(), took.count(),
+                            request.request_id, request.user, peer_, request.header("traceparent"),
+                            answer.job()});
   if (connection_->closed()) co_return After::close;
   if (answer.keep_alive()) co_return After::next;
   co_return intake.complete() && connection_->input().empty() ? After::close : After::drop;

@@ -20,6 +20,12 @@ struct Served {
   std::string_view method;  // the route's method; empty likewise: a client's own word never becomes a label
   int status = 0;           // 499: the client went away first
   double seconds = 0;       // from the first byte of the request to the last of the answer
+  // What the request said, as far as it was read; and the job that was made of it, if the handler named one.
+  std::string_view request_id;
+  std::string_view user;
+  std::string_view peer;
+  std::string_view trace;  // its traceparent header
+  std::string_view job;
 };
 
 // Told what happens; called from any io thread, must not block.
@@ -54,7 +60,8 @@ struct Shell {
   const std::shared_ptr<Observer> observer;    // never null
   const std::shared_ptr<MemoryBudget> memory;  // null: nobody counts
   Counters counters;
-  std::atomic<bool> draining = false;
+  std::atomic<bool> retiring = false;  // each answer ends its connection
+  std::atomic<bool> draining = false;  // so does idleness
 };
 
 }  // namespace diffused::http

@@ -2,6 +2,7 @@
 // by other servers on a job store (api/store_dispatcher.h).
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -59,7 +60,9 @@ using Event = std::variant<StepDone, PreviewReady, ImageReady, JobDone, JobFaile
 using EventSink = std::function<void(Event)>;
 
 struct SubmitOptions {
-  std::string user;  // whose share of the machine this takes: a key's name, else an address
+  std::string user;        // whose share of the machine this takes: a key's name, else an address
+  std::string request_id;  // of the request that it came with, for people who follow it
+  std::string trace;       // W3C's traceparent that came with it, or empty
   SteadyTime deadline = SteadyTime::max();  // past it the job fails with ErrorCode::deadline
   int previews = 0;                         // how many PreviewReady events per picture, spread over the steps
   bool step_events = false;                 // whether StepDone events are wanted
@@ -108,14 +111,29 @@ struct ServedModel {
   std::vector<std::string> aliases;  // other names for it
   std::int64_t created = 0;          // unix seconds: when it was loaded
   PipelineInfo info;
+  bool here = true;  // whether this process makes its pictures
 };
+
+// The model of that name; else the one that has it among its aliases; else the end.
+inline std::vector<ServedModel>::const_iterator find_named(const std::vector<ServedModel>& models,
+                                                           const std::string& name) {
+  const auto named = std::ranges::find(models, name, &ServedModel::name);
+  if (named != models.end()) return named;
+  return std::ranges::find_if(
+      models, [&](const ServedModel& model) { return std::ranges::count(model.aliases, name) > 0; });
+}
 
 // Any thread.
 class Dispatcher {
  public:
   virtual ~Dispatcher() = default;
 
+  // No two of one name; the first is the default.
   virtual std::vector<ServedModel> models() const = 0;
+
+  // Whether a model that models() does not show had this name or alias once, on any server of the store. No
+  // other model may answer to it.
+  virtual bool remembers(const std::string& /*name*/) const { return false; }
 
   // The request with its model's name and defaults filled in. Errors: as those of submit that lie in the
   // request.

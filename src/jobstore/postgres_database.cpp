@@ -46,7 +46,7 @@ Result<void> check_address(const std::string& url) {
 
 Result<Migration> migrate_postgres(const std::string& url, PostgresOptions options) {
   TRY_VOID(check_address(url));
-  auto link = PostgresLink::connect(url, options.answer_timeout);
+  auto link = PostgresLink::connect(url, options.answer_timeout, options.application_name);
   if (!link) return tl::unexpected(to_named_error(link.error()));
   return migrate(**link);
 }
@@ -61,7 +61,7 @@ Result<std::unique_ptr<PostgresDatabase>> PostgresDatabase::open(const std::stri
 // A connection to work with.
 Result<std::unique_ptr<PostgresLink>> PostgresDatabase::connect(const std::string& url,
                                                                 const PostgresOptions& options) {
-  auto link = PostgresLink::connect(url, options.answer_timeout);
+  auto link = PostgresLink::connect(url, options.answer_timeout, options.application_name);
   if (!link) return tl::unexpected(to_named_error(link.error()));
   if (options.require_sync) {
     TRY_VOID(check_synchronous(**link));

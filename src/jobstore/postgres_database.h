@@ -31,7 +31,8 @@ struct PostgresOptions {
   std::chrono::milliseconds reconnect_min = std::chrono::milliseconds(100);
   std::chrono::milliseconds reconnect_max = std::chrono::seconds(5);
   std::size_t calls_waiting_max = 10'000;
-  bool require_sync = false;  // only a database whose commits wait for a standby will do
+  bool require_sync = false;                  // only a database whose commits wait for a standby will do
+  std::string application_name = "diffused";  // in pg_stat_activity, unless the URL names one
 };
 
 // Makes the tables or brings them up to date, and says which it was. Errors: as PostgresDatabase::open.

@@ -34,7 +34,7 @@ Rows rows_of(const PGresult* result) {
 }  // namespace
 
 PostgresLink::Outcome<std::unique_ptr<PostgresLink>> PostgresLink::connect(
-    const std::string& url, std::chrono::milliseconds answer_timeout) {
+    const std::string& url, std::chrono::milliseconds answer_timeout, const std::string& application_name) {
   const std::string seconds = std::to_string(std::chrono::ceil<std::chrono::seconds>(answer_timeout).count());
   // What stands in the URL comes after these and so has the last word.
   const std::array<const char*, 7> keywords{"fallback_application_name",
@@ -45,8 +45,13 @@ PostgresLink::Outcome<std::unique_ptr<PostgresLink>> PostgresLink::connect(
                                             "dbname",
                                             nullptr};
   const std::string milliseconds = std::to_string(answer_timeout.count());
-  const std::array<const char*, 7> values{"diffused",   seconds.c_str(), "UTF8", milliseconds.c_str(),
-                                          "read-write", url.c_str(),     nullptr};
+  const std::array<const char*, 7> values{application_name.c_str(),
+                                          seconds.c_str(),
+                                          "UTF8",
+                                          milliseconds.c_str(),
+                                          "read-write",
+                                          url.c_str(),
+                                          nullptr};
   std::unique_ptr<PostgresLink> link(
       new PostgresLink(PQconnectdbParams(keywords.data(), values.data(), 1), answer_timeout));
   if (PQstatus(link->connection_.get()) != CONNECTION_OK || PQsetnonblocking(link->connection_.get(), 1) != 0)

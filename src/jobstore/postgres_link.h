@@ -38,9 +38,11 @@ class PostgresLink {
   using Transaction = std::vector<Prepared>;
 
   // Connects to where `url` (or a list of keyword=value) says, waiting `answer_timeout` at most for each
-  // host that it names; the first one that takes changes, so not to a standby.
+  // host that it names; the first one that takes changes, so not to a standby. `application_name` is what
+  // PostgreSQL calls the connection, unless `url` says otherwise.
   static Outcome<std::unique_ptr<PostgresLink>> connect(const std::string& url,
-                                                        std::chrono::milliseconds answer_timeout);
+                                                        std::chrono::milliseconds answer_timeout,
+                                                        const std::string& application_name = "diffused");
 
   // One or more statements without parameters; the rows of the last. Before begin_pipeline only.
   Outcome<Rows> execute(const std::string& sql);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <optional>
 
 #include "jobstore/statements.h"
 
@@ -36,14 +37,23 @@ Result<Rows> ask(PostgresLink& link, const std::string& sql) {
   return *std::move(rows);
 }
 
+// Where there is nothing to do, a role will do that may not create tables.
+Result<std::optional<Migration>> present_schema(PostgresLink& link) {
+  TRY(const Rows there, ask(link, "SELECT 1 WHERE to_regclass('diffused_schema') IS NOT NULL"));
+  if (there.empty()) return std::nullopt;
+  TRY(const Rows version, ask(link, "SELECT max(version) FROM diffused_schema"));
+  const std::size_t steps = migrations_for(Dialect::postgresql).size();
+  if (number_in(version) != steps) return std::nullopt;
+  return Migration{steps, steps};
+}
+
 Result<Migration> take_steps(PostgresLink& link) {
   TRY_VOID(ask(link, fmt::format("SELECT pg_advisory_xact_lock({})", kMigrationLock)));
   TRY_VOID(ask(link, "CREATE TABLE IF NOT EXISTS diffused_schema (version bigint NOT NULL)"));
   TRY(const Rows version, ask(link, "SELECT max(version) FROM diffused_schema"));
   const std::vector<std::string> steps = migrations_for(Dialect::postgresql);
   const std::size_t done = number_in(version);
-  if (done > steps.size())
-    return fail(ErrorCode::unsupported, "the job database was made by a newer version");
+  if (done > steps.size()) return newer_schema(done, steps.size());
   for (std::size_t step = done; step < steps.size(); ++step) {
     TRY_VOID(ask(link, steps[step]));
     TRY_VOID(ask(link, fmt::format("INSERT INTO diffused_schema VALUES ({})", step + 1)));
@@ -59,6 +69,8 @@ Result<Migration> migrate(PostgresLink& link) {
   TRY(const Rows encoding, ask(link, "SHOW server_encoding"));
   if (encoding.at(0).at(0) != "UTF8")
     return fail(ErrorCode::unsupported, "the database's encoding must be UTF8");
+  TRY(const std::optional<Migration> present, present_schema(link));
+  if (present) return *present;
   TRY_VOID(ask(link, "SET client_min_messages = warning; BEGIN"));
   const auto taken = take_steps(link);
   const auto ended = ask(link, taken ? "COMMIT" : "ROLLBACK");

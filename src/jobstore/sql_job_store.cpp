@@ -1,120 +1,34 @@
 #include "jobstore/sql_job_store.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <limits>
 #include <mutex>
 #include <tuple>
 #include <utility>
 
-#include "base/check.h"
+#include "jobstore/rows.h"
 
 namespace diffused::jobstore {
-namespace {
 
-constexpr std::array<std::string_view, 5> kStates{"queued", "running", "succeeded", "failed", "cancelled"};
-constexpr std::chrono::seconds kOwnerRetryAfter{5};  // while an owner has too many jobs
-// Beyond the end of any lease.
-constexpr std::int64_t kAllLeases = 1'000'000'000'000'000;
-
-std::string text(std::int64_t number) { return std::to_string(number); }
-std::string text(double number) { return fmt::format("{}", number); }
-
-template <typename Number>
-Number number(const std::optional<std::string>& cell) {
-  Number value{};
-  CHECK(cell.has_value());
-  const auto [end, error] = std::from_chars(cell->data(), cell->data() + cell->size(), value);
-  CHECK_WITH(error == std::errc(), "no number: " + *cell);
-  return value;
+void SqlJobStore::run(StatementName name, Values parameters, Reply<Rows> reply) {
+  if (!options_.answered) return database_->run(name, std::move(parameters), std::move(reply));
+  const auto asked = std::chrono::steady_clock::now();
+  database_->run(name, std::move(parameters),
+                 [this, name, asked, reply = std::move(reply)](Result<Rows> rows) {
+                   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - asked;
+                   options_.answered(changes(name), took.count(), rows.has_value());
+                   reply(std::move(rows));
+                 });
 }
 
-std::optional<std::int64_t> maybe_number(const std::optional<std::string>& cell) {
-  if (!cell) return std::nullopt;
-  return number<std::int64_t>(cell);
-}
-
-JobState state_of(const std::string& word) {
-  const auto found = std::find(kStates.begin(), kStates.end(), word);
-  CHECK(found != kStates.end());
-  return static_cast<JobState>(found - kStates.begin());
-}
-
-// A row of kColumns (statements.cpp).
-Job job_of(Values row) {
-  Job job;
-  job.sequence = number<std::int64_t>(row[0]);
-  job.id = *std::move(row[1]);
-  job.owner = *std::move(row[2]);
-  job.pool = *std::move(row[3]);
-  job.state = state_of(*row[4]);
-  job.attempt = number<int>(row[5]);
-  job.lease = number<std::int64_t>(row[6]);
-  job.spec = *std::move(row[7]);
-  job.outcome = std::move(row[8]);
-  job.created = number<std::int64_t>(row[9]);
-  job.started = maybe_number(row[10]);
-  job.finished = maybe_number(row[11]);
-  job.expires = maybe_number(row[12]);
-  job.progress = number<int>(row[13]);
-  return job;
-}
-constexpr std::size_t kRequestHashColumn = 14;  // of find_by_key
-
-std::vector<Job> jobs_of(Rows rows) {
-  std::vector<Job> jobs;
-  for (Values& row : rows) jobs.push_back(job_of(std::move(row)));
-  return jobs;
-}
-
-tl::unexpected<Error> no_such_job() {
-  return diffused::fail(ErrorCode::not_found, "there is no such job, or it has expired", "id",
-                        "job_not_found");
-}
-
-Error too_many() {
-  Error error{ErrorCode::overloaded, "as many of your jobs are waiting as may", {}, "queue_full"};
+Error SqlJobStore::too_many() const {
+  const std::string whose = options_.pool_queued_max == 0    ? "of your jobs"
+                            : options_.owner_queued_max == 0 ? "jobs of this model"
+                                                             : "of your jobs, or jobs of this model,";
+  Error error{ErrorCode::overloaded, "as many " + whose + " are waiting as may", {}, "queue_full"};
   error.retry_after = kOwnerRetryAfter;
   return error;
 }
-
-// A reply to the database that hands errors on and rows to `then`.
-template <typename T, typename Then>
-Reply<Rows> rows_to(Reply<T> reply, Then then) {
-  return [reply = std::move(reply), then = std::move(then)](Result<Rows> rows) {
-    if (!rows) return reply(tl::unexpected(std::move(rows).error()));
-    then(*std::move(rows), reply);
-  };
-}
-
-Reply<Rows> whether_any(Reply<bool> reply) {
-  return rows_to<bool>(std::move(reply), [](Rows rows, const Reply<bool>& answer) { answer(!rows.empty()); });
-}
-
-Reply<Rows> how_many(Reply<std::int64_t> reply) {
-  return rows_to<std::int64_t>(std::move(reply), [](Rows rows, const Reply<std::int64_t>& answer) {
-    answer(static_cast<std::int64_t>(rows.size()));
-  });
-}
-
-Reply<Rows> the_jobs(Reply<std::vector<Job>> reply) {
-  return rows_to<std::vector<Job>>(std::move(reply), [](Rows rows, const Reply<std::vector<Job>>& answer) {
-    answer(jobs_of(std::move(rows)));
-  });
-}
-
-// The job of one row, if it is the owner's.
-Result<Job> own_job(Rows rows, const std::optional<std::string>& owner) {
-  if (rows.empty()) return no_such_job();
-  Job job = job_of(std::move(rows.front()));
-  if (owner && job.owner != *owner) return no_such_job();
-  return job;
-}
-
-}  // namespace
 
 void SqlJobStore::enqueue(NewJob job, Reply<Enqueued> reply) {
   Values values{job.id,
@@ -127,15 +41,18 @@ void SqlJobStore::enqueue(NewJob job, Reply<Enqueued> reply) {
                 job.idempotency_key,
                 job.request_hash,
                 text(std::int64_t{options_.attempts_max}),
-                text(options_.owner_queued_max)};
+                text(options_.owner_queued_max),
+                text(options_.pool_queued_max),
+                job.request_id,
+                job.trace};
   auto added = [this, job = std::move(job)](Rows rows, const Reply<Enqueued>& answer) {
     if (!rows.empty()) return answer(Enqueued{job_of(std::move(rows.front())), false});
-    // There is one under its key already, or the owner has too many. Where there can be no limit it was
-    // deleted between the two statements: as good as expired, and the client may send it again.
-    replay(job, options_.owner_queued_max > 0 ? too_many() : no_such_job().value(), answer);
+    // There is one under its key already, or there are too many. Where there can be no limit it was deleted
+    // between the two statements: as good as expired, and the client may send it again.
+    const bool limited = options_.owner_queued_max > 0 || options_.pool_queued_max > 0;
+    replay(job, limited ? too_many() : no_such_job().value(), answer);
   };
-  database_->run(StatementName::enqueue, std::move(values),
-                 rows_to<Enqueued>(std::move(reply), std::move(added)));
+  run(StatementName::enqueue, std::move(values), rows_to<Enqueued>(std::move(reply), std::move(added)));
 }
 
 void SqlJobStore::replay(const NewJob& job, Error otherwise, Reply<Enqueued> reply) {
@@ -147,8 +64,8 @@ void SqlJobStore::replay(const NewJob& job, Error otherwise, Reply<Enqueued> rep
                                    "Idempotency-Key", "idempotency_key_reused"));
     answer(Enqueued{job_of(std::move(rows.front())), true});
   };
-  database_->run(StatementName::find_by_key, {job.owner, job.idempotency_key},
-                 rows_to<Enqueued>(std::move(reply), std::move(found)));
+  run(StatementName::find_by_key, {job.owner, job.idempotency_key},
+      rows_to<Enqueued>(std::move(reply), std::move(found)));
 }
 
 void SqlJobStore::claim(Claim claim, Reply<std::vector<Job>> reply) {
@@ -164,43 +81,44 @@ void SqlJobStore::claim(Claim claim, Reply<std::vector<Job>> reply) {
   const auto heads = std::make_shared<Heads>();
   heads->missing = claim.pools.size();
   for (const std::string& pool : claim.pools) {
-    database_->run(StatementName::head, {pool}, [this, heads, pool, claim, reply](Result<Rows> rows) {
-      {
-        const std::lock_guard lock(heads->mutex);
-        if (!rows) heads->error = rows.error();
-        if (rows && !rows->empty()) {
-          const Values& row = rows->front();
-          std::tuple place{-number<std::int64_t>(row[0]), number<double>(row[1]),
-                           number<std::int64_t>(row[2]), pool};
-          if (!heads->best || place < *heads->best) heads->best = std::move(place);
-        }
-        if (--heads->missing > 0) return;
-      }
-      if (heads->error) return reply(tl::unexpected(*heads->error));
-      if (!heads->best) return reply(std::vector<Job>());
-      claim_from(std::get<3>(*heads->best), claim, reply);
-    });
+    run(StatementName::head, {pool, text(std::int64_t{claim.priority_min})},
+        [this, heads, pool, claim, reply](Result<Rows> rows) {
+          {
+            const std::lock_guard lock(heads->mutex);
+            if (!rows) heads->error = rows.error();
+            if (rows && !rows->empty()) {
+              const Values& row = rows->front();
+              std::tuple place{-number<std::int64_t>(row[0]), number<double>(row[1]),
+                               number<std::int64_t>(row[2]), pool};
+              if (!heads->best || place < *heads->best) heads->best = std::move(place);
+            }
+            if (--heads->missing > 0) return;
+          }
+          if (heads->error) return reply(tl::unexpected(*heads->error));
+          if (!heads->best) return reply(std::vector<Job>());
+          claim_from(std::get<3>(*heads->best), claim, reply);
+        });
   }
 }
 
 void SqlJobStore::claim_from(std::string pool, const Claim& claim, Reply<std::vector<Job>> reply) {
-  database_->run(StatementName::claim,
-                 {std::move(pool), text(std::int64_t{claim.jobs_max}), claim.worker,
-                  text(options_.lease.count()), claim.batch_key_preferred},
-                 the_jobs(std::move(reply)));
+  run(StatementName::claim,
+      {std::move(pool), text(std::int64_t{claim.jobs_max}), claim.worker, text(options_.lease.count()),
+       claim.batch_key_preferred, text(std::int64_t{claim.priority_min})},
+      the_jobs(std::move(reply)));
 }
 
 void SqlJobStore::renew(Lease lease, int progress, Reply<bool> reply) {
-  database_->run(StatementName::renew,
-                 {lease.id, text(lease.number), text(options_.lease.count()), text(std::int64_t{progress})},
-                 whether_any(std::move(reply)));
+  run(StatementName::renew,
+      {lease.id, text(lease.number), text(options_.lease.count()), text(std::int64_t{progress})},
+      whether_any(std::move(reply)));
 }
 
 void SqlJobStore::end(Lease lease, JobState state, std::string outcome, Reply<bool> reply) {
-  database_->run(StatementName::end,
-                 {lease.id, text(lease.number), std::string(kStates[static_cast<std::size_t>(state)]),
-                  std::move(outcome), text(options_.lifetime.count())},
-                 whether_any(std::move(reply)));
+  run(StatementName::end,
+      {lease.id, text(lease.number), std::string(kStates[static_cast<std::size_t>(state)]),
+       std::move(outcome), text(options_.lifetime.count())},
+      whether_any(std::move(reply)));
 }
 
 void SqlJobStore::succeed(Lease lease, std::string outcome, Reply<bool> reply) {
@@ -212,26 +130,33 @@ void SqlJobStore::fail(Lease lease, std::string outcome, Reply<bool> reply) {
 }
 
 void SqlJobStore::give_back(Lease lease, bool used, std::string outcome, Reply<bool> reply) {
-  database_->run(StatementName::give_back,
-                 {text(options_.lifetime.count()), std::move(outcome), lease.id, text(lease.number),
-                  std::string(used ? "0" : "1")},
-                 whether_any(std::move(reply)));
+  run(StatementName::give_back,
+      {text(options_.lifetime.count()), std::move(outcome), lease.id, text(lease.number),
+       std::string(used ? "0" : "1")},
+      whether_any(std::move(reply)));
 }
 
-void SqlJobStore::reap(Reply<std::int64_t> reply) { reap_within(0, std::move(reply)); }
-void SqlJobStore::reap_all(Reply<std::int64_t> reply) { reap_within(kAllLeases, std::move(reply)); }
+void SqlJobStore::reap(Reply<std::vector<Job>> reply) { reap_within(0, std::move(reply)); }
+void SqlJobStore::reap_all(Reply<std::vector<Job>> reply) { reap_within(kAllLeases, std::move(reply)); }
 
-void SqlJobStore::reap_within(std::int64_t milliseconds, Reply<std::int64_t> reply) {
+void SqlJobStore::reap_within(std::int64_t milliseconds, Reply<std::vector<Job>> reply) {
   // No outcome: whoever reads the row knows that a failure without one is a worker that was lost each time.
-  database_->run(StatementName::reap, {text(options_.lifetime.count()), std::nullopt, text(milliseconds)},
-                 how_many(std::move(reply)));
+  run(StatementName::reap, {text(options_.lifetime.count()), std::nullopt, text(milliseconds)},
+      the_jobs(std::move(reply)));
+}
+
+void SqlJobStore::give_up(std::string outcome, Reply<std::vector<Job>> reply) {
+  if (options_.queued_lifetime.count() == 0) return reply(std::vector<Job>());
+  run(StatementName::give_up,
+      {std::move(outcome), text(options_.lifetime.count()), text(options_.queued_lifetime.count())},
+      the_jobs(std::move(reply)));
 }
 
 void SqlJobStore::find(std::string id, std::optional<std::string> owner, Reply<Job> reply) {
   auto found = [owner = std::move(owner)](Rows rows, const Reply<Job>& answer) {
     answer(own_job(std::move(rows), owner));
   };
-  database_->run(StatementName::find, {std::move(id)}, rows_to<Job>(std::move(reply), std::move(found)));
+  run(StatementName::find, {std::move(id)}, rows_to<Job>(std::move(reply), std::move(found)));
 }
 
 void SqlJobStore::list(Page page, Reply<std::vector<Job>> reply) {
@@ -247,23 +172,31 @@ void SqlJobStore::list(Page page, Reply<std::vector<Job>> reply) {
 }
 
 void SqlJobStore::list_beyond(std::int64_t sequence, const Page& page, Reply<std::vector<Job>> reply) {
-  database_->run(page.newest_first ? StatementName::list_newest : StatementName::list_oldest,
-                 {page.owner, text(sequence), text(std::int64_t{page.jobs_max})}, the_jobs(std::move(reply)));
+  run(page.newest_first ? StatementName::list_newest : StatementName::list_oldest,
+      {page.owner, text(sequence), text(std::int64_t{page.jobs_max})}, the_jobs(std::move(reply)));
 }
 
 void SqlJobStore::position(std::string id, Reply<std::int64_t> reply) {
   auto counted = [](Rows rows, const Reply<std::int64_t>& answer) {
     answer(number<std::int64_t>(rows.front()[0]));
   };
-  database_->run(StatementName::position, {std::move(id)}, rows_to<std::int64_t>(std::move(reply), counted));
+  run(StatementName::position, {std::move(id)}, rows_to<std::int64_t>(std::move(reply), counted));
 }
 
 void SqlJobStore::count(Reply<Counts> reply) {
   auto counted = [](Rows rows, const Reply<Counts>& answer) {
-    const Values& row = rows.front();
-    answer(Counts{number<std::int64_t>(row[0]), number<std::int64_t>(row[1]), number<double>(row[2])});
+    Counts counts;
+    for (const Values& row : rows) {
+      for (PoolCounts* each : {&counts.by_pool[*row[0]], static_cast<PoolCounts*>(&counts)}) {
+        each->queued += number<std::int64_t>(row[1]);
+        each->running += number<std::int64_t>(row[2]);
+        each->queued_cost += number<double>(row[3]);
+        each->oldest_queued = std::max(each->oldest_queued, number<std::int64_t>(row[4]));
+      }
+    }
+    answer(std::move(counts));
   };
-  database_->run(StatementName::count, {}, rows_to<Counts>(std::move(reply), counted));
+  run(StatementName::count, {}, rows_to<Counts>(std::move(reply), counted));
 }
 
 void SqlJobStore::change(StatementName name, Values parameters, std::optional<std::string> owner,
@@ -278,7 +211,7 @@ void SqlJobStore::change(StatementName name, Values parameters, std::optional<st
         answer(job ? otherwise(*std::move(job)) : std::move(job));
       });
     };
-    database_->run(name, parameters, rows_to<Job>(reply, std::move(changed)));
+    run(name, parameters, rows_to<Job>(reply, std::move(changed)));
   });
 }
 
@@ -298,10 +231,29 @@ void SqlJobStore::remove(std::string id, std::optional<std::string> owner, Reply
       std::move(reply));
 }
 
-void SqlJobStore::announce(std::string model, std::string description, Reply<bool> reply) {
+void SqlJobStore::announce(std::string model, std::string description, std::string server,
+                           Reply<bool> reply) {
+  const auto whole = std::chrono::ceil<std::chrono::seconds>(options_.lease);
+  run(StatementName::appear, {std::move(server), model, text(whole.count())}, [](const Result<Rows>&) {});
   const auto lease = std::chrono::ceil<std::chrono::seconds>(options_.lease / 3);
-  database_->run(StatementName::announce, {std::move(model), std::move(description), text(lease.count())},
-                 whether_any(std::move(reply)));
+  run(StatementName::announce, {std::move(model), std::move(description), text(lease.count())},
+      whether_any(std::move(reply)));
+}
+
+void SqlJobStore::leave(std::string server, Reply<bool> reply) {
+  run(StatementName::leave, {std::move(server)}, whether_any(std::move(reply)));
+}
+
+void SqlJobStore::servers(Reply<std::map<std::string, std::int64_t>> reply) {
+  // It is written once in a lease, and times are in whole seconds.
+  const std::int64_t silent = 2 + 2 * std::chrono::ceil<std::chrono::seconds>(options_.lease).count();
+  auto counted = [](Rows rows, const Reply<std::map<std::string, std::int64_t>>& answer) {
+    std::map<std::string, std::int64_t> servers;
+    for (Values& row : rows) servers[*std::move(row[0])] = number<std::int64_t>(row[1]);
+    answer(std::move(servers));
+  };
+  run(StatementName::servers, {text(silent)},
+      rows_to<std::map<std::string, std::int64_t>>(std::move(reply), counted));
 }
 
 void SqlJobStore::models(Reply<std::vector<Announced>> reply) {
@@ -309,17 +261,20 @@ void SqlJobStore::models(Reply<std::vector<Announced>> reply) {
   const std::int64_t silent = 2 + std::chrono::ceil<std::chrono::seconds>(options_.lease).count();
   auto listed = [silent](Rows rows, const Reply<std::vector<Announced>>& answer) {
     std::vector<Announced> models;
-    for (Values& row : rows)
+    for (Values& row : rows) {
+      const auto seconds = number<std::int64_t>(row[3]);
       models.push_back({*std::move(row[0]), *std::move(row[1]), number<std::int64_t>(row[2]),
-                        number<std::int64_t>(row[3]) <= silent});
+                        seconds <= silent, seconds < kRecentSeconds});
+    }
+    std::ranges::stable_sort(models, {}, &Announced::added);
     answer(std::move(models));
   };
-  database_->run(StatementName::models, {}, rows_to<std::vector<Announced>>(std::move(reply), listed));
+  run(StatementName::models, {}, rows_to<std::vector<Announced>>(std::move(reply), listed));
 }
 
 void SqlJobStore::expire(Reply<std::int64_t> reply) {
-  database_->run(StatementName::forget_models, {}, [](const Result<Rows>&) {});
-  database_->run(StatementName::expire, {}, how_many(std::move(reply)));
+  run(StatementName::forget_servers, {}, [](const Result<Rows>&) {});
+  run(StatementName::expire, {}, how_many(std::move(reply)));
 }
 
 }  // namespace diffused::jobstore

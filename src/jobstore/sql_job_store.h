@@ -19,7 +19,8 @@ class SqlJobStore final : public JobStore {
   void succeed(Lease lease, std::string outcome, Reply<bool> reply) override;
   void fail(Lease lease, std::string outcome, Reply<bool> reply) override;
   void give_back(Lease lease, bool used, std::string outcome, Reply<bool> reply) override;
-  void reap(Reply<std::int64_t> reply) override;
+  void reap(Reply<std::vector<Job>> reply) override;
+  void give_up(std::string outcome, Reply<std::vector<Job>> reply) override;
   void find(std::string id, std::optional<std::string> owner, Reply<Job> reply) override;
   void list(Page page, Reply<std::vector<Job>> reply) override;
   void position(std::string id, Reply<std::int64_t> reply) override;
@@ -27,8 +28,15 @@ class SqlJobStore final : public JobStore {
   void cancel(std::string id, std::optional<std::string> owner, Reply<Job> reply) override;
   void remove(std::string id, std::optional<std::string> owner, Reply<Job> reply) override;
   void expire(Reply<std::int64_t> reply) override;
-  void announce(std::string model, std::string description, Reply<bool> reply) override;
+  void announce(std::string model, std::string description, std::string server, Reply<bool> reply) override;
+  void leave(std::string server, Reply<bool> reply) override;
+  void servers(Reply<std::map<std::string, std::int64_t>> reply) override;
   void models(Reply<std::vector<Announced>> reply) override;
+  void list_state(JobState state, int jobs_max, Reply<std::vector<Job>> reply) override;
+  void requeue(std::string id, Reply<Job> reply) override;
+  void pause(std::string pool, bool paused, Reply<bool> reply) override;
+  void paused(Reply<std::vector<std::string>> reply) override;
+  void upkeep(Reply<Upkeep> reply) override;
   void tell(std::string message) override { database_->tell(std::move(message)); }
   void hear(std::function<void(const std::string&)> listener) override {
     database_->hear(std::move(listener));
@@ -36,10 +44,13 @@ class SqlJobStore final : public JobStore {
   bool healthy() const override { return database_->healthy(); }
 
   // As reap, for all leases: nobody who held one is left.
-  void reap_all(Reply<std::int64_t> reply);
+  void reap_all(Reply<std::vector<Job>> reply);
 
  private:
-  void reap_within(std::int64_t milliseconds, Reply<std::int64_t> reply);
+  // As Database::run, counted.
+  void run(StatementName name, Values parameters, Reply<Rows> reply);
+  void reap_within(std::int64_t milliseconds, Reply<std::vector<Job>> reply);
+  Error too_many() const;
   // Finds the job of the same idempotency key; `otherwise` when there is none.
   void replay(const NewJob& job, Error otherwise, Reply<Enqueued> reply);
   void end(Lease lease, JobState state, std::string outcome, Reply<bool> reply);

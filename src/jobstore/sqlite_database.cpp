@@ -20,6 +20,10 @@ void now_seconds(sqlite3_context* context, int, sqlite3_value**) {
   sqlite3_result_int64(context, static_cast<const Clock*>(sqlite3_user_data(context))->unix_seconds());
 }
 
+void now_milliseconds(sqlite3_context* context, int, sqlite3_value**) {
+  sqlite3_result_int64(context, static_cast<const Clock*>(sqlite3_user_data(context))->unix_milliseconds());
+}
+
 void tick_milliseconds(sqlite3_context* context, int, sqlite3_value**) {
   const auto now = static_cast<const Clock*>(sqlite3_user_data(context))->now().time_since_epoch();
   sqlite3_result_int64(context, std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
@@ -84,6 +88,7 @@ Result<void> SqliteDatabase::connect(const std::filesystem::path& file, const Cl
   if (opened != SQLITE_OK) return fail(ErrorCode::invalid_argument, "the database cannot be opened");
   sqlite3_db_config(raw, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   if (!add_function(raw, "now_seconds", clock, now_seconds) ||
+      !add_function(raw, "now_milliseconds", clock, now_milliseconds) ||
       !add_function(raw, "tick_milliseconds", clock, tick_milliseconds))
     return fail(ErrorCode::internal, "the database takes no functions");
   TRY(const std::int64_t application, pragma("application_id"));
@@ -91,8 +96,9 @@ Result<void> SqliteDatabase::connect(const std::filesystem::path& file, const Cl
   TRY(const std::int64_t pages, pragma("page_count"));
   if (pages > 0 && application != kApplicationId)
     return fail(ErrorCode::data_loss, "the file is not a job database of diffused");
-  if (version > static_cast<std::int64_t>(migrations_for(Dialect::sqlite).size()))
-    return fail(ErrorCode::unsupported, "the job database was made by a newer version");
+  const std::size_t known = migrations_for(Dialect::sqlite).size();
+  if (version > static_cast<std::int64_t>(known))
+    return newer_schema(static_cast<std::size_t>(version), known);
   return execute(
       "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
       "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;"

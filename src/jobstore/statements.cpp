@@ -5,53 +5,47 @@
 namespace diffused::jobstore {
 namespace {
 
-// What differs between the databases. Leases end by a clock that nobody sets, people see the time of day.
-struct Words {
-  std::string now_seconds;
-  std::string tick_milliseconds;
-  std::string integer_key;
-  std::string integer;
-  std::string real;
-  std::string table_end;
-};
-
-Words words_of(Dialect dialect) {
-  if (dialect == Dialect::sqlite)
-    return {"now_seconds()", "tick_milliseconds()", "INTEGER PRIMARY KEY AUTOINCREMENT", "INTEGER", "REAL",
-            "STRICT"};
-  return {"extract(epoch from clock_timestamp())::bigint",
-          "(extract(epoch from clock_timestamp()) * 1000)::bigint",
-          "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-          "bigint",
-          "double precision",
-          "WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01)"};
+// What job_of (sql_job_store.cpp) reads. Rows of older servers do not say at which millisecond they came.
+std::string columns(const Words& words) {
+  return fmt::format(
+      "seq, id, owner, pool, state, attempt, lease, spec, outcome, created, started, finished, expires, "
+      "progress, worker, request_id, trace, priority, {} - CASE WHEN accepted > 0 THEN accepted ELSE created "
+      "* 1000 "
+      "END",
+      words.now_milliseconds);
 }
-
-constexpr std::string_view kColumns =
-    "seq, id, owner, pool, state, attempt, lease, spec, outcome, created, started, finished, expires, "
-    "progress";
 
 // How many of the next in line are looked through for jobs of the first one's batch key.
 constexpr int kBatchWindow = 64;
 constexpr int kExpiredAtOnce = 100;
 constexpr int kReapedAtOnce = 100;
 constexpr int kPositionMax = 1000;
-// Models that nobody has had for so long are gone.
-constexpr int kForgottenSeconds = 3600;
+constexpr int kGivenUpAtOnce = 100;
+constexpr int kServerForgottenSeconds = 7200;  // beyond any lease
+
+// "Fewer than the parameter are queued"; 0: any number will do. The order names the index to count by.
+std::string fewer_queued(const Words& words, std::string_view parameter, std::string_view whose,
+                         std::string_view order) {
+  return fmt::format(
+      "(CAST({0} AS {1}) = 0 OR (SELECT count(*) FROM (SELECT share FROM job WHERE state = 'queued' AND {2} "
+      "ORDER BY {3} LIMIT CAST({0} AS {1})) AS waiting) < CAST({0} AS {1}))",
+      parameter, words.integer, whose, order);
+}
 
 std::string enqueue(const Words& words) {
   // A new job's share begins where its owner's last one ends, or where the running ones are. $11: how many of
-  // the owner's may be queued; 0: any number. The order by share names the index to count by.
+  // the owner's may be queued; $12: of the pool's.
   return fmt::format(
       "INSERT INTO job (id, owner, pool, batch_key, priority, cost, spec, idempotency_key, request_hash, "
-      "attempts_max, created, share) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, {now}, "
+      "attempts_max, request_id, trace, created, accepted, share) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, "
+      "$10, $13, $14, {now}, {now_ms}, "
       "(SELECT coalesce(max(s), 0) FROM (SELECT max(share) AS s FROM job WHERE state = 'queued' AND owner = "
       "$2 "
       "UNION ALL SELECT max(share) FROM job WHERE state = 'running') AS started) + $6 "
-      "WHERE CAST($11 AS {integer}) = 0 OR (SELECT count(*) FROM (SELECT share FROM job WHERE state = "
-      "'queued' AND owner = $2 ORDER BY share LIMIT CAST($11 AS {integer})) AS own) < CAST($11 AS {integer}) "
-      "ON CONFLICT (owner, idempotency_key) DO NOTHING RETURNING {columns}",
-      fmt::arg("now", words.now_seconds), fmt::arg("columns", kColumns), fmt::arg("integer", words.integer));
+      "WHERE {own} AND {pool} ON CONFLICT (owner, idempotency_key) DO NOTHING RETURNING {columns}",
+      fmt::arg("now", words.now_seconds), fmt::arg("now_ms", words.now_milliseconds),
+      fmt::arg("columns", columns(words)), fmt::arg("own", fewer_queued(words, "$11", "owner = $2", "share")),
+      fmt::arg("pool", fewer_queued(words, "$12", "pool = $3", "priority DESC, share, seq")));
 }
 
 // "seq is one of those": PostgreSQL is told to find these first, and not tempted to go through the table.
@@ -60,12 +54,19 @@ std::string among(const std::string& rows, Dialect dialect) {
                                     : fmt::format("seq = ANY (ARRAY ({}))", rows);
 }
 
+// Which jobs of pool $1 may be claimed; `priority` is the parameter that says from which priority on.
+std::string claimable(std::string_view priority) {
+  return fmt::format(
+      "state = 'queued' AND pool = $1 AND priority >= {} AND NOT EXISTS (SELECT 1 FROM pause WHERE pool IN "
+      "($1, '*'))",
+      priority);
+}
+
 // Those next in line that have the preferred batch key and the priority of the first; or the first one's.
 std::string next_in_line(Dialect dialect) {
   const auto first = [](std::string_view columns, int rows) {
-    return fmt::format(
-        "SELECT {} FROM job WHERE state = 'queued' AND pool = $1 ORDER BY priority DESC, share, seq LIMIT {}",
-        columns, rows);
+    return fmt::format("SELECT {} FROM job WHERE {} ORDER BY priority DESC, share, seq LIMIT {}", columns,
+                       claimable("$6"), rows);
   };
   constexpr std::string_view kKey =
       "coalesce((SELECT batch_key FROM {} AS preferred WHERE batch_key = $5 AND priority = ({}) LIMIT 1), "
@@ -90,7 +91,7 @@ std::string claim(const Words& words, Dialect dialect) {
   return fmt::format(
       "UPDATE job SET state = 'running', attempt = attempt + 1, lease = lease + 1, worker = $3, "
       "progress = 0, started = coalesce(started, {}), lease_until = {} + $4 WHERE {} RETURNING {}",
-      words.now_seconds, words.tick_milliseconds, among(next_in_line(dialect), dialect), kColumns);
+      words.now_seconds, words.tick_milliseconds, among(next_in_line(dialect), dialect), columns(words));
 }
 
 // Back to the queue, or to the end when no attempt is left: $1 is how long the job is kept then, $2 its
@@ -100,7 +101,7 @@ std::string back(const Words& words, std::string_view unused) {
   return fmt::format(
       "UPDATE job SET state = CASE WHEN {last} THEN 'failed' ELSE 'queued' END, attempt = attempt - "
       "{unused}, "
-      "lease = lease + 1, lease_until = NULL, worker = NULL, "
+      "lease = lease + 1, lease_until = NULL, "
       "outcome = CASE WHEN {last} THEN $2 END, finished = CASE WHEN {last} THEN {now} END, "
       "expires = CASE WHEN {last} THEN {now} + $1 END WHERE state = 'running' ",
       fmt::arg("last", last), fmt::arg("unused", unused), fmt::arg("now", words.now_seconds));
@@ -116,12 +117,62 @@ std::string reap(const Words& words, Dialect dialect) {
                               "{} FOR UPDATE SKIP LOCKED",
                               late, kReapedAtOnce),
                   dialect);
-  return fmt::format("{} AND {} RETURNING seq", back(words, "0"), whose);
+  return fmt::format("{} AND {} RETURNING {}", back(words, "0"), whose, columns(words));
 }
 
-std::string list(std::string_view order, std::string_view beyond) {
-  return fmt::format("SELECT {} FROM job WHERE owner = $1 AND seq {} $2 ORDER BY seq {} LIMIT $3", kColumns,
-                     beyond, order);
+// Those that have waited longest first; of those whom another server does not fail at this moment.
+std::string give_up(const Words& words, Dialect dialect) {
+  const std::string late = fmt::format(
+      "SELECT seq FROM job WHERE state = 'queued' AND created <= {} - $3 ORDER BY created LIMIT {}{}",
+      words.now_seconds, kGivenUpAtOnce, dialect == Dialect::sqlite ? "" : " FOR UPDATE SKIP LOCKED");
+  return fmt::format(
+      "UPDATE job SET state = 'failed', lease = lease + 1, outcome = $1, finished = {0}, expires = {0} + $2 "
+      "WHERE {1} AND state = 'queued' RETURNING {2}",
+      words.now_seconds, among(late, dialect), columns(words));
+}
+
+std::string list(const Words& words, std::string_view order, std::string_view beyond) {
+  return fmt::format("SELECT {} FROM job WHERE owner = $1 AND seq {} $2 ORDER BY seq {} LIMIT $3",
+                     columns(words), beyond, order);
+}
+
+// The last conditions hold always; they name the column of the index to count by.
+std::string count(const Words& words) {
+  return fmt::format(
+      "SELECT pool, count(*), 0, coalesce(sum(cost), 0.0), {} - min(created) FROM job WHERE state = 'queued' "
+      "AND pool >= '' GROUP BY pool UNION ALL SELECT pool, 0, count(*), 0.0, 0 FROM job WHERE state = "
+      "'running' AND pool >= '' GROUP BY pool",
+      words.now_seconds);
+}
+
+// Each state through the index that has its rows: by age where they are kept in that order.
+std::string list_state(const Words& words) {
+  const auto of = [&](std::string_view condition, std::string_view order) {
+    return fmt::format(
+        "SELECT * FROM (SELECT {} FROM job WHERE {} AND state = $1 ORDER BY {} LIMIT $2) AS {}",
+        columns(words), condition, order, "one");
+  };
+  return of("state = 'queued' AND created >= 0", "created") + " UNION ALL " +
+         of("state = 'running' AND lease_until >= 0", "lease_until") + " UNION ALL " +
+         of("expires IS NOT NULL AND expires >= 0", "expires");
+}
+
+// PostgreSQL counts for itself. What other roles do is shown to members of pg_read_all_stats only.
+std::string upkeep(Dialect dialect) {
+  if (dialect == Dialect::sqlite) return "SELECT 0, 0";
+  return "SELECT coalesce((SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'job' AND schemaname = "
+         "current_schema()), 0), coalesce((SELECT extract(epoch from max(clock_timestamp() - "
+         "xact_start))::bigint FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
+         "pg_backend_pid()), 0)";
+}
+
+// What a server says beside it: that it is there itself. Only what is news is written.
+std::string appear(const Words& words) {
+  return fmt::format(
+      "INSERT INTO server (name, model, seen) SELECT $1, $2, {now} WHERE NOT EXISTS (SELECT 1 FROM server "
+      "WHERE name = $1 AND model = $2 AND seen > {now} - $3) ON CONFLICT (name, model) DO UPDATE SET seen = "
+      "excluded.seen RETURNING name",
+      fmt::arg("now", words.now_seconds));
 }
 
 // The place of a job in its queue. The job itself is found by its id: the index of what is queued is kept out
@@ -139,13 +190,55 @@ constexpr std::string_view kAnnounce =
     "ON CONFLICT (name) DO UPDATE SET description = excluded.description, seen = excluded.seen "
     "RETURNING name";
 
+// What whoever runs the servers asks, and what these say of themselves.
+std::string upkeep_sql_of(StatementName name, Dialect dialect) {
+  const Words words = words_of(dialect);
+  const auto format = [&](std::string_view text) {
+    return fmt::format(fmt::runtime(text), fmt::arg("now", words.now_seconds),
+                       fmt::arg("columns", columns(words)),
+                       fmt::arg("server_forgotten", kServerForgottenSeconds));
+  };
+  switch (name) {
+    case StatementName::appear:
+      return appear(words);
+    case StatementName::leave:
+      return "DELETE FROM server WHERE name = $1 RETURNING name";
+    case StatementName::servers:
+      return format(
+          "SELECT model.name, count(server.name) FROM model LEFT JOIN server ON server.model = model.name "
+          "AND "
+          "server.seen > {now} - $1 GROUP BY model.name");
+    case StatementName::forget_servers:
+      return format("DELETE FROM server WHERE seen <= {now} - {server_forgotten} RETURNING name");
+    case StatementName::give_up:
+      return give_up(words, dialect);
+    case StatementName::list_state:
+      return list_state(words);
+    case StatementName::requeue:
+      return format(
+          "UPDATE job SET state = 'queued', attempt = 0, lease = lease + 1, lease_until = NULL, outcome = "
+          "NULL, progress = 0, finished = NULL, expires = NULL WHERE id = $1 AND state IN ('running', "
+          "'failed', 'cancelled') RETURNING {columns}");
+    case StatementName::pause:
+      return format(
+          "INSERT INTO pause (pool, since) VALUES ($1, {now}) ON CONFLICT (pool) DO NOTHING RETURNING pool");
+    case StatementName::resume:
+      return "DELETE FROM pause WHERE pool = $1 RETURNING pool";
+    case StatementName::paused:
+      return "SELECT pool FROM pause ORDER BY pool";
+    case StatementName::upkeep:
+      return upkeep(dialect);
+    default:
+      return count(words);
+  }
+}
+
 std::string sql_of(StatementName name, Dialect dialect) {
   const Words words = words_of(dialect);
   const auto format = [&](std::string_view text) {
     return fmt::format(fmt::runtime(text), fmt::arg("now", words.now_seconds),
-                       fmt::arg("tick", words.tick_milliseconds), fmt::arg("columns", kColumns),
-                       fmt::arg("position_max", kPositionMax), fmt::arg("expired", kExpiredAtOnce),
-                       fmt::arg("forgotten", kForgottenSeconds));
+                       fmt::arg("tick", words.tick_milliseconds), fmt::arg("columns", columns(words)),
+                       fmt::arg("position_max", kPositionMax), fmt::arg("expired", kExpiredAtOnce));
   };
   switch (name) {
     case StatementName::enqueue:
@@ -159,9 +252,9 @@ std::string sql_of(StatementName name, Dialect dialect) {
     case StatementName::find:
       return format("SELECT {columns} FROM job WHERE id = $1");
     case StatementName::head:
-      return format(
-          "SELECT priority, share, seq FROM job WHERE state = 'queued' AND pool = $1 "
-          "ORDER BY priority DESC, share, seq LIMIT 1");
+      return fmt::format(
+          "SELECT priority, share, seq FROM job WHERE {} ORDER BY priority DESC, share, seq LIMIT 1",
+          claimable("$2"));
     case StatementName::claim:
       return claim(words, dialect);
     case StatementName::renew:
@@ -189,26 +282,21 @@ std::string sql_of(StatementName name, Dialect dialect) {
                    dialect) +
              " RETURNING seq";
     case StatementName::list_newest:
-      return list("DESC", "<");
+      return list(words, "DESC", "<");
     case StatementName::list_oldest:
-      return list("ASC", ">");
+      return list(words, "ASC", ">");
     case StatementName::position:
       return format(kPosition);
     case StatementName::announce:
       return format(kAnnounce);
     case StatementName::models:
-      return format(
-          "SELECT name, description, added, {now} - seen FROM model WHERE seen > {now} - {forgotten} "
-          "ORDER BY name");
-    case StatementName::forget_models:
-      return format("DELETE FROM model WHERE seen <= {now} - {forgotten} RETURNING name");
-    case StatementName::count:
-      break;
+      return format("SELECT name, description, added, {now} - seen FROM model ORDER BY name");
+    default:
+      return upkeep_sql_of(name, dialect);
   }
-  // The second conditions hold always; they name the column of the index to count by.
-  return "SELECT count(*), (SELECT count(*) FROM job WHERE state = 'running' AND lease_until IS NOT NULL), "
-         "coalesce(sum(cost), 0.0) FROM job WHERE state = 'queued' AND cost >= 0";
 }
+
+}  // namespace
 
 bool changes(StatementName name) {
   switch (name) {
@@ -220,13 +308,15 @@ bool changes(StatementName name) {
     case StatementName::position:
     case StatementName::count:
     case StatementName::models:
+    case StatementName::servers:
+    case StatementName::list_state:
+    case StatementName::paused:
+    case StatementName::upkeep:
       return false;
     default:
       return true;
   }
 }
-
-}  // namespace
 
 std::array<Statement, kStatements> statements_for(Dialect dialect) {
   std::array<Statement, kStatements> statements;
@@ -236,57 +326,6 @@ std::array<Statement, kStatements> statements_for(Dialect dialect) {
     statements[i] = {name, locks || changes(name), sql_of(name, dialect)};
   }
   return statements;
-}
-
-std::vector<std::string> migrations_for(Dialect dialect) {
-  const Words words = words_of(dialect);
-  return {fmt::format(
-              R"sql(
-CREATE TABLE job (
-  seq             {integer_key},
-  id              TEXT NOT NULL UNIQUE,
-  owner           TEXT NOT NULL,
-  pool            TEXT NOT NULL,
-  batch_key       TEXT NOT NULL,
-  priority        {integer} NOT NULL,
-  share           {real} NOT NULL,    -- virtual time at which the owner's fair share allows it to be done
-  cost            {real} NOT NULL,
-  state           TEXT NOT NULL DEFAULT 'queued'
-                  CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
-  attempt         {integer} NOT NULL DEFAULT 0,
-  attempts_max    {integer} NOT NULL,
-  lease           {integer} NOT NULL DEFAULT 0,
-  lease_until     {integer},
-  worker          TEXT,
-  idempotency_key TEXT,
-  request_hash    TEXT NOT NULL,
-  spec            TEXT NOT NULL,
-  outcome         TEXT,
-  created         {integer} NOT NULL,
-  started         {integer},
-  finished        {integer},
-  expires         {integer},
-  UNIQUE (owner, idempotency_key),
-  CHECK ((state = 'running') = (lease_until IS NOT NULL)),
-  CHECK ((state IN ('queued', 'running')) = (finished IS NULL)),
-  CHECK ((finished IS NULL) = (expires IS NULL))
-) {table_end};
-CREATE INDEX job_ready ON job (pool, priority DESC, share, seq) WHERE state = 'queued';
-CREATE INDEX job_share ON job (owner, share) WHERE state = 'queued';
-CREATE INDEX job_lease ON job (lease_until, share) WHERE state = 'running';
-CREATE INDEX job_expiry ON job (expires) WHERE expires IS NOT NULL;
-CREATE INDEX job_owner ON job (owner, seq);
-)sql",
-              fmt::arg("integer_key", words.integer_key), fmt::arg("integer", words.integer),
-              fmt::arg("real", words.real), fmt::arg("table_end", words.table_end)),
-          fmt::format("ALTER TABLE job ADD COLUMN progress {} NOT NULL DEFAULT 0;", words.integer),
-          "CREATE INDEX job_cost ON job (cost) WHERE state = 'queued';",
-          // A new job's share begins at the largest of those that run, which ten thousand workers make many.
-          "DROP INDEX job_lease; CREATE INDEX job_lease ON job (lease_until) WHERE state = 'running';"
-          "CREATE INDEX job_running ON job (share) WHERE state = 'running';",
-          fmt::format("CREATE TABLE model (name TEXT NOT NULL PRIMARY KEY, description TEXT NOT NULL, "
-                      "added {0} NOT NULL, seen {0} NOT NULL) {1};",
-                      words.integer, dialect == Dialect::sqlite ? "STRICT" : "")};
 }
 
 }  // namespace diffused::jobstore

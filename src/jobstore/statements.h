@@ -5,6 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "base/result.h"
+#include "jobstore/words.h"
+
 namespace diffused::jobstore {
 
 enum class StatementName {
@@ -26,9 +29,19 @@ enum class StatementName {
   count,
   announce,
   models,
-  forget_models,
+  appear,
+  leave,
+  servers,
+  forget_servers,
+  give_up,
+  list_state,
+  requeue,
+  pause,
+  resume,
+  paused,
+  upkeep,
 };
-constexpr std::size_t kStatements = 19;
+constexpr std::size_t kStatements = 29;
 
 struct Statement {
   StatementName name{};
@@ -36,10 +49,14 @@ struct Statement {
   std::string sql;  // $1, $2, … are its parameters
 };
 
-enum class Dialect { sqlite, postgresql };
+// Whether it is to change rows.
+bool changes(StatementName name);
 
 // In the order of StatementName.
 std::array<Statement, kStatements> statements_for(Dialect dialect);
+
+// The error of a schema that this program does not know.
+tl::unexpected<Error> newer_schema(std::size_t version, std::size_t known);
 
 // The steps from an empty database to the present schema, each for one transaction; the number of steps taken
 // is the schema's version.

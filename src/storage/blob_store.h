@@ -36,6 +36,12 @@ class BlobStore {
   // waits: also for an io thread. Error: unavailable ("storage_full", "storage_failed").
   virtual Result<void> check_room() const { return {}; }
 
+  // Finds out whether it works, for who has asked it nothing for a while; takes as long as one question.
+  virtual void ask() {}
+
+  // Whether there is a blob of that id. Error: unavailable "storage_failed".
+  virtual Result<bool> has(std::string_view id) = 0;
+
   // Errors: not_found (never there, expired, evicted, no valid id), data_loss (damaged: it is removed),
   // unavailable "storage_failed", internal.
   virtual Result<Blob> get(std::string_view id) = 0;
@@ -47,8 +53,11 @@ class BlobStore {
   // expired.
   virtual std::size_t sweep() = 0;
 
-  // Bytes kept at present.
+  // Bytes kept at present, and how many there may be.
   virtual std::uint64_t bytes() const = 0;
+  virtual std::uint64_t bytes_max() const = 0;
+  // How many blobs that had not expired have made room for others here, since the start.
+  virtual std::uint64_t evicted() const = 0;
 };
 
 // 1 to 64 of a-z, 0-9 and '_': nothing that means anything to a file system.

@@ -64,6 +64,9 @@ Result<void> DirectoryStore::put(std::string_view id, Blob blob) {
   }
   // The same bytes put again have the same name.
   std::erase_if(removed, [&](const BlobFile& f) { return f.name == file.name; });
+  const std::int64_t now = clock_.unix_seconds();
+  evicted_ +=
+      std::ranges::count_if(removed, [&](const BlobFile& f) { return f.id != id && f.expires > now; });
   unlink(removed);
   auto written = write_blob_file(folder_, file, *blob.bytes);
   if (!written) {
@@ -71,6 +74,11 @@ Result<void> DirectoryStore::put(std::string_view id, Blob blob) {
     ledger_.take(id);
   }
   return written;
+}
+
+Result<bool> DirectoryStore::has(std::string_view id) {
+  const std::lock_guard lock(mutex_);
+  return ledger_.find(id, clock_.unix_seconds()) != nullptr;
 }
 
 Result<Blob> DirectoryStore::get(std::string_view id) {

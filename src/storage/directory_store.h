@@ -2,6 +2,7 @@
 // restart finds it again.
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <mutex>
@@ -34,10 +35,13 @@ class DirectoryStore final : public BlobStore {
 
   Result<void> put(std::string_view id, Blob blob) override;
   Result<void> check_room() const override { return free_space_.check(); }
+  Result<bool> has(std::string_view id) override;
   Result<Blob> get(std::string_view id) override;
   Result<void> remove(std::string_view id) override;
   std::size_t sweep() override;
   std::uint64_t bytes() const override;
+  std::uint64_t bytes_max() const override { return limits_.bytes_max; }
+  std::uint64_t evicted() const override { return evicted_; }
 
  private:
   DirectoryStore(int folder, DirectoryLimits limits, const Clock& clock)
@@ -56,6 +60,7 @@ class DirectoryStore final : public BlobStore {
   FreeSpace free_space_;
   mutable std::mutex mutex_;  // guards ledger_; never held while a file is read or written
   Ledger<BlobFile> ledger_;
+  std::atomic<std::uint64_t> evicted_ = 0;
 };
 
 }  // namespace diffused::storage

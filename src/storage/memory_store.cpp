@@ -9,8 +9,21 @@ Result<void> MemoryStore::put(std::string_view id, Blob blob) {
   if (size > ledger_.bytes_max())
     return fail(ErrorCode::payload_too_large, "the blob is larger than the store");
   const std::int64_t expires = blob.expires;
-  ledger_.add(id, size, expires, std::move(blob));
+  const Blob* const before = ledger_.find(id, clock_.unix_seconds());
+  const std::shared_ptr<const std::string> replaced = before == nullptr ? nullptr : before->bytes;
+  for (const Blob& left : ledger_.add(id, size, expires, std::move(blob)))
+    if (left.bytes != replaced && left.expires > clock_.unix_seconds()) ++evicted_;
   return {};
+}
+
+Result<bool> MemoryStore::has(std::string_view id) {
+  const std::lock_guard lock(mutex_);
+  return ledger_.find(id, clock_.unix_seconds()) != nullptr;
+}
+
+std::uint64_t MemoryStore::evicted() const {
+  const std::lock_guard lock(mutex_);
+  return evicted_;
 }
 
 Result<Blob> MemoryStore::get(std::string_view id) {

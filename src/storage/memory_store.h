@@ -15,15 +15,19 @@ class MemoryStore final : public BlobStore {
   MemoryStore(std::uint64_t bytes_max, const Clock& clock) : clock_(clock), ledger_(bytes_max) {}
 
   Result<void> put(std::string_view id, Blob blob) override;
+  Result<bool> has(std::string_view id) override;
   Result<Blob> get(std::string_view id) override;
   Result<void> remove(std::string_view id) override;
   std::size_t sweep() override;
   std::uint64_t bytes() const override;
+  std::uint64_t bytes_max() const override { return ledger_.bytes_max(); }
+  std::uint64_t evicted() const override;
 
  private:
   const Clock& clock_;
-  mutable std::mutex mutex_;  // guards ledger_
+  mutable std::mutex mutex_;  // guards what follows
   Ledger<Blob> ledger_;
+  std::uint64_t evicted_ = 0;
 };
 
 }  // namespace diffused::storage

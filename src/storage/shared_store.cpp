@@ -79,6 +79,12 @@ Result<void> SharedStore::let_go(const BlobFile& file) {
   return {};
 }
 
+Result<bool> SharedStore::has(std::string_view id) {
+  if (!is_valid_id(id)) return false;
+  TRY(const std::optional<BlobFile> file, find(id));
+  return file && file->expires > clock_.unix_seconds();
+}
+
 Result<Blob> SharedStore::get(std::string_view id) {
   if (!is_valid_id(id)) return gone();
   TRY(const std::optional<BlobFile> file, find(id));
@@ -127,8 +133,10 @@ std::vector<BlobFile> SharedStore::choose(std::vector<BlobFile> files, std::uint
   const std::int64_t now = clock_.unix_seconds();
   auto kept = files.begin();
   while (kept != files.end() && kept - files.begin() < kRemovedMax &&
-         (kept->expires <= now || (evict && all() > mark)))
+         (kept->expires <= now || (evict && all() > mark))) {
+    if (kept->expires > now) ++evicted_;
     counted_ -= (kept++)->size;
+  }
   files.erase(kept, files.end());
   return files;
 }

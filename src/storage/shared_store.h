@@ -3,6 +3,7 @@
 // derived class's to say.
 #pragma once
 
+#include <atomic>
 #include <mutex>
 #include <optional>
 #include <vector>
@@ -16,6 +17,7 @@ namespace diffused::storage {
 class SharedStore : public BlobStore {
  public:
   Result<void> put(std::string_view id, Blob blob) final;
+  Result<bool> has(std::string_view id) final;
   Result<Blob> get(std::string_view id) final;
   Result<void> remove(std::string_view id) final;
   // Removes what has expired, then what expires first beyond the quota; some hundred at a time. Any number
@@ -23,6 +25,8 @@ class SharedStore : public BlobStore {
   std::size_t sweep() final;
   // As of the last sweep, and what was put and removed here since.
   std::uint64_t bytes() const final;
+  std::uint64_t bytes_max() const final { return bytes_max_; }
+  std::uint64_t evicted() const final { return evicted_; }
 
  protected:
   // `bytes_max` is for all servers together; as each knows of the others' blobs only from its last sweep, it
@@ -65,6 +69,7 @@ class SharedStore : public BlobStore {
   std::uint64_t counted_ = 0;
   std::uint64_t added_ = 0;
   std::uint64_t pending_ = 0;
+  std::atomic<std::uint64_t> evicted_ = 0;
 };
 
 }  // namespace diffused::storage

@@ -1,6 +1,7 @@
 #include <thread>
 
 #include "api/fixture.h"
+#include "base/json_text.h"
 #include "image/base64.h"
 #include "image/png.h"
 
@@ -362,6 +363,48 @@ TEST_F(Generations, FollowThePolicyForUnknownModels) {
   dispatcher.served.push_back({"other", {}, 0, small_model_info()});
   EXPECT_EQ(generate(R"({"prompt": "x", "model": "nobody"})").status, 200);
   EXPECT_EQ(dispatcher.jobs.back().request.model, "demo");
+}
+
+TEST_F(Generations, HaveNoModelAnswerInAnothersPlaceWhereServersShareAStore) {
+  api.options.unknown_model = UnknownModel::openai;
+  EXPECT_EQ(generate(R"({"prompt": "x", "model": "alpha"})").status, 404);
+  EXPECT_EQ(generate(R"({"prompt": "x", "model": "alpha", "background_job": true})").status, 404);
+  for (const char* name : {"", "dall-e-2", "gpt-image-1", "chatgpt-image-latest"}) {
+    const http::Response response =
+        generate(json_text(json::object{{"prompt", "x"}, {"model", name}, {"response_format", "url"}}));
+    EXPECT_EQ(response.status, 200) << name;
+    EXPECT_EQ(body_of(response).at("model"), "demo");
+    EXPECT_EQ(header_of(response, "x-diffused-model"), "demo");
+  }
+  EXPECT_EQ(generate(R"({"prompt": "x"})").status, 200);
+}
+
+TEST_F(Generations, NeverTakeAnotherModelForOneThatIsGone) {
+  dispatcher.remembered = {"gpt-image-1"};
+  for (const auto policy :
+       {UnknownModel::automatic, UnknownModel::openai, UnknownModel::serve_default, UnknownModel::reject}) {
+    api.options.unknown_model = policy;
+    const http::Response response = generate(R"({"prompt": "x", "model": "gpt-image-1"})");
+    EXPECT_EQ(response.status, 404);
+    EXPECT_EQ(body_of(response).at("error").at("code"), "model_not_found");
+  }
+}
+
+TEST_F(Generations, AskTheDefaultModelWhereNoneIsNamed) {
+  dispatcher.served.push_back({"other", {"second"}, 0, small_model_info()});
+  api.options.default_model = "second";
+  EXPECT_EQ(generate(R"({"prompt": "x"})").status, 200);
+  EXPECT_EQ(dispatcher.jobs.back().request.model, "other");
+  dispatcher.served.pop_back();
+  const http::Response away = generate(R"({"prompt": "x"})");
+  EXPECT_EQ(away.status, 503);
+  EXPECT_EQ(body_of(away).at("error").at("code"), "model_away");
+}
+
+TEST_F(Generations, FindANameBeforeAnotherModelsAlias) {
+  dispatcher.served.push_back({"dall-e-3", {}, 0, small_model_info()});
+  EXPECT_EQ(generate(R"({"prompt": "x", "model": "dall-e-3"})").status, 200);
+  EXPECT_EQ(dispatcher.jobs.back().request.model, "dall-e-3");
 }
 
 TEST_F(Generations, SayWhenNoModelIsLoadedYet) {

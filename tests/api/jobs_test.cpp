@@ -10,6 +10,7 @@
 #include "api/background.h"
 #include "api/endpoints.h"
 #include "api/fixture.h"
+#include "api/jobs_fixture.h"
 #include "api/openai/job_spec.h"
 #include "image/base64.h"
 #include "image/codec.h"
@@ -20,103 +21,6 @@ namespace diffused::api {
 namespace {
 
 using testing::ElementsAre;
-
-// Jobs on their way from the thread that submits them to the test's.
-class Submitted {
- public:
-  void push(FakeDispatcher::Job job) {
-    const std::lock_guard lock(mutex_);
-    jobs_.push_back(std::move(job));
-    more_.notify_one();
-  }
-  FakeDispatcher::Job pop() {
-    std::unique_lock lock(mutex_);
-    more_.wait(lock, [this] { return !jobs_.empty(); });
-    auto job = std::move(jobs_.front());
-    jobs_.pop_front();
-    return job;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable more_;
-  std::deque<FakeDispatcher::Job> jobs_;
-};
-
-// An Api with a job store in a folder, and a server's background part on a thread of its own.
-class Jobs : public testing::Test, public ApiFixture {
- protected:
-  Jobs() {
-    dispatcher.on_submit = [this] { submitted_.push(dispatcher.jobs.back()); };
-    open();
-  }
-  ~Jobs() override {
-    crash();
-    dispatcher.jobs.clear();  // their sinks lead to the io_contexts
-  }
-
-  void open() {
-    background_io_ = ios_.emplace_back(std::make_unique<asio::io_context>()).get();
-    store_ = *jobstore::open_sqlite_job_store(folder_.path() / "jobs.db", {}, clock);
-    background_ = std::make_unique<Background>(api, *store_, inputs_, BackgroundOptions{},
-                                               background_io_->get_executor());
-    api.background = background_.get();
-  }
-  void start() {
-    background_->start();
-    thread_ = std::jthread([this] { background_io_->run(); });
-  }
-  // Everything that was not written down is gone.
-  void crash() {
-    background_io_->stop();
-    if (thread_.joinable()) thread_.join();
-    background_.reset();
-    store_.reset();
-  }
-  void restart() {
-    crash();
-    open();
-    start();
-  }
-
-  http::Response post(const std::string& body,
-                      std::vector<std::pair<std::string, std::string>> headers = {}) {
-    http::Request request = ApiFixture::request("POST", "/v1/images/generations", body);
-    for (auto& header : headers) request.headers.push_back(std::move(header));
-    return ask(std::move(request));
-  }
-  std::string accepted(const std::string& fields = R"("prompt": "a kitten")") {
-    const auto response = post("{\"background_job\": true, " + fields + "}");
-    EXPECT_EQ(response.status, 202) << *response.body;
-    return std::string(body_of(response).at("id").as_string());
-  }
-  // What the dispatcher was given for the next job.
-  FakeDispatcher::Job next_submitted() { return submitted_.pop(); }
-  json::object show(const std::string& id) {
-    return body_of(ask("GET", "/v1/images/jobs/" + id)).as_object();
-  }
-  // The events up to the job's end.
-  std::vector<http::FakeExchange::Sent> watch(const std::string& id, const std::string& last_id = {}) {
-    http::Request request = ApiFixture::request("GET", "/v1/images/jobs/" + id + "/events");
-    if (!last_id.empty()) request.headers.emplace_back("last-event-id", last_id);
-    http::FakeExchange exchange(io, std::move(request));
-    run(exchange);
-    return exchange.sent;
-  }
-  json::object finished(const std::string& id) {
-    EXPECT_EQ(watch(id).back().name, "image.job.done");
-    return show(id);
-  }
-
-  TemporaryFolder folder_;
-  storage::MemoryStore inputs_{1 << 20, clock};
-  std::unique_ptr<jobstore::JobStore> store_;
-  std::vector<std::unique_ptr<asio::io_context>> ios_;  // one for each start
-  Submitted submitted_;
-  asio::io_context* background_io_ = nullptr;
-  std::unique_ptr<Background> background_;
-  std::jthread thread_;
-};
 
 TEST_F(Jobs, AreAnsweredAtOnceAndMadeLater) {
   const auto response = post(R"({"prompt": "a kitten", "n": 2, "seed": 5, "background_job": true})");

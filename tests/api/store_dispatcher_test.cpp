@@ -9,6 +9,7 @@
 
 #include "api/background.h"
 #include "api/fixture.h"
+#include "api/joined_dispatcher.h"
 #include "api/model_note.h"
 #include "jobstore/sqlite_job_store.h"
 #include "support/files.h"
@@ -98,7 +99,7 @@ class StoreDispatch : public testing::Test, public ApiFixture {
   }
   void announce() {
     std::promise<Result<bool>> done;
-    store_->announce("demo", write_model(dispatcher.served.front()),
+    store_->announce("demo", write_model(dispatcher.served.front()), "server one",
                      [&](Result<bool> news) { done.set_value(news); });
     EXPECT_TRUE(done.get_future().get());
   }
@@ -236,6 +237,40 @@ TEST_F(StoreDispatch, KnowsAModelThatNobodyHasAtPresentButWaitsForNone) {
   ASSERT_FALSE(ticket);
   EXPECT_EQ(ticket.error().reason, "model_away");
   EXPECT_TRUE(ticket.error().retry_after);
+}
+
+TEST_F(StoreDispatch, RemembersTheNamesOfModelsThatAreGone) {
+  announce();
+  clock.advance(3600);
+  front_dispatcher_->look_for_models();
+  EXPECT_TRUE(front_dispatcher_->models().empty());
+  EXPECT_TRUE(front_dispatcher_->remembers("demo"));
+  EXPECT_TRUE(front_dispatcher_->remembers("dall-e-3"));
+  EXPECT_FALSE(front_dispatcher_->remembers("other"));
+}
+
+TEST_F(StoreDispatch, IsAskedByAServerForTheModelsThatItLacks) {
+  FakeDispatcher own;
+  own.served = {{"alpha", {}, 1, small_model_info()}};
+  start();
+  JoinedDispatcher joined(own, *front_dispatcher_);
+  const auto models = joined.models();
+  ASSERT_EQ(models.size(), 2u);
+  EXPECT_TRUE(models[0].name == "alpha" && models[0].here);
+  EXPECT_TRUE(models[1].name == "demo" && !models[1].here);
+  Told told;
+  const auto ticket = joined.submit(wanted(), options_of_anna(), told.sink());
+  ASSERT_TRUE(ticket);
+  EXPECT_EQ(told.all<ImageReady>().size(), 1u);
+  EXPECT_EQ(dispatcher.jobs.size(), 1u);
+  GenerateRequest request = wanted();
+  request.model = "alpha";
+  Told other;
+  ASSERT_TRUE(joined.submit(request, options_of_anna(), other.sink()));
+  ASSERT_EQ(own.jobs.size(), 1u);
+  EXPECT_EQ(own.jobs[0].request.model, "alpha");
+  request.model = "nobody";
+  EXPECT_EQ(joined.resolve(request).error().reason, "model_not_found");
 }
 
 TEST_F(StoreDispatch, StopsTheJobOfWhoeverGoesAway) {

@@ -43,10 +43,10 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(data_dir, *options, model=DEMO, environment=None):
+def serve(data_dir, *options, model=DEMO, environment=None, port=0):
     """Starts the program and waits for the line that says where it listens."""
     models = [str(model)] if model else []
-    command = [str(PROGRAM), "serve", *models, "--port", "0", "--data-dir", str(data_dir), *options]
+    command = [str(PROGRAM), "serve", *models, "--port", str(port), "--data-dir", str(data_dir), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                env={**os.environ, **(environment or {})})
     log: list[str] = []

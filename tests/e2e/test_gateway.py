@@ -12,7 +12,7 @@ import signal
 
 import pytest
 import requests
-from conftest import run_program, send_raw, serve, wait_until
+from conftest import DEMO, run_program, send_raw, serve, wait_until
 from PIL import Image
 from test_nodes import LEASE, cluster, database, events, schema_of  # noqa: F401
 
@@ -36,6 +36,9 @@ class Fleet:
 
     def worker(self, *options):
         return self.stack.enter_context(serve(self.folder / "own", "--role", "worker", *self.shared, "--dtype", "fp32", *options, environment=ONE_THREAD))
+
+    def full(self, name, *options):
+        return self.stack.enter_context(serve(self.folder / "own", *self.shared, "--dtype", "fp32", *options, model=f"{name}={DEMO}", environment=ONE_THREAD))
 
     def rows(self, condition="true") -> int:
         return int(self.running.ask(f"SELECT count(*) FROM {self.schema}.job WHERE {condition}"))
@@ -199,7 +202,7 @@ def test_a_worker_that_is_killed_is_not_noticed(fleet):
         waiting = pool.submit(gateway.post, {**LONG, "response_format": "b64_json"})
         wait_until(lambda: fleet.rows("state = 'running'") == 1, 60)
         for worker in workers:
-            if fleet.rows(f"worker = 'pid {worker.process.pid}'"):
+            if fleet.rows(f"worker LIKE '%:{worker.process.pid}:%'"):
                 worker.stop(signal.SIGKILL)
                 break
         wait_until(lambda: fleet.rows("attempt = 2") == 1)
@@ -231,7 +234,7 @@ def test_without_a_worker_requests_are_refused_and_jobs_wait(fleet):
     assert never.status_code == 503 and "Retry-After" in never.headers
     worker = fleet.worker()
     wait_until(lambda: gateway.get("/v1/models").json()["data"])
-    for body, status in [({**GOOD, "model": "demo"}, 200), ({**GOOD, "model": "whatever"}, 200)]:
+    for body, status in [({**GOOD, "model": "demo"}, 200), ({**GOOD, "model": "dall-e-3"}, 200), ({**GOOD, "model": "whatever"}, 404)]:
         assert gateway.post(body).status_code == status
     worker.stop(signal.SIGTERM)
     wait_until(lambda: gateway.post(GOOD, headers={"X-Request-Timeout": "1"}).status_code == 503, 30)
@@ -242,6 +245,35 @@ def test_without_a_worker_requests_are_refused_and_jobs_wait(fleet):
     assert job.status_code == 202
     fleet.worker()
     assert list(events(gateway, job.json()["id"]))[-1]["job"]["status"] == "completed"
+
+
+def test_no_model_answers_in_the_place_of_another(fleet):
+    one = fleet.full("demo")
+    gateway = fleet.gateway()
+    wait_until(lambda: gateway.get("/v1/models").json()["data"])
+    for server in (one, gateway):
+        for more in ({}, {"background_job": True}):
+            refused = server.post({**GOOD, **more, "model": "alpha"})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
+    other = fleet.full("alpha")
+    for server in (one, gateway):
+        wait_until(lambda server=server: len(server.get("/v1/models").json()["data"]) == 2)
+        for name, answers in [("alpha", "alpha"), ("demo", "demo"), ("dall-e-3", "demo"), ("", "demo")]:
+            reply = server.post({**GOOD, "model": name})
+            assert (reply.status_code, reply.json()["model"], reply.headers["x-diffused-model"]) == (200, answers, answers)
+            job = server.post({**GOOD, "model": name, "background_job": True}).json()
+            done = list(events(server, job["id"]))[-1]["job"]
+            assert (done["status"], done["model"], done["result"]["model"]) == ("completed", answers, answers)
+    assert other.stop(signal.SIGTERM) == 0
+    for server in (one, gateway):
+        wait_until(lambda server=server: server.post({**GOOD, "model": "alpha"}).json()["error"]["code"] == "model_away", 30)
+        assert server.post({**GOOD, "model": "alpha", "background_job": True}).json()["status"] == "queued"
+    fleet.running.ask(f"UPDATE {fleet.schema}.model SET seen = seen - 3700 WHERE name = 'alpha'")
+    for server in (one, gateway):
+        wait_until(lambda server=server: len(server.get("/v1/models").json()["data"]) == 1)
+        for more in ({}, {"background_job": True}):
+            refused = server.post({**GOOD, **more, "model": "alpha"})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found"), refused.text
 
 
 def test_who_waits_comes_before_background_jobs(fleet):

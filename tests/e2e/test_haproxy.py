@@ -1,14 +1,19 @@
 """The walk through two servers behind HAProxy, with the configuration that docs/scaling.md prints."""
 
 import concurrent.futures
+import contextlib
+import io
+import random
 import re
 import signal
 import socket
 import subprocess
+import threading
 
 import pytest
 import requests
 from conftest import ROOT, Server, wait_until
+from PIL import Image
 from test_nodes import JOB, LONG, accepted, database, events, job, picture, start  # noqa: F401
 
 
@@ -23,10 +28,15 @@ def configuration(front: int, servers: list[str]) -> str:
     return text
 
 
-@pytest.fixture
-def balanced(start, tmp_path):  # noqa: F811
-    """HAProxy before two servers: what clients talk to, and the two."""
-    servers = [start(), start()]
+def delay() -> str:
+    """For how long a server that is to end goes on, as the page has it."""
+    seconds, = re.findall(r"--drain-delay (\d+)\n```", (ROOT / "docs/scaling.md").read_text())
+    return seconds
+
+
+@contextlib.contextmanager
+def haproxy(tmp_path, servers):
+    """HAProxy before the servers: what clients talk to."""
     file = tmp_path / "haproxy.cfg"
     with socket.create_server(("127.0.0.1", 0)) as front:
         file.write_text(configuration(front.fileno(), [server.url.removeprefix("http://") for server in servers]))
@@ -36,10 +46,18 @@ def balanced(start, tmp_path):  # noqa: F811
     try:
         wait_until(lambda: process.poll() is not None or answers(front), 60)
         assert process.poll() is None, process.stdout.read()
-        yield front, servers
+        yield front
     finally:
         process.kill()
         process.communicate(timeout=30)
+
+
+@pytest.fixture
+def balanced(start, tmp_path):  # noqa: F811
+    """What clients talk to, and the two servers behind it."""
+    servers = [start("--drain-delay", delay()), start("--drain-delay", delay())]
+    with haproxy(tmp_path, servers) as front:
+        yield front, servers
 
 
 def answers(front) -> bool:
@@ -92,3 +110,56 @@ def test_a_server_that_ends_in_order_breaks_no_request(balanced):
         assert one.stop(signal.SIGTERM) == 0
         assert all(each.result() for each in waiting)
     assert answered(front, JOB)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+def noise() -> bytes:
+    """A picture that is larger than the buffer in which HAProxy could keep a request for a second try."""
+    file = io.BytesIO()
+    Image.frombytes("RGB", (128, 128), random.Random(7).randbytes(128 * 128 * 3)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_no_request_fails_while_servers_are_restarted_in_turn(start, tmp_path):  # noqa: F811
+    ports = [free_port(), free_port()]
+    servers = [start("--drain-delay", delay(), port=port) for port in ports]
+    done, failed, picture_file = threading.Event(), [], noise()
+
+    def ask(front, number: int) -> int:
+        body = {"prompt": "a red balloon", "num_inference_steps": 1, "size": "64x64", "seed": number}
+        match number % 8:
+            case 0:
+                edit = {**body, "num_inference_steps": 2, "strength": 0.9}
+                return requests.post(front.url + "/v1/images/edits", data=edit, files={"image": picture_file}, timeout=120).status_code
+            case 1:
+                return front.post(body, headers={"Idempotency-Key": f"key-{number}"}).status_code
+            case 2:
+                return 200 if front.post({**body, "background_job": True}).status_code == 202 else 0
+            case 3:
+                return front.post({"prompt": "x", "steps": 1, "width": 64, "height": 64}, "/sdapi/v1/txt2img").status_code
+        return front.post({**body, "response_format": "b64_json"}).status_code
+
+    def client(front, first: int) -> int:
+        number = first
+        while not done.is_set() or number < 500 + first:
+            if (status := ask(front, number)) != 200:
+                failed.append((number, status))
+            number += 1
+        return number - first
+
+    with haproxy(tmp_path, servers) as front, concurrent.futures.ThreadPoolExecutor(4) as clients:
+        running = [clients.submit(client, front, 10_000 * index) for index in range(4)]
+        try:
+            for turn in range(10):
+                old = servers[turn % 2]
+                assert old.stop(signal.SIGTERM) == 0
+                fresh = servers[turn % 2] = start("--drain-delay", delay(), port=ports[turn % 2])
+                wait_until(lambda fresh=fresh: 'route="/v1/images/generations"' in fresh.get("/metrics").text, 60)  # it is used again
+        finally:
+            done.set()
+        assert sum(each.result() for each in running) >= 2000
+    assert failed == []

@@ -41,9 +41,10 @@ def start(database, tmp_path):
     url = f"{database.url}&options=-csearch_path%3D{schema}"
     (tmp_path / "blobs").mkdir()
     with contextlib.ExitStack() as servers:
-        def one(*options):
+        def one(*options, port=0):
             return servers.enter_context(serve(tmp_path / "own", "--store", url, "--blobs", str(tmp_path / "blobs"), "--job-lease", LEASE,
-                                               "--dtype", "fp32", *options, environment={"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}))
+                                               "--dtype", "fp32", *options, port=port,
+                                               environment={"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}))
         yield one
 
 
@@ -137,7 +138,7 @@ def test_a_job_whose_server_is_killed_is_finished_by_another_once(start, databas
         return database.ask(f"SELECT coalesce(max(worker), '') FROM {schema_of(tmp_path)}.job WHERE state = 'running'")
     wait_until(worker, 60)
     running = worker()
-    victim = next(server for server in servers if f"pid {server.process.pid}" == running)
+    victim = next(server for server in servers if f":{server.process.pid}:" in running)
     victim.stop(signal.SIGKILL)
     one, other = (server for server in servers if server is not victim)
     for job_id in jobs:
@@ -171,7 +172,7 @@ def test_a_worker_makes_what_others_accept_and_answers_no_requests(start):
     for job_id in jobs:
         assert list(events(other, job_id))[-1]["job"]["status"] == "completed"
     assert other.post({}, f"/v1/images/jobs/{busy}/cancel").status_code == 200
-    done = 'diffused_background_runs_total{outcome="completed"} '
+    done = 'diffused_background_runs_total{model="demo",outcome="completed"} '
 
     def made() -> float:
         return sum(float(line.removeprefix(done)) for server in (worker, other)

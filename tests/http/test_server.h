@@ -74,6 +74,9 @@ class RecordingObserver final : public Observer {
   void served(const Served& served) override {
     const std::lock_guard lock(mutex_);
     served_.emplace_back(std::string(served.route) + " " + std::to_string(served.status));
+    if (!served.job.empty())
+      served_.emplace_back(std::string(served.request_id) + " from " + std::string(served.peer) + " made " +
+                           std::string(served.job));
     changed_.notify_all();
   }
   void rejected(std::string_view reason) override {

@@ -6,91 +6,12 @@
 #include <random>
 #include <thread>
 
-#include "stores.h"
+#include "any_job_store.h"
 
 namespace diffused::jobstore {
 namespace {
 
 using testing::ElementsAre;
-
-class AnyJobStore : public testing::TestWithParam<const char*> {
- protected:
-  AnyJobStore() : home_(make_home(GetParam())), store_(home_->open(options())) {}
-
-  static StoreOptions options() {
-    StoreOptions options;
-    options.lease = std::chrono::seconds(10);
-    options.lifetime = std::chrono::seconds(100);
-    options.attempts_max = 2;
-    return options;
-  }
-  void reopen() {
-    store_.reset();
-    store_ = home_->open(options());
-  }
-
-  Result<Enqueued> enqueue(NewJob job) {
-    return wait<Enqueued>([&](auto reply) { store_->enqueue(job, reply); });
-  }
-  std::vector<Job> claim(int jobs_max = 1, std::vector<std::string> pools = {"demo"}) {
-    auto jobs = wait<std::vector<Job>>([&](auto reply) { store_->claim({pools, jobs_max, "this"}, reply); });
-    EXPECT_TRUE(jobs) << jobs.error().message;
-    return *jobs;
-  }
-  Lease claim_one() {
-    const auto jobs = claim();
-    EXPECT_EQ(jobs.size(), 1u);
-    return {jobs.at(0).id, jobs.at(0).lease};
-  }
-  bool renew(Lease lease, int progress = 0) {
-    return *wait<bool>([&](auto reply) { store_->renew(lease, progress, reply); });
-  }
-  bool succeed(Lease lease, std::string outcome = "{}") {
-    return *wait<bool>([&](auto reply) { store_->succeed(lease, outcome, reply); });
-  }
-  bool fail(Lease lease) {
-    return *wait<bool>([&](auto reply) { store_->fail(lease, "bad", reply); });
-  }
-  bool give_back(Lease lease, bool used) {
-    return *wait<bool>([&](auto reply) { store_->give_back(lease, used, "worn out", reply); });
-  }
-  std::int64_t reap() {
-    return *wait<std::int64_t>([&](auto reply) { store_->reap(reply); });
-  }
-  std::int64_t expire() {
-    return *wait<std::int64_t>([&](auto reply) { store_->expire(reply); });
-  }
-  std::int64_t position(std::string id) {
-    return *wait<std::int64_t>([&](auto reply) { store_->position(id, reply); });
-  }
-  Result<Job> find(std::string id, std::optional<std::string> owner = std::nullopt) {
-    return wait<Job>([&](auto reply) { store_->find(id, owner, reply); });
-  }
-  Result<Job> cancel(std::string id, std::optional<std::string> owner = std::nullopt) {
-    return wait<Job>([&](auto reply) { store_->cancel(id, owner, reply); });
-  }
-  Result<Job> remove(std::string id, std::optional<std::string> owner = std::nullopt) {
-    return wait<Job>([&](auto reply) { store_->remove(id, owner, reply); });
-  }
-  Counts count() {
-    return *wait<Counts>([&](auto reply) { store_->count(reply); });
-  }
-  bool announce(std::string model, std::string description) {
-    return *wait<bool>([&](auto reply) { store_->announce(model, description, reply); });
-  }
-  std::vector<Announced> models() {
-    return *wait<std::vector<Announced>>([&](auto reply) { store_->models(reply); });
-  }
-  JobState state(std::string id) { return find(id)->state; }
-  std::vector<std::string> order() {
-    std::vector<std::string> ids;
-    for (auto jobs = claim(); !jobs.empty(); jobs = claim()) ids.push_back(jobs[0].id);
-    return ids;
-  }
-
-  std::unique_ptr<StoreHome> home_;
-  std::unique_ptr<JobStore> store_;
-};
 
 INSTANTIATE_TEST_SUITE_P(Stores, AnyJobStore, testing::Values("sqlite", "postgresql"));
 
@@ -197,7 +118,7 @@ TEST_P(AnyJobStore, FencesOffWhoeverHeldTheLeaseBefore) {
   ASSERT_TRUE(enqueue(new_job("job_1")));
   const Lease first = claim_one();
   home_->advance(11);
-  EXPECT_EQ(reap(), 1);
+  EXPECT_EQ(reap(), 1u);
   const Lease second = claim_one();
   EXPECT_GT(second.number, first.number);
   EXPECT_FALSE(renew(first));
@@ -215,7 +136,7 @@ TEST_P(AnyJobStore, LeavesAJobAloneWhoseLeaseIsRenewed) {
   for (int i = 0; i < 3; ++i) {
     home_->advance(7);
     EXPECT_TRUE(renew(lease));
-    EXPECT_EQ(reap(), 0);
+    EXPECT_EQ(reap(), 0u);
   }
   EXPECT_TRUE(succeed(lease));
 }
@@ -236,7 +157,7 @@ TEST_P(AnyJobStore, GivesUpAJobThatLosesItsWorkerEachTime) {
   for (int attempt = 1; attempt <= 2; ++attempt) {
     EXPECT_EQ(claim().at(0).attempt, attempt);
     home_->advance(11);
-    EXPECT_EQ(reap(), 1);
+    EXPECT_EQ(reap(), 1u);
   }
   EXPECT_EQ(state("job_1"), JobState::failed);
   EXPECT_EQ(find("job_1")->outcome, std::nullopt);
@@ -292,10 +213,10 @@ TEST_P(AnyJobStore, ForgetsEndedJobsAfterTheirLifetime) {
   EXPECT_EQ(state("job_2"), JobState::queued);
 }
 
-TEST_P(AnyJobStore, KnowsWhichModelsItsServersHaveAndForgetsThoseThatNobodyHas) {
+TEST_P(AnyJobStore, KnowsWhichModelsItsServersHaveAndForgetsNoName) {
   EXPECT_TRUE(models().empty());
-  EXPECT_TRUE(announce("sdxl", "large"));
   EXPECT_TRUE(announce("demo", "small 'äöü' 猫"));
+  EXPECT_TRUE(announce("sdxl", "large"));
   EXPECT_FALSE(announce("demo", "small 'äöü' 猫"));  // nothing new
   const auto first = models();
   ASSERT_EQ(first.size(), 2u);
@@ -316,13 +237,24 @@ TEST_P(AnyJobStore, KnowsWhichModelsItsServersHaveAndForgetsThoseThatNobodyHas) 
 
   home_->advance(3590);
   expire();
-  ASSERT_EQ(models().size(), 1u);
-  EXPECT_EQ(models()[0].name, "demo");
+  ASSERT_EQ(models().size(), 2u);
+  EXPECT_TRUE(models()[0].recent);
+  EXPECT_FALSE(models()[0].served || models()[1].recent || models()[1].served);
   EXPECT_LE(models()[0].added, second[0].added);  // in PostgreSQL time is let pass by moving what is written
   home_->advance(10);
-  EXPECT_TRUE(models().empty());
-  expire();
+  EXPECT_FALSE(models()[0].recent);
   EXPECT_TRUE(announce("demo", "other"));
+  EXPECT_TRUE(models()[0].served && models()[0].recent);
+}
+
+TEST_P(AnyJobStore, NamesTheModelsThatItHasKnownLongestFirst) {
+  EXPECT_TRUE(announce("zebra", "old"));
+  home_->advance(5);
+  EXPECT_TRUE(announce("ant", "new"));
+  ASSERT_EQ(models().size(), 2u);
+  EXPECT_EQ(models()[0].name, "zebra");
+  EXPECT_TRUE(announce("zebra", "changed"));
+  EXPECT_EQ(models()[0].name, "zebra");
 }
 
 TEST_P(AnyJobStore, AnswersARepeatedKeyWithTheSameJob) {

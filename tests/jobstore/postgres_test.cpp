@@ -117,7 +117,49 @@ TEST(PostgresJobStore, IsSetUpByOneOfManyServersThatStartAtOnce) {
     servers.emplace_back([&] { EXPECT_TRUE(open_postgres_job_store(home.url(), {})); });
   servers.clear();
   EXPECT_THAT(test::postgres_ask(home.url(), "SELECT version FROM diffused_schema ORDER BY version"),
-              ElementsAre("1", "2", "3", "4", "5"));
+              ElementsAre("1", "2", "3", "4", "5", "6"));
+}
+
+TEST(PostgresJobStore, NeedsNoRightsButThoseOfRowsOnceTheTablesAreThere) {
+  PostgresHome home;
+  home.open().reset();
+  test::postgres_ask(
+      home.url(),
+      "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'modest') THEN CREATE ROLE modest "
+      "LOGIN; END IF; EXECUTE format('GRANT USAGE ON SCHEMA %I TO modest', current_schema()); EXECUTE "
+      "format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO modest', "
+      "current_schema()); END $$");
+  const auto store = open_postgres_job_store(home.url() + "&user=modest", {});
+  ASSERT_TRUE(store) << store.error().message;
+  const auto added = wait<Enqueued>([&](auto reply) { (*store)->enqueue(new_job("job_1"), reply); });
+  EXPECT_TRUE(added) << added.error().message;
+  EXPECT_TRUE(wait<bool>([&](auto reply) { (*store)->announce("demo", "{}", "one", reply); }));
+  EXPECT_EQ(wait<std::vector<Job>>([&](auto reply) {
+              (*store)->claim({{"demo"}, 1, "one"}, reply);
+            })->size(),
+            1u);
+  EXPECT_TRUE(wait<Upkeep>([&](auto reply) { (*store)->upkeep(reply); }));
+}
+
+TEST(PostgresJobStore, SaysWhichVersionsDoNotMatch) {
+  PostgresHome home;
+  home.open().reset();
+  test::postgres_ask(home.url(), "INSERT INTO diffused_schema VALUES (99)");
+  const auto store = open_postgres_job_store(home.url(), {});
+  ASSERT_FALSE(store);
+  EXPECT_EQ(store.error().code, ErrorCode::unsupported);
+  EXPECT_NE(store.error().message.find("99"), std::string::npos) << store.error().message;
+}
+
+TEST(PostgresJobStore, SaysWhoItIs) {
+  PostgresHome home;
+  const auto store =
+      open_postgres_job_store(home.url(), {}, {.application_name = "diffused machine:7:a1b2c3"});
+  ASSERT_TRUE(store);
+  EXPECT_THAT(test::postgres_ask(home.url(),
+                                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
+                                 "'diffused machine:7:a1b2c3'"),
+              ElementsAre("1"));
 }
 
 TEST(PostgresJobStore, BringsAnOlderSchemaUpToDateAndRefusesANewerOne) {
@@ -195,7 +237,7 @@ TEST(PostgresJobStore, FencesOffAServerWhoseJobAnotherHasTaken) {
   ASSERT_TRUE(enqueue(*stalled, new_job("job_1")));
   const Job before = claim(*stalled)->at(0);
   home.advance(20);
-  EXPECT_EQ(*wait<std::int64_t>([&](auto reply) { other->reap(reply); }), 1);
+  EXPECT_EQ(wait<std::vector<Job>>([&](auto reply) { other->reap(reply); })->size(), 1u);
   const Job after = claim(*other)->at(0);
   EXPECT_EQ(after.attempt, 2);
   EXPECT_FALSE(*wait<bool>([&](auto reply) { stalled->succeed({"job_1", before.lease}, "late", reply); }));
@@ -238,7 +280,7 @@ TEST(PostgresJobStore, RefusesOnlyTheChangeThatHasNoRoom) {
     EXPECT_EQ(added ? "" : added.error().reason, i % 5 != 0 ? "" : "storage_full") << i;
   }
   EXPECT_FALSE(enqueue(*store, new_job("job_20", "ann", 9)));
-  EXPECT_EQ(*wait<std::int64_t>([&](auto reply) { store->reap(reply); }), 0);
+  EXPECT_EQ(wait<std::vector<Job>>([&](auto reply) { store->reap(reply); })->size(), 0u);
   EXPECT_FALSE(store->healthy());  // nothing to give back needs no room
   EXPECT_TRUE(enqueue(*store, new_job("job_21")));
   EXPECT_TRUE(store->healthy());
@@ -314,7 +356,7 @@ TEST(PostgresJobStore, LosesNoJobWhenItsConnectionsAreCut) {
       until_it_answers([&] { return enqueue(*store, job); });
     }
     while (ended < kJobs) {
-      until_it_answers([&] { return wait<std::int64_t>([&](auto reply) { store->reap(reply); }); });
+      until_it_answers([&] { return wait<std::vector<Job>>([&](auto reply) { store->reap(reply); }); });
       const auto jobs = claim(*store, 2);
       for (const Job& job : jobs ? *jobs : std::vector<Job>()) {
         const auto held = wait<bool>([&](auto reply) { store->succeed({job.id, job.lease}, "", reply); });
@@ -341,11 +383,11 @@ TEST(PostgresJobStore, LosesNoJobWhenItsConnectionsAreCut) {
 
 // Sample parameters, in the order of StatementName.
 const std::vector<std::string> kSamples{
-    "'new', 'owner1', 'pool1', 'key', '0', '1', '{}', 'fresh', '', '3', '1000'",
+    "'new', 'owner1', 'pool1', 'key', '0', '1', '{}', 'fresh', '', '3', '1000', '1000', 'req', ''",
     "'owner1', 'fresh'",
     "'job_50000'",
-    "'pool1'",
-    "'pool1', '4', 'worker', '1000', 'key3'",
+    "'pool1', '-1'",
+    "'pool1', '4', 'worker', '1000', 'key3', '-1'",
     "'job_99000', '1', '1000', '5'",
     "'job_99000', '1', 'succeeded', '', '10'",
     "'10', '', 'job_99000', '1', '1'",
@@ -358,6 +400,16 @@ const std::vector<std::string> kSamples{
     "'job_90000'",
     "",
     "'demo', '{}', '5'",
+    "",
+    "'server', 'demo', '5'",
+    "'server'",
+    "'32'",
+    "",
+    "'late', '10', '100'",
+    "'failed', '20'",
+    "'job_99000'",
+    "'pool1'",
+    "'pool1'",
     "",
     "",
 };

@@ -19,7 +19,7 @@ class Peek {
     const auto zero = [](sqlite3_context* context, int, sqlite3_value**) {
       sqlite3_result_int64(context, 0);
     };
-    for (const char* name : {"now_seconds", "tick_milliseconds"})
+    for (const char* name : {"now_seconds", "now_milliseconds", "tick_milliseconds"})
       sqlite3_create_function(connection_, name, 0, SQLITE_UTF8, nullptr, zero, nullptr, nullptr);
   }
   ~Peek() { sqlite3_close(connection_); }
@@ -142,7 +142,7 @@ TEST(SqliteJobStore, SaysThatTheDiskIsFullAndGoesOnWhenThereIsRoomAgain) {
   setrlimit(RLIMIT_FSIZE, &limited);
   const auto refused = enqueue("job_2", 1 << 20);
   // Finding nothing to give back writes nothing, and says nothing of the disk.
-  EXPECT_EQ(*wait<std::int64_t>([&](auto reply) { store->reap(reply); }), 0);
+  EXPECT_EQ(wait<std::vector<Job>>([&](auto reply) { store->reap(reply); })->size(), 0u);
   const bool healthy_when_full = store->healthy();
   const auto found = wait<Job>([&](auto reply) { store->find("job_1", {}, reply); });
   setrlimit(RLIMIT_FSIZE, &before);

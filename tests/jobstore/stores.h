@@ -63,11 +63,14 @@ class PostgresHome final : public StoreHome {
   }
   // The clock is the database's, so what the rows remember moves into the past instead.
   void advance(double seconds) override {
-    test::postgres_ask(url_, fmt::format("UPDATE job SET lease_until = lease_until - 1000 * {0}, "
-                                         "created = created - {0}, started = started - {0}, "
-                                         "finished = finished - {0}, expires = expires - {0};"
-                                         "UPDATE model SET added = added - {0}, seen = seen - {0}",
-                                         static_cast<int>(seconds)));
+    test::postgres_ask(
+        url_,
+        fmt::format("UPDATE job SET lease_until = lease_until - 1000 * {0}, "
+                    "created = created - {0}, accepted = accepted - 1000 * {0}, started = started - {0}, "
+                    "finished = finished - {0}, expires = expires - {0};"
+                    "UPDATE model SET added = added - {0}, seen = seen - {0};"
+                    "UPDATE server SET seen = seen - {0}",
+                    static_cast<int>(seconds)));
   }
   const std::string& url() const { return url_; }
 

@@ -15,6 +15,9 @@ class FakeClock final : public Clock {
   std::int64_t unix_seconds() const override {
     return 1'700'000'000 + ticks_.load() / SteadyTime::period::den;
   }
+  std::int64_t unix_milliseconds() const override {
+    return 1'700'000'000'000 + 1000 * ticks_.load() / SteadyTime::period::den;
+  }
   void advance(double seconds) {
     ticks_ +=
         std::chrono::duration_cast<SteadyTime::duration>(std::chrono::duration<double>(seconds)).count();

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <functional>
 #include <mutex>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -57,9 +58,12 @@ class FakeDispatcher final : public Dispatcher {
   // Called after a job was taken.
   std::function<void()> on_submit = [] {};
 
+  std::set<std::string> remembered;  // names of models that are gone
+
   std::vector<Job> jobs;  // as submitted
 
   std::vector<ServedModel> models() const override { return served; }
+  bool remembers(const std::string& name) const override { return remembered.contains(name); }
 
   Result<GenerateRequest> resolve(GenerateRequest request) const override {
     const auto model = std::find_if(served.begin(), served.end(),
@@ -67,6 +71,7 @@ class FakeDispatcher final : public Dispatcher {
     if (model == served.end()) return fail(ErrorCode::not_found, "no such model", "model", "model_not_found");
     request.width = request.width.value_or(model->info.default_width);
     request.height = request.height.value_or(model->info.default_height);
+    request.clip_skip = request.clip_skip.value_or(0);  // as a loaded model does with what it knows
     for (const auto& [side, name] :
          {std::pair{*request.width, "width"}, std::pair{*request.height, "height"}}) {
       if (side % model->info.size_multiple != 0 || side > model->info.max_side)

@@ -12,6 +12,7 @@
 #include "api/openai/job_object.h"
 #include "api/openai/job_spec.h"
 #include "api/reply.h"
+#include "api/trace.h"
 #include "base/ids.h"
 #include "base/json_text.h"
 #include "http/header_parameters.h"
@@ -71,11 +72,17 @@ double cost_of(const GenerateRequest& request) {
 // What there is to enqueue; the pictures it starts from are kept already. Off the io threads.
 Result<jobstore::NewJob> write_down(const Api& api, const http::Request& http_request, ImageRequest request) {
   TRY(auto key, idempotency_key(http_request));
-  TRY_VOID(api.background->check_room());
+  TRY_VOID(api.background->check_room(request.generate.model));
   TRY_VOID(api.images.check_room());
-  auto resolved = api.dispatcher.resolve(std::move(request.generate));
-  if (!resolved) return tl::unexpected(as_spelled(std::move(resolved).error(), request.spelling));
-  request.generate = *std::move(resolved);
+  const auto resolved = api.dispatcher.resolve(request.generate);
+  if (!resolved) return tl::unexpected(as_spelled(resolved.error(), request.spelling));
+  // What the picture's text says in any case is settled now. All else stays as the client has it, so that
+  // the text is that of a request that waits.
+  request.generate.model = resolved->model;
+  request.generate.width = resolved->width;
+  request.generate.height = resolved->height;
+  request.generate.num_inference_steps = resolved->num_inference_steps;
+  request.generate.scheduler = resolved->scheduler;
   // What could never be made is not accepted.
   TRY_VOID(hold(http_request, 2 * result_bytes(request.generate, {}, /*as_text=*/false), "its pictures"));
   if (request.codec == nullptr) request.codec = find_codec("png");
@@ -85,6 +92,8 @@ Result<jobstore::NewJob> write_down(const Api& api, const http::Request& http_re
   job.idempotency_key = std::move(key);
   job.owner = user_of(http_request);
   job.priority = http_request.priority;
+  job.request_id = http_request.request_id;
+  job.trace = trace_of(http_request);
   return job;
 }
 
@@ -115,14 +124,19 @@ bool wants_background(const http::Request& http_request, const ImageRequest& req
 
 asio::awaitable<Result<jobstore::Enqueued>> keep_job(const Api& api, const http::Request& http_request,
                                                      ImageRequest request) {
+  const std::string model = request.generate.model;
   auto written = co_await offload(api.workers, user_of(http_request),
                                   [&] { return write_down(api, http_request, std::move(request)); });
-  if (!written) co_return tl::unexpected(written.error());
+  if (!written) {
+    if (is_for_now(written.error())) api.background->observer().refused(model, word_of(written.error()));
+    co_return tl::unexpected(written.error());
+  }
   const std::string spec = written->spec;
   auto added = co_await ask<jobstore::Enqueued>(
       [&](auto reply) { api.background->store().enqueue(*std::move(written), std::move(reply)); });
   if (!added || added->replayed) co_await drop_inputs(api, spec);
-  if (added && !added->replayed) api.background->job_added();
+  if (!added && is_for_now(added.error())) api.background->observer().refused(model, word_of(added.error()));
+  if (added && !added->replayed) api.background->job_added(model);
   co_return added;
 }
 
@@ -131,6 +145,7 @@ asio::awaitable<void> accept_job(const Api& api, http::Exchange& exchange, Image
     co_return co_await send_error(exchange, std::move(possible).error());
   const auto added = co_await keep_job(api, exchange.request(), std::move(job.request));
   if (!added) co_return co_await send_error(exchange, added.error());
+  exchange.note_job(added->job.id);
   http::Response response;
   response.status = added->replayed ? 200 : 202;
   const json::value object = co_await describe_job(api, exchange.request(), added->job, Pictures::included);

@@ -131,6 +131,7 @@ asio::awaitable<void> answer_images(const Api& api, http::Exchange& exchange, Im
   SlowAnswer slow(exchange, api.clock, api.options.early_head);
   auto run = JobRun::submit(api.dispatcher, request.generate, *options, exchange.executor(), api.clock);
   if (!run) co_return co_await send_error(exchange, as_spelled(run.error(), request.spelling));
+  exchange.note_job((*run)->ticket().id());
   if (request.stream) co_return co_await stream_images(api, exchange, request, recipe, **run, event_prefix);
 
   (*run)->keep_alive(api.options.keep_alive);
@@ -145,7 +146,7 @@ asio::awaitable<void> answer_images(const Api& api, http::Exchange& exchange, Im
     response = co_await offload(api.workers, user_of(exchange.request()), write);
   }
   response.headers.emplace_back("openai-processing-ms", std::to_string(milliseconds(total)));
-  for (auto& header : job_headers(api.options, (*run)->ticket()))
+  for (auto& header : job_headers(api.options, (*run)->ticket(), recipe.request.model))
     response.headers.push_back(std::move(header));
   co_await slow.send(std::move(response));
 }

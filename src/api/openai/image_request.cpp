@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 
+#include "api/errors.h"
 #include "api/loras.h"
 #include "api/sampler_names.h"
 #include "base/ids.h"
@@ -17,6 +18,36 @@ std::string names_of(const std::vector<ServedModel>& models) {
   std::vector<std::string> names;
   for (const ServedModel& model : models) names.push_back(model.name);
   return fmt::format("{}", fmt::join(names, ", "));
+}
+
+// What clients send that know no other models.
+bool is_like_openais(std::string_view name) {
+  return name.starts_with("dall-e") || name.starts_with("gpt-") || name.starts_with("chatgpt-");
+}
+
+bool stands_for_default(UnknownModel policy, std::string_view name, std::size_t models) {
+  if (name.empty()) return true;
+  switch (policy) {
+    case UnknownModel::automatic:
+      return models == 1;
+    case UnknownModel::openai:
+      return is_like_openais(name);
+    case UnknownModel::serve_default:
+      return true;
+    case UnknownModel::reject:
+      break;
+  }
+  return false;
+}
+
+// Precondition: there are models.
+Result<ServedModel> default_model(const ApiOptions& options, const std::vector<ServedModel>& models) {
+  if (options.default_model.empty()) return models.front();
+  const auto named = find_named(models, options.default_model);
+  if (named != models.end()) return *named;
+  return later(ErrorCode::unavailable,
+               fmt::format("no server has the default model \"{}\" at present", options.default_model),
+               "model_away");
 }
 
 ResponseFormat default_format(const ApiOptions& options, std::string_view model) {
@@ -85,18 +116,15 @@ const Quality& quality_of(std::string_view word) {
 
 Result<ServedModel> choose_model(const Api& api, const std::string& name) {
   const std::vector<ServedModel> models = api.dispatcher.models();
-  if (models.empty()) {
-    Error none{ErrorCode::unavailable, "no model is loaded yet", {}, "model_loading"};
-    none.retry_after = std::chrono::seconds(5);
-    return tl::unexpected(std::move(none));
-  }
-  for (const ServedModel& model : models)
-    if (model.name == name ||
-        std::find(model.aliases.begin(), model.aliases.end(), name) != model.aliases.end())
-      return model;
-  const bool take_default = name.empty() || api.options.unknown_model == UnknownModel::serve_default ||
-                            (api.options.unknown_model == UnknownModel::automatic && models.size() == 1);
-  if (take_default) return models.front();
+  const auto named = find_named(models, name);
+  if (named != models.end()) return *named;
+  if (api.dispatcher.remembers(name))
+    return fail(ErrorCode::not_found,
+                fmt::format("no server has had the model \"{}\" for an hour or longer", name), "model",
+                "model_not_found");
+  if (models.empty()) return later(ErrorCode::unavailable, "no model is loaded yet", "model_loading");
+  if (stands_for_default(api.options.unknown_model, name, models.size()))
+    return default_model(api.options, models);
   return fail(ErrorCode::not_found,
               fmt::format("the model \"{}\" is not served; served are: {}", name, names_of(models)), "model",
               "model_not_found");

@@ -62,8 +62,9 @@ struct Quality {
 };
 const Quality& quality_of(std::string_view word);
 
-// The model served under that name or chosen by the policy for unknown names.
-// Errors: not_found ("model_not_found"), unavailable while none is loaded.
+// The model served under that name or chosen by the policy for unknown names. A name that a model once had
+// stands for no other one.
+// Errors: not_found ("model_not_found"), unavailable while none is loaded, or the default is away.
 Result<ServedModel> choose_model(const Api& api, const std::string& name);
 
 // A request that can be submitted, and the model it goes to.

@@ -62,8 +62,8 @@ json::object images_object(std::int64_t created, const ImageRequest& request,
   return body;
 }
 
-std::vector<std::pair<std::string, std::string>> job_headers(const ApiOptions& options,
-                                                             const Ticket& ticket) {
+std::vector<std::pair<std::string, std::string>> job_headers(const ApiOptions& options, const Ticket& ticket,
+                                                             const std::string& model) {
   const std::size_t limit = options.queue_jobs_max;
   const double seconds = ticket.estimated_start_seconds();
   const auto minutes = static_cast<int>(seconds / 60);
@@ -74,7 +74,8 @@ std::vector<std::pair<std::string, std::string>> job_headers(const ApiOptions& o
           {"x-ratelimit-remaining-requests", std::to_string(limit - std::min(limit, ticket.position() + 1))},
           {"x-ratelimit-reset-requests", reset},
           {"x-diffused-queue-position", std::to_string(ticket.position())},
-          {"x-diffused-estimated-start-seconds", fmt::format("{:.3f}", seconds)}};
+          {"x-diffused-estimated-start-seconds", fmt::format("{:.3f}", seconds)},
+          {kModelHeader, model}};
 }
 
 }  // namespace diffused::api

@@ -49,7 +49,7 @@ class JobWatch {
         if (job->state == JobState::running && !feed_->runs_here())
           api_.background->ask_for_events(id_, last_);
       }
-      if (api_.background->stopping()) co_return co_await out.comment("draining");
+      if (!api_.background->watchers_may_stay()) co_return co_await out.comment("draining");
       if (sent) quiet_since = api_.clock.now();
       if (api_.clock.now() - quiet_since >= api_.options.keep_alive) {
         co_await out.comment("working");

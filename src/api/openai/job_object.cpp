@@ -58,7 +58,9 @@ json::value result_of(const Api& api, const http::Request& request, const Job& j
   const bool room = wanted && hold(request, result_bytes(spec.request, {}), "its pictures");
   for (json::value& value : result.at("data").as_array()) {
     json::object& item = value.as_object();
-    const std::string id(item.at("picture").as_string());
+    const json::value* const picture = item.if_contains("picture");
+    if (picture == nullptr) continue;  // of a request that waits: it is in the row
+    const std::string id(picture->as_string());
     item.erase("picture");
     const auto blob = room ? api.images.get(id) : fail(ErrorCode::unavailable, {});
     if (blob) {
@@ -66,9 +68,13 @@ json::value result_of(const Api& api, const http::Request& request, const Job& j
     } else if (wanted) {
       item["b64_json"] = nullptr;  // it has made room for newer ones, or neither store nor memory has any now
     }
-    if (!wanted || (!blob && blob.error().code == ErrorCode::unavailable))
-      item["url"] =
-          picture_url(api.options, request, fmt::format("{}.{}", id, spec.request.codec->extension));
+    if (!wanted || (!blob && blob.error().code == ErrorCode::unavailable)) {
+      // A list does not look for each.
+      const bool gone = pictures == Pictures::included && !api.images.has(id).value_or(true);
+      item["url"] = gone ? json::value(nullptr)
+                         : json::value(picture_url(api.options, request,
+                                                   fmt::format("{}.{}", id, spec.request.codec->extension)));
+    }
   }
   return result;
 }
@@ -135,7 +141,8 @@ asio::awaitable<void> drop_pictures(const Api& api, const Job& job) {
   std::vector<std::string> ids;
   const json::value outcome = json::parse(*job.outcome);
   for (const json::value& item : outcome.at("data").as_array())
-    ids.emplace_back(item.at("picture").as_string());
+    if (const json::value* const picture = item.as_object().if_contains("picture"))
+      ids.emplace_back(picture->as_string());
   co_await drop(api, api.images, std::move(ids));
 }
 

@@ -8,6 +8,7 @@
 #include "api/errors.h"
 #include "api/offload.h"
 #include "api/openai/accept_job.h"
+#include "api/openai/images_response.h"
 #include "api/openai/job_object.h"
 #include "api/reply.h"
 #include "api/slow_answer.h"
@@ -100,6 +101,7 @@ asio::awaitable<void> answer_keyed(const Api& api, http::Exchange& exchange, Ima
   SlowAnswer slow(exchange, api.clock, api.options.early_head);
   const auto added = co_await keep_job(api, exchange.request(), std::move(job.request));
   if (!added) co_return co_await send_error(exchange, added.error());
+  exchange.note_job(added->job.id);
   const auto ended =
       co_await wait_for_end(api, exchange, added->job.id, options->deadline, raw ? nullptr : &slow);
   http::Response response;
@@ -108,6 +110,7 @@ asio::awaitable<void> answer_keyed(const Api& api, http::Exchange& exchange, Ima
   } else {
     response = error_response(ended.error());
   }
+  if (ended && ended->state == JobState::succeeded) response.headers.emplace_back(kModelHeader, ended->pool);
   if (added->replayed) response.headers.emplace_back("Idempotent-Replayed", "true");
   co_await slow.send(std::move(response));
 }

@@ -135,7 +135,7 @@ class ImageStream {
 
 asio::awaitable<void> stream_images(const Api& api, http::Exchange& exchange, const ImageRequest& request,
                                     const Recipe& recipe, JobRun& run, std::string_view event_prefix) {
-  const auto out = co_await exchange.stream(job_headers(api.options, run.ticket()));
+  const auto out = co_await exchange.stream(job_headers(api.options, run.ticket(), recipe.request.model));
   ImageStream stream(api, user_of(exchange.request()), request, recipe, event_prefix, *out);
   co_await out->comment("queued");
   run.keep_alive(api.options.keep_alive);

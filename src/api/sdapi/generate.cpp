@@ -56,6 +56,7 @@ class Generation {
         JobRun::submit(api_.dispatcher, std::move(request), options_, exchange_.executor(), api_.clock);
     if (!submitted) co_return tl::unexpected(submitted.error());
     const std::shared_ptr<JobRun> job = *std::move(submitted);
+    exchange_.note_job(job->ticket().id());
     board_.set_cancel([executor = exchange_.executor(), job = std::weak_ptr(job)] {
       asio::post(executor, [job] {
         if (const auto running = job.lock()) running->cancel();

@@ -48,9 +48,8 @@ constexpr std::array kConstants{
 };
 
 bool is_served(const Api& api, const std::string& name) {
-  return std::ranges::any_of(api.dispatcher.models(), [&](const ServedModel& model) {
-    return model.name == name || std::ranges::count(model.aliases, name) > 0;
-  });
+  const auto models = api.dispatcher.models();
+  return find_named(models, name) != models.end();
 }
 
 }  // namespace
@@ -124,8 +123,8 @@ asio::awaitable<void> sd_loras(const Api& api, http::Exchange& exchange) {
 
 asio::awaitable<void> sd_options(const Api& api, http::Exchange& exchange) {
   std::string chosen = api.sd_board->checkpoint(user_of(exchange.request()));
-  const auto models = api.dispatcher.models();
-  if (chosen.empty() && !models.empty()) chosen = models.front().name;
+  if (chosen.empty())
+    if (const auto model = choose_model(api, {})) chosen = model->name;
   const json::object options{{"sd_model_checkpoint", chosen},
                              {"sd_checkpoint_hash", ""},
                              {"sd_vae", "Automatic"},
