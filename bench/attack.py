@@ -362,6 +362,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kinds", nargs="*", default=[*KINDS, "all"], help=f"of {', '.join(KINDS)}, all")
     parser.add_argument("--model", default="models/demo")
+    parser.add_argument("--size", default=HONEST["size"], help="of the honest client's pictures")
     parser.add_argument("--attackers", type=int, default=3, help="of each kind")
     parser.add_argument("--program", type=pathlib.Path, default=picture.PROGRAM, help="another build, to compare with")
     parser.add_argument("--seconds", type=float, default=20, help="how long each kind is played")
@@ -371,6 +372,7 @@ def main() -> None:
     if arguments.attack:
         return attackers_main(arguments)
     picture.PROGRAM = arguments.program
+    HONEST["size"] = arguments.size
     print(load.machine())
     for kind in arguments.kinds:
         one_kind(arguments, kind, list(KINDS) if kind == "all" else [kind])
