@@ -15,6 +15,9 @@ namespace {
 namespace json = boost::json;
 using boost::system::error_code;
 
+// Editors of Windows write it before UTF-8; RFC 8259 lets a reader pass over it.
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
 // What stopped the reading, beside bad syntax.
 enum class Fault { none, duplicate_key, too_many_values, long_key };
 
@@ -128,6 +131,7 @@ Result<json::object> json_body(const http::Request& request) {
 }
 
 Result<json::object> parse_object(std::string_view text) {
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   json::basic_parser<Builder> parser(json::parse_options{});
   parser.handler().stack.reset();
   error_code error;

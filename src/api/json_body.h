@@ -17,7 +17,8 @@ constexpr std::size_t kJsonKeyBytesMax = 1 << 10;
 // Whether a Content-Type header says `media_type`, whatever its parameters and case.
 bool is_content_type(std::string_view header, std::string_view media_type);
 
-// The object in a JSON body. Any thread. Errors: invalid_argument, with reason
+// The object in a JSON body; a byte order mark before it is passed over. Any thread. Errors:
+// invalid_argument, with reason
 //   "unsupported_content_type"  not application/json. A missing type is refused too: a page of another site
 //   can make a
 //                               browser send such a request without asking first, but not one of
