@@ -122,7 +122,7 @@ def test_keys_in_a_file_may_be_replaced_while_the_server_runs(store, tmp_path):
         assert server.post(wanted).status_code == 200
         write("expired")
         assert refused(server.post(wanted))
-        assert any("SignatureDoesNotMatch" in line for line in server.log)
+        wait_until(lambda: any("SignatureDoesNotMatch" in line for line in server.log), 10)
         write(right)
         wait_until(lambda: server.post(wanted).status_code == 200, 60)
         keys.write_text("damaged")
