@@ -1,6 +1,8 @@
 """API keys from the file to the request, and who may reach a server that has none."""
 
 import base64
+import os
+import shutil
 import signal
 
 import pytest
@@ -74,6 +76,28 @@ def test_the_key_file_is_read_again_at_a_signal(tmp_path):
         new = make_key(tmp_path / "keys", "berta")
         reload("keys_reloaded")
         assert statuses(old, new) == [401, 200]
+
+
+def test_a_key_file_that_cannot_be_read_leaves_the_old_keys(tmp_path):
+    file = tmp_path / "keys"
+    key = make_key(file, "anna")
+    whole = file.read_text()
+    with serve(tmp_path / "data", "--api-keys", str(file)) as server:
+        def hang_up(event):
+            before = len([line for line in server.log if f'"{event}"' in line])
+            server.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: len([line for line in server.log if f'"{event}"' in line]) > before)
+
+        spoilt = [lambda: None, file.mkdir, lambda: os.mkfifo(file), lambda: file.symlink_to("/dev/zero"),
+                  lambda: file.write_text(whole[:-1]), lambda: file.write_text(whole[:40] + "\n"), lambda: file.write_text("")]
+        for spoil in spoilt:
+            shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
+            spoil()
+            hang_up("keys_kept")
+            assert server.get("/v1/models", headers={"api-key": key}).status_code == 200
+        file.write_text(whole)
+        hang_up("keys_reloaded")
+        assert server.stop() == 0
 
 
 def test_a_keys_priority_puts_its_background_jobs_first(tmp_path):
