@@ -24,6 +24,7 @@
 #include "api/routes.h"
 #include "api/store_dispatcher.h"
 #include "app/access_log.h"
+#include "app/descriptors.h"
 #include "app/metrics.h"
 #include "app/stores.h"
 #include "base/ids.h"
@@ -348,6 +349,7 @@ Result<void> run_server(ServerSettings settings, std::vector<engine::LocalModel>
     counts->store_answered(changes, seconds, well);
   };
   TRY(Stores stores, open_stores(settings, clock));
+  fit_to_descriptors(settings.http.limits);
   Daemon daemon(std::move(settings), clock, std::move(stores), std::move(models), metrics);
   return daemon.run();
 }
