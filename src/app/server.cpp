@@ -136,7 +136,6 @@ class Daemon {
     }
     background_.start();
     if (elsewhere_) elsewhere_->look_for_models();
-    announce();
     signals_.async_wait([this](boost::system::error_code error, int) {
       if (!error) begin_to_leave();
     });
@@ -144,6 +143,7 @@ class Daemon {
       reload_signal_.add(SIGHUP);
       reload_at_signal();
     }
+    announce();  // after the signals: who reads it may send one at once
     sweep_later();
     std::vector<std::jthread> io_threads;
     for (int i = 1; i < settings_.io_threads; ++i) io_threads.emplace_back([this] { io_.run(); });

@@ -27,6 +27,7 @@ class FromAddress(HTTPAdapter):
 
 def test_idle_connections_leave_descriptors_for_others_and_for_files(tmp_path):
     with serve(tmp_path, prepare=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 400))) as server:
+        wait_until(lambda: said(server, "descriptors"))  # another thread reads the log
         [line] = said(server, "descriptors")
         assert line["limit"] == 400 and line["open"] + line["connections_max"] <= 300, line
         host, port = server.url.removeprefix("http://").split(":")

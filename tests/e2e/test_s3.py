@@ -100,7 +100,7 @@ def test_a_bucket_that_vanishes_may_come_back(start, store):
     store.delete_bucket()
     try:
         assert refused(server.post({**QUICK, "response_format": "url"}))
-        assert any("NoSuchBucket" in line for line in server.log)
+        wait_until(lambda: any("NoSuchBucket" in line for line in server.log))
         assert refused(server.post(JOB))
     finally:
         store.s3.create_bucket(Bucket=s3_store.BUCKET)
