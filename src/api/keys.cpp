@@ -5,6 +5,7 @@
 #include <openssl/sha.h>
 
 #include <algorithm>
+#include <boost/asio/ip/address.hpp>
 #include <boost/beast/core/string.hpp>
 #include <charconv>
 #include <optional>
@@ -19,6 +20,7 @@ namespace {
 constexpr std::string_view kSpaces = " \t\r";
 constexpr std::string_view kAlgorithm = "sha256:";
 constexpr std::string_view kPriority = "priority=";
+constexpr std::string_view kOperator = "operator";
 
 // So many wrong keys from one address within this time may be mistakes; each one more is answered later.
 constexpr int kMistakes = 5;
@@ -71,6 +73,18 @@ bool read_priority(std::string_view word, int& priority) {
   return error == std::errc() && end == word.data() + word.size() && is_priority(priority);
 }
 
+// Everything behind the hash.
+bool read_options(std::string_view line, KeyHolder& holder) {
+  while (!line.empty()) {
+    const std::string_view word = take_word(line);
+    if (word == kOperator)
+      holder.is_operator = true;
+    else if (!read_priority(word, holder.priority))
+      return false;
+  }
+  return true;
+}
+
 // What follows the scheme's name in an Authorization header, or nothing.
 std::optional<std::string_view> after_scheme(std::string_view header, std::string_view scheme) {
   const std::string_view start = header.substr(0, scheme.size());
@@ -105,11 +119,10 @@ Result<KeyRing> KeyRing::parse(std::string_view text) {
     Entry entry{{std::string(take_word(line))}, {}};
     const std::string_view hash = take_word(line);
     if (!is_name(entry.holder.name) || hash.substr(0, kAlgorithm.size()) != kAlgorithm ||
-        !read_hex(hash.substr(kAlgorithm.size()), entry.digest) ||
-        !(line.empty() || read_priority(line, entry.holder.priority)))
+        !read_hex(hash.substr(kAlgorithm.size()), entry.digest) || !read_options(line, entry.holder))
       return fail(ErrorCode::invalid_argument,
-                  fmt::format("line {} is not of the form NAME {}64 hexadecimal digits [{}{} to {}]", number,
-                              kAlgorithm, kPriority, -kPriorityMax, kPriorityMax));
+                  fmt::format("line {} is not of the form NAME {}64 hexadecimal digits [{}{} to {}] [{}]",
+                              number, kAlgorithm, kPriority, -kPriorityMax, kPriorityMax, kOperator));
     ring.entries_.push_back(std::move(entry));
   }
   if (ring.entries_.empty()) return fail(ErrorCode::invalid_argument, "there is no key in it");
@@ -138,9 +151,11 @@ Result<std::string> key_line(const KeyHolder& holder, std::string_view key) {
   if (!is_priority(holder.priority))
     return fail(ErrorCode::invalid_argument,
                 fmt::format("a key's priority is {} to {}", -kPriorityMax, kPriorityMax));
-  const std::string line =
+  std::string line =
       fmt::format("{} {}{:02x}", holder.name, kAlgorithm, fmt::join(KeyRing::digest_of(key), ""));
-  return holder.priority == 0 ? line : fmt::format("{} {}{}", line, kPriority, holder.priority);
+  if (holder.priority != 0) line += fmt::format(" {}{}", kPriority, holder.priority);
+  if (holder.is_operator) line += fmt::format(" {}", kOperator);
+  return line;
 }
 
 std::chrono::milliseconds WrongKeys::note(const std::string& peer, SteadyTime now) {
@@ -178,6 +193,7 @@ http::Gate key_gate(std::shared_ptr<const Keys> keys, KeyScheme scheme, const Cl
     if (auto holder = key ? keys->holder_of(*key) : std::nullopt) {
       request.user = std::move(holder->name);
       request.priority = holder->priority;
+      request.is_operator = holder->is_operator;
       return std::nullopt;
     }
     // OpenAI's words, by which litellm tells a wrong key from other mistakes.
@@ -191,6 +207,14 @@ http::Gate key_gate(std::shared_ptr<const Keys> keys, KeyScheme scheme, const Cl
                                   scheme == KeyScheme::basic ? "Basic realm=\"diffused\"" : "Bearer");
     return response;
   };
+}
+
+bool is_operator(const http::Request& request, const Keys* keys) {
+  if (keys != nullptr) return request.is_operator;
+  boost::system::error_code no_address;
+  const auto peer = boost::asio::ip::make_address(request.peer, no_address);
+  const bool forwarded = !request.header("x-forwarded-for").empty() || !request.header("forwarded").empty();
+  return !no_address && peer.is_loopback() && !forwarded;
 }
 
 const std::string& user_of(const http::Request& request) { return request.owner(); }

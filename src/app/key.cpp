@@ -40,6 +40,9 @@ void add_key(CLI::App& program, int& exit_status) {
                    "of background jobs that are sent with this key: those of higher ones go first")
       ->check(CLI::Range(-api::kPriorityMax, api::kPriorityMax))
       ->capture_default_str();
+  command->add_flag("--operator", options->holder.is_operator,
+                    "the key of somebody who looks after the server: sees everybody's work at /status, and "
+                    "may load and unload models");
   command->add_flag("--from-stdin", options->from_stdin,
                     "take the first line of the standard input as the key instead of drawing one");
   command->callback([options, &exit_status] {

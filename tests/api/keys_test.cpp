@@ -43,6 +43,18 @@ TEST(KeyRing, KnowsWhoseWorkGoesFirst) {
     EXPECT_FALSE(KeyRing::parse(key_line({"anna"}, "sk-a").value() + wrong)) << wrong;
 }
 
+TEST(KeyRing, KnowsWhoLooksAfterTheServer) {
+  const auto ring =
+      KeyRing::parse(key_line({.name = "boss", .priority = 3, .is_operator = true}, "sk-o").value() + "\n" +
+                     key_line({"anna"}, "sk-a").value() + "\n" + key_line({"carl"}, "sk-c").value() +
+                     " operator priority=2");
+  ASSERT_TRUE(ring) << ring.error().message;
+  EXPECT_TRUE(ring->holder_of("sk-o")->is_operator);
+  EXPECT_EQ(ring->holder_of("sk-o")->priority, 3);
+  EXPECT_FALSE(ring->holder_of("sk-a")->is_operator);
+  EXPECT_TRUE(ring->holder_of("sk-c")->is_operator);
+}
+
 TEST(KeyRing, RefusesAFileThatIsNotOneOfKeys) {
   const std::string good = key_line({"anna"}, "sk-a").value() + "\n";
   for (const std::string& bad :
