@@ -27,6 +27,8 @@ struct AutoencoderKlConfig {
   std::int64_t sample_size = 32;
   double scaling_factor = 0.18215;
   std::optional<double> shift_factor = std::nullopt;
+  // Of each latent channel, where latents are normalised by channel: Playground v2.5. Else empty.
+  std::vector<double> latents_mean = {}, latents_std = {};
   bool use_quant_conv = true;
   bool use_post_quant_conv = true;
   bool mid_block_add_attention = true;
