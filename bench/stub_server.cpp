@@ -6,11 +6,13 @@
 #include <thread>
 
 #include "app/server.h"
+#include "base/last_word.h"
 #include "base/log.h"
 #include "support/fake_pipeline.h"
 
 int main(int argc, char** argv) {
   using namespace diffused;
+  log_last_words();
   std::signal(SIGPIPE, SIG_IGN);
   set_log_level(LogLevel::warning);
 

@@ -178,7 +178,7 @@ asio::awaitable<Result<std::string>> Background::make(const Job& job, JobFeed& f
       auto picture = co_await encode(ready->image, ready->seed);
       if (!picture) co_return tl::unexpected(picture.error());
       const std::string id = random_id("img_");
-      const std::int64_t expires = api_.clock.unix_seconds() + options_.picture_lifetime.count();
+      const std::int64_t expires = api_.clock.lifetime_seconds() + options_.picture_lifetime.count();
       const storage::Blob blob{picture->bytes, std::string(request.codec->media_type), expires};
       const auto kept = co_await keep_picture(job.pool, id, blob);
       if (!kept) co_return tl::unexpected(kept.error());

@@ -68,6 +68,7 @@ class StoreDispatcher final : public Dispatcher {
   };
 
   void learn(const std::vector<jobstore::Announced>& announced);
+  void start_looking();
   asio::awaitable<void> keep_looking();
   Result<Model> find_model(const std::string& name) const;
   bool is_there(const std::string& name) const;

@@ -4,19 +4,23 @@
 
 #include <boost/url/parse.hpp>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
 
+#include "base/files.h"
 #include "http/policy.h"
 
 namespace diffused::app {
 namespace {
 
-Result<api::KeyRing> read_keys(const std::string& file) {
-  std::ifstream stream(file, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(stream), {}};
-  if (!stream.is_open() || stream.bad())
-    return fail(ErrorCode::invalid_argument, fmt::format("--api-keys: {} cannot be read", file));
+constexpr std::size_t kKeyFileBytesMax = 16 << 20;
+
+Result<std::string> read_key_file(const std::string& file) {
+  auto text = read_whole_file(file, kKeyFileBytesMax);
+  if (!text)
+    return fail(ErrorCode::invalid_argument, fmt::format("--api-keys: {}", text.error().message), file);
+  return text;
+}
+
+Result<api::KeyRing> parse_keys(const std::string& file, const std::string& text) {
   auto keys = api::KeyRing::parse(text);
   if (!keys)
     return fail(ErrorCode::invalid_argument,
@@ -26,11 +30,18 @@ Result<api::KeyRing> read_keys(const std::string& file) {
 }
 
 Result<void> apply_keys(const std::string& file, ServerSettings& settings) {
-  TRY(api::KeyRing ring, read_keys(file));
+  TRY(const std::string text, read_key_file(file));
+  TRY(api::KeyRing ring, parse_keys(file, text));
   const auto keys = std::make_shared<api::Keys>(std::move(ring));
   settings.api.keys = keys;
-  settings.reload = [keys, file]() -> Result<void> {
-    TRY(api::KeyRing fresh, read_keys(file));
+  settings.reload_keys = [keys, file]() -> Result<void> {
+    TRY(const std::string text, read_key_file(file));
+    // A priority that is cut short would be another one.
+    if (!text.ends_with('\n'))
+      return fail(
+          ErrorCode::invalid_argument,
+          fmt::format("--api-keys: {}: its last line has no end, as if it were still being written", file));
+    TRY(api::KeyRing fresh, parse_keys(file, text));
     keys->replace(std::move(fresh));
     return {};
   };

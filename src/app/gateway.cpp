@@ -8,6 +8,7 @@
 #include "app/commands.h"
 #include "app/serve_options.h"
 #include "app/server.h"
+#include "base/last_word.h"
 
 namespace diffused::app {
 namespace {
@@ -25,6 +26,7 @@ Result<void> serve(ServeOptions options) {
 }  // namespace diffused::app
 
 int main(int argc, char** argv) {
+  diffused::log_last_words();
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk, not the end
 

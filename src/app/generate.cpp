@@ -14,11 +14,14 @@
 #include "api/picture.h"
 #include "app/commands.h"
 #include "app/models.h"
+#include "base/files.h"
 #include "base/ids.h"
 #include "engine/local_dispatcher.h"
 
 namespace diffused::app {
 namespace {
+
+constexpr std::size_t kPictureBytesMax = 256 << 20;
 
 struct GenerateOptions {
   ModelOptions model;
@@ -94,9 +97,7 @@ Result<void> parse_size(const std::string& text, GenerateRequest& request) {
 }
 
 Result<Image> read_picture(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return fail(ErrorCode::not_found, fmt::format("{}: cannot be read", path));
-  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  TRY(const std::string bytes, read_whole_file(path, kPictureBytesMax));
   auto image = decode_image(bytes, {});
   if (!image) return fail(image.error().code, fmt::format("{}: {}", path, image.error().message));
   return image;

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "app/commands.h"
+#include "base/last_word.h"
 
 namespace {
 
@@ -27,6 +28,7 @@ int main(int argc, char** argv) {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   limit_onednn_as_aten();
+  diffused::log_last_words();
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk, not the end
 

@@ -3,23 +3,26 @@
 #include <fmt/format.h>
 
 #include <boost/json.hpp>
-#include <fstream>
-#include <sstream>
+
+#include "base/files.h"
 
 namespace diffused::app {
 
 namespace json = boost::json;
 
+namespace {
+constexpr std::size_t kIndexBytesMax = 1 << 20;
+}  // namespace
+
 Result<ModelIndex> read_model_index(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "model_index.json";
-  std::ifstream stream(file);
-  if (!stream)
+  const auto text = read_whole_file(file, kIndexBytesMax);
+  if (!text && text.error().code == ErrorCode::not_found)
     return fail(ErrorCode::not_found,
                 fmt::format("{}: no such file; not a Diffusers folder?", file.string()));
-  std::stringstream text;
-  text << stream.rdbuf();
+  if (!text) return tl::unexpected(text.error());
   boost::system::error_code error;
-  const json::value parsed = json::parse(text.str(), error);
+  const json::value parsed = json::parse(*text, error);
   if (error || !parsed.is_object())
     return fail(ErrorCode::data_loss, fmt::format("{}: not a JSON object", file.string()));
 

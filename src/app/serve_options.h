@@ -2,6 +2,8 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "app/access.h"
@@ -23,13 +25,14 @@ struct ServeOptions {
   int early_head_seconds = 240;
   int job_seconds = 24 * 3600;
   double lease_seconds = 15;
+  std::optional<std::int64_t> jobs_of_user_max;
 };
 
 // `options` must outlive the parsing.
 void add_serve_options(CLI::App& command, ServeOptions& options);
 
-// Completes options.server from the others, and sets what is logged. Errors: as apply_access;
-// invalid_argument for a role without a store.
+// Completes options.server from the others, sets what is logged, and keeps SIGHUP from ending a server that
+// is still loading. Errors: as apply_access; invalid_argument for a role without a store.
 Result<void> apply_serve_options(ServeOptions& options);
 
 }  // namespace diffused::app

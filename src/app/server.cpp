@@ -1,10 +1,10 @@
 #include "app/server.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -15,14 +15,18 @@
 #include <cstdlib>
 #include <mutex>
 #include <optional>
+#include <semaphore>
 #include <stop_token>
 #include <thread>
 
 #include "api/errors.h"
 #include "api/routes.h"
 #include "api/store_dispatcher.h"
+#include "app/descriptors.h"
 #include "app/metrics.h"
+#include "app/reload.h"
 #include "app/stores.h"
+#include "base/last_word.h"
 #include "base/log.h"
 
 namespace diffused::app {
@@ -37,6 +41,7 @@ constexpr auto kLastAnswers = 5s;
 // is over, and after the last answers what other threads have begun.
 constexpr auto kLastUnit = 5s, kLastThreads = 5s;
 constexpr auto kSweepInterval = 5s;
+constexpr std::int64_t kClockJump = 60;  // seconds
 // What many servers share is looked through by each.
 constexpr auto kSharedSweepInterval = 1min;
 // A hint takes a few of them to reach the other servers.
@@ -94,7 +99,8 @@ class Daemon {
         http_(io_, with_observer(settings_.http), api::make_routes(api_), api::respond_to_error),
         control_(asio::make_strand(io_)),
         signals_(control_, SIGTERM, SIGINT),
-        reload_signal_(control_),
+        reload_(io_, parts_to_reload(),
+                [this](auto work) { workers_.post(api::Lane::quick, api::kOwnWork, std::move(work)); }),
         sweep_timer_(control_) {
     api_.memory = memory_;
     api_.stage_finished = [this](std::string_view model, api::PictureStage stage, double seconds) {
@@ -102,25 +108,29 @@ class Daemon {
     };
   }
 
+  ~Daemon() { stores_.jobs->when_broken(nullptr); }
+
   Result<void> run() {
     TRY_VOID(http_.listen());
+    // Here, where it may fail: at the end of a server there must be no need of another thread.
+    drainer_ = std::jthread([this] { drain(); });
     background_.start();
     if (elsewhere_) elsewhere_->look_for_models();
     announce();
+    stores_.jobs->when_broken([this] { asio::post(control_, [this] { end_without_jobs(); }); });
     signals_.async_wait([this](boost::system::error_code error, int) {
       if (!error) begin_drain();
     });
-    if (settings_.reload) {
-      reload_signal_.add(SIGHUP);
-      reload_at_signal();
-    }
+    reload_.start();
     sweep_later();
     std::vector<std::jthread> io_threads;
-    for (int i = 1; i < settings_.io_threads; ++i) io_threads.emplace_back([this] { io_.run(); });
-    io_.run();
+    for (int i = 1; i < settings_.io_threads; ++i) io_threads.emplace_back([this] { run_io(); });
+    run_io();
     io_threads.clear();
     workers_.join();
     log(LogLevel::info, "stopped");
+    if (jobs_lost_)
+      return fail(ErrorCode::unavailable, "the job store is lost; the log says how", "job_store");
     return {};
   }
 
@@ -168,16 +178,37 @@ class Daemon {
     const engine::Health engine = engine_health();
     api::Health health;
     health.ready = !draining_ && !engine.device.unit_overdue;
+    const auto pictures = stores_.images->check_room(), inputs = stores_.inputs->check_room();
+    health.degraded = !stores_.jobs->healthy() || !pictures || !inputs;
     health.checks = {{"draining", draining_.load()},
                      {"seconds_since_unit", engine.device.seconds_since_unit},
                      {"unit_overdue", engine.device.unit_overdue},
                      {"jobs_waiting", engine.queue.jobs_waiting},
                      {"jobs_running", elsewhere_ ? elsewhere_->under_way() : engine.queue.jobs_running},
                      {"job_store", stores_.jobs->healthy() ? "ok" : "failing"},
-                     {"picture_store", word_for(stores_.images->check_room())},
+                     {"picture_store", word_for(pictures)},
+                     {"input_store", word_for(inputs)},
                      {"background_jobs_queued", background_.counts().queued},
                      {"background_jobs_running", background_.counts().running}};
     return health;
+  }
+
+  // What a handler throws, for want of memory, is lost with what it was for; the others go on.
+  void run_io() {
+    while (true) {
+      try {
+        io_.run();
+        return;
+      } catch (const std::exception&) {
+        log_fault("io_fault", std::current_exception());
+      }
+    }
+  }
+
+  // The jobs that run could not be ended, nor others be promised: a new start reads what is there.
+  void end_without_jobs() {
+    jobs_lost_ = true;
+    if (!draining_) begin_drain();
   }
 
   // The engine first, so that running pictures are still answered; a thread of its own waits for it.
@@ -188,35 +219,35 @@ class Daemon {
     signals_.async_wait([](boost::system::error_code error, int) {
       if (!error) std::_Exit(128 + SIGTERM);
     });
+    drain_wanted_.release();
+  }
+
+  void drain() {
+    drain_wanted_.acquire();
     last_resort_ = std::jthread(
         end_after, std::chrono::seconds(settings_.drain_timeout + kLastUnit + kLastAnswers + kLastThreads));
-    drainer_ = std::jthread([this] {
-      if (local_) {
-        local_->close(settings_.drain_timeout);
-        local_->wait_for_end(settings_.drain_timeout + kLastUnit);
-      }
-      if (elsewhere_) elsewhere_->drain(settings_.drain_timeout);
-      asio::co_spawn(control_, finish(), asio::detached);
+    if (local_) {
+      local_->close(settings_.drain_timeout);
+      local_->wait_for_end(settings_.drain_timeout + kLastUnit);
+    }
+    if (elsewhere_) elsewhere_->drain(settings_.drain_timeout);
+    asio::co_spawn(control_, finish(), [](const std::exception_ptr& fault) {
+      if (fault) end_process("end_failed", fault);
     });
   }
 
   asio::awaitable<void> finish() {
     co_await http_.drain(kLastAnswers);
     signals_.cancel();
-    reload_signal_.cancel();
+    reload_.stop();
     sweep_timer_.cancel();
   }
 
-  void reload_at_signal() {
-    reload_signal_.async_wait([this](boost::system::error_code error, int) {
-      if (error) return;
-      workers_.post(api::Lane::quick, api::kOwnWork, [this] {
-        const auto done = settings_.reload();
-        if (done) log(LogLevel::info, "keys_reloaded");
-        if (!done) log(LogLevel::error, "keys_kept", {{"message", done.error().message}});
-      });
-      reload_at_signal();
-    });
+  std::vector<Reload::Part> parts_to_reload() {
+    std::vector<Reload::Part> parts;
+    if (settings_.reload_keys) parts.push_back({"keys", settings_.reload_keys});
+    if (settings_.http.tls) parts.push_back({"certificate", [this] { return http_.reload_certificate(); }});
+    return parts;
   }
 
   // One sweep after the other, on a thread of their own: one may take as long as another server lets it. What
@@ -226,15 +257,27 @@ class Daemon {
     sweep_timer_.expires_after(kSweepInterval);
     sweep_timer_.async_wait([this](boost::system::error_code error) {
       if (error) return;
+      notice_clock();
       const bool works = stores_.images->check_room() && stores_.inputs->check_room();
       if (!settings_.blobs.empty() && works && clock_.now() < next_sweep_) return sweep_later();
       next_sweep_ = clock_.now() + kSharedSweepInterval;
       asio::post(sweeper_, [this] {
-        stores_.images->sweep();
-        stores_.inputs->sweep();
+        try {
+          stores_.images->sweep();
+          stores_.inputs->sweep();
+        } catch (const std::exception&) {
+          log_fault("sweep_fault", std::current_exception());
+        }
         asio::post(control_, [this] { sweep_later(); });
       });
     });
+  }
+
+  // Somebody has set the machine's clock: what is kept is kept as long as before, but people see its times.
+  void notice_clock() {
+    const std::int64_t ahead = clock_.unix_seconds() - clock_.lifetime_seconds();
+    const std::int64_t jumped = ahead - std::exchange(clock_ahead_, ahead);
+    if (std::abs(jumped) > kClockJump) log(LogLevel::warning, "clock_jumped", {{"seconds", jumped}});
   }
 
   std::jthread last_resort_;  // the first, as it waits for the end of all others
@@ -252,10 +295,13 @@ class Daemon {
   http::Server http_;
   const asio::strand<asio::io_context::executor_type> control_;  // of the signals, the sweeps and the end
   asio::signal_set signals_;
-  asio::signal_set reload_signal_;
+  Reload reload_;
   asio::steady_timer sweep_timer_;
   SteadyTime next_sweep_;
   std::atomic<bool> draining_ = false;
+  std::int64_t clock_ahead_ = 0;  // on control_, of the lifetimes' clock
+  bool jobs_lost_ = false;        // on control_
+  std::binary_semaphore drain_wanted_{0};
   std::jthread drainer_;
   asio::thread_pool sweeper_{1};  // the last, as it uses the others
 };
@@ -263,8 +309,11 @@ class Daemon {
 }  // namespace
 
 Result<void> run_server(ServerSettings settings, std::vector<engine::LocalModel> models) {
+  // What is kept here is its owner's: prompts, pictures.
+  ::umask(077);
   const SystemClock clock;
   TRY(Stores stores, open_stores(settings, clock));
+  fit_to_descriptors(settings.http.limits);
   Daemon daemon(std::move(settings), clock, std::move(stores), std::move(models));
   return daemon.run();
 }

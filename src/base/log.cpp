@@ -3,6 +3,8 @@
 #include <fmt/chrono.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "base/json_text.h"
 
@@ -55,7 +57,17 @@ void make_safe(boost::json::value& value) {
 
 void set_log_level(LogLevel level) { logger().set_level(to_spdlog(level)); }
 
-void log(LogLevel level, std::string_view event, boost::json::object fields) {
+namespace {
+
+// Neither allocates nor fails.
+void log_bare(std::string_view event) {
+  const iovec parts[] = {{const_cast<char*>("{\"level\": \"error\", \"event\": \""), 29},
+                         {const_cast<char*>(event.data()), event.size()},
+                         {const_cast<char*>("\"}\n"), 3}};
+  static_cast<void>(!::writev(STDERR_FILENO, parts, 3));
+}
+
+void log_whole(LogLevel level, std::string_view event, boost::json::object fields) {
   const auto spdlog_level = to_spdlog(level);
   if (!logger().should_log(spdlog_level)) return;
   static constexpr const char* kNames[] = {"debug", "info", "warning", "error"};
@@ -65,6 +77,16 @@ void log(LogLevel level, std::string_view event, boost::json::object fields) {
     line[member.key()] = std::move(member.value());
   }
   logger().log(spdlog_level, "{}", json_text(line));
+}
+
+}  // namespace
+
+void log(LogLevel level, std::string_view event, boost::json::object fields) {
+  try {
+    log_whole(level, event, std::move(fields));
+  } catch (const std::exception&) {
+    log_bare(event);
+  }
 }
 
 }  // namespace diffused

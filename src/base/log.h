@@ -12,7 +12,7 @@ enum class LogLevel { debug, info, warning, error };
 void set_log_level(LogLevel level);
 
 // Writes {"ts":…,"level":…,"event":event, …fields}. Control bytes and invalid UTF-8 in values are escaped or
-// replaced, so that a client cannot forge a line. Any thread.
+// replaced, so that a client cannot forge a line. Any thread; throws nothing, without memory says the event.
 void log(LogLevel level, std::string_view event, boost::json::object fields = {});
 
 }  // namespace diffused

@@ -3,10 +3,10 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "base/last_word.h"
 #include "base/log.h"
 #include "http/address.h"
 #include "http/tls.h"
@@ -16,6 +16,11 @@ namespace diffused::http {
 
 using boost::system::error_code;
 using Tcp = asio::ip::tcp;
+
+namespace {
+// A machine that is out of descriptors stays so for a while.
+constexpr auto kComplaintInterval = std::chrono::seconds(10);
+}  // namespace
 
 Listener::Listener(asio::io_context& io, ServerOptions options, std::vector<Route> routes,
                    ErrorResponder respond_error)
@@ -48,12 +53,23 @@ Result<void> Listener::listen() {
     return fail(ErrorCode::unavailable,
                 "cannot listen on " + host_ + " port " + std::to_string(port_) + ": " + error.message(),
                 "port");
-  asio::co_spawn(strand_, accept_all(shared_from_this()), asio::detached);
+  asio::co_spawn(strand_, accept_all(shared_from_this()), [](const std::exception_ptr& fault) {
+    // A server that accepts nobody any more must not look like one.
+    if (fault) end_process("accept_ended", fault);
+  });
   return {};
 }
 
 void Listener::stop_accepting() {
   asio::post(strand_, [self = shared_from_this()] { self->stop(); });
+}
+
+Result<void> Listener::reload_certificate() {
+  TRY(auto fresh, make_tls_context(tls_files_->certificate, tls_files_->key));
+  asio::post(strand_, [self = shared_from_this(), fresh = std::move(fresh)]() mutable {
+    self->tls_ = std::move(fresh);
+  });
+  return {};
 }
 
 void Listener::close() {
@@ -67,25 +83,37 @@ asio::awaitable<void> Listener::drain(std::chrono::milliseconds grace) {
   co_await asio::co_spawn(strand_, drain_all(shared_from_this(), grace), asio::use_awaitable);
 }
 
+// Out of descriptors or memory, or a client that was faster away than we: never the end of accepting.
 asio::awaitable<void> Listener::accept_all(std::shared_ptr<Listener> self) {
+  std::string failure;
   while (self->acceptor_.is_open()) {
-    auto executor = asio::any_io_executor(asio::make_strand(self->io_));
-    auto [error, socket] =
-        co_await self->acceptor_.async_accept(executor, asio::as_tuple(asio::use_awaitable));
-    if (!error) {
-      self->admit(std::move(socket));
-    } else if (self->acceptor_.is_open()) {
-      // Out of descriptors or memory, or a client that was faster away than we: never the end of accepting.
-      ++self->shell_->counters.accept_failures;
-      self->shell_->observer->rejected("accept_failed");
-      if (error != asio::error::connection_aborted) co_await self->pause();
+    try {
+      if (!failure.empty()) co_await self->pause(std::exchange(failure, {}));
+      if (const auto error = co_await self->accept_one()) failure = error.message();
+    } catch (const std::exception& fault) {
+      failure = fault.what();
     }
   }
 }
 
-// Out of descriptors: trying again at once would only burn time that open connections need.
-asio::awaitable<void> Listener::pause() {
-  log(LogLevel::warning, "accept_paused", {});
+asio::awaitable<boost::system::error_code> Listener::accept_one() {
+  auto executor = asio::any_io_executor(asio::make_strand(io_));
+  auto [error, socket] = co_await acceptor_.async_accept(executor, asio::as_tuple(asio::use_awaitable));
+  if (!error) {
+    admit(std::move(socket));
+  } else if (acceptor_.is_open()) {
+    ++shell_->counters.accept_failures;
+    shell_->observer->rejected("accept_failed");
+  }
+  co_return error == asio::error::connection_aborted ? error_code() : error;
+}
+
+// Trying again at once would only burn time that open connections need.
+asio::awaitable<void> Listener::pause(const std::string& why) {
+  if (const auto now = std::chrono::steady_clock::now(); now >= complain_not_before_) {
+    log(LogLevel::warning, "accept_paused", {{"why", why}});
+    complain_not_before_ = now + kComplaintInterval;
+  }
   changed_.expires_after(shell_->limits.accept_pause);
   co_await changed_.async_wait(asio::as_tuple(asio::use_awaitable));
 }
@@ -136,17 +164,23 @@ void Listener::start(Socket socket, const std::string& address) {
   auto transport =
       tls_ ? make_tls_transport(std::move(socket), *tls_) : make_tcp_transport(std::move(socket));
   auto session = std::make_shared<Session>(std::move(transport), address, shell_);
+  std::size_t& of_address = per_address_[address];
   sessions_.emplace(session.get(), session);
-  ++per_address_[address];
+  ++of_address;
   ++shell_->counters.connections_open;
-  asio::co_spawn(
-      session->executor(), Session::serve(session),
-      asio::bind_executor(strand_, [self = shared_from_this(), key = session.get(), address](
-                                       std::exception_ptr failure) { self->leave(key, address, failure); }));
+  try {
+    asio::co_spawn(session->executor(), Session::serve(session),
+                   asio::bind_executor(
+                       strand_, [self = shared_from_this(), key = session.get(), address](
+                                    std::exception_ptr failure) { self->leave(key, address, failure); }));
+  } catch (...) {
+    leave(session.get(), address, std::current_exception());
+    throw;
+  }
 }
 
 void Listener::leave(Session* session, const std::string& address, std::exception_ptr failure) {
-  if (failure) log(LogLevel::error, "connection_fault", {});
+  log_fault("connection_fault", failure);
   sessions_.erase(session);
   const auto count = per_address_.find(address);
   if (--count->second == 0) per_address_.erase(count);

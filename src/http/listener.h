@@ -25,6 +25,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
   Result<void> listen();
   std::uint16_t port() const { return port_; }
   void stop_accepting();
+  Result<void> reload_certificate();
   asio::awaitable<void> drain(std::chrono::milliseconds grace);
   void close();
   const Counters& counters() const { return shell_->counters; }
@@ -35,7 +36,9 @@ class Listener : public std::enable_shared_from_this<Listener> {
 
   static asio::awaitable<void> accept_all(std::shared_ptr<Listener> self);
   static asio::awaitable<void> drain_all(std::shared_ptr<Listener> self, std::chrono::milliseconds grace);
-  asio::awaitable<void> pause();
+  // Admits the next client. The error of accepting, unless that client is gone already.
+  asio::awaitable<boost::system::error_code> accept_one();
+  asio::awaitable<void> pause(const std::string& why);
   void admit(Socket socket);
   // The word for the limit that refuses one more connection of this address, or null.
   const char* full(const std::string& address) const;
@@ -53,6 +56,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
   Strand strand_;
   asio::ip::tcp::acceptor acceptor_;
   asio::steady_timer changed_;  // cancelled when the last session leaves, and to end a pause
+  std::chrono::steady_clock::time_point complain_not_before_;
   std::unique_ptr<asio::ssl::context> tls_;
   std::map<Session*, std::shared_ptr<Session>> sessions_;
   std::map<std::string, std::size_t> per_address_;

@@ -10,11 +10,11 @@
 #include <boost/json/value.hpp>
 #include <cerrno>
 #include <fstream>
-#include <iterator>
 #include <system_error>
 #include <thread>
 #include <utility>
 
+#include "base/files.h"
 #include "hub/blob.h"
 #include "hub/cache.h"
 #include "hub/listing.h"
@@ -184,8 +184,7 @@ Result<boost::json::object> Puller::read_index(const Listing& listing) {
   if (*index.size > kIndexBytesMax)
     return fail(ErrorCode::data_loss, fmt::format("{}: {} bytes are too many", kIndex, *index.size));
   TRY_VOID(fetch(index));
-  std::ifstream stream(folder_ / "blobs" / index.hash, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  TRY(const std::string text, read_whole_file(folder_ / "blobs" / index.hash, kIndexBytesMax));
   boost::json::error_code ec;
   boost::json::value value = boost::json::parse(text, ec);
   if (ec || !value.is_object())

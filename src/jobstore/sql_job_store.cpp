@@ -11,12 +11,15 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/log.h"
 
 namespace diffused::jobstore {
 namespace {
 
 constexpr std::array<std::string_view, 5> kStates{"queued", "running", "succeeded", "failed", "cancelled"};
 constexpr std::chrono::seconds kOwnerRetryAfter{5};  // while an owner has too many jobs
+// By which part of its limit the store may exceed it while ended jobs leave.
+constexpr std::uint64_t kTrimSlack = 8;
 // Beyond the end of any lease.
 constexpr std::int64_t kAllLeases = 1'000'000'000'000'000;
 
@@ -32,41 +35,78 @@ Number number(const std::optional<std::string>& cell) {
   return value;
 }
 
-std::optional<std::int64_t> maybe_number(const std::optional<std::string>& cell) {
-  if (!cell) return std::nullopt;
-  return number<std::int64_t>(cell);
-}
+// A row's cells, read one after the other. Somebody may have edited it, or a page is damaged.
+class CellReader {
+ public:
+  explicit CellReader(Values& row) : row_(row) {}
+  // Whether all that was read was what it should be.
+  bool good() const { return good_; }
 
-JobState state_of(const std::string& word) {
-  const auto found = std::find(kStates.begin(), kStates.end(), word);
-  CHECK(found != kStates.end());
-  return static_cast<JobState>(found - kStates.begin());
-}
+  std::string text() {
+    std::optional<std::string>& cell = next();
+    good_ = good_ && cell.has_value();
+    return cell ? *std::move(cell) : std::string();
+  }
+  std::optional<std::string> maybe_text() { return std::move(next()); }
+  template <typename Number>
+  Number number() {
+    return read<Number>(next());
+  }
+  std::optional<std::int64_t> maybe_number() {
+    const std::optional<std::string>& cell = next();
+    return cell ? std::optional(read<std::int64_t>(cell)) : std::nullopt;
+  }
+  JobState state() {
+    const auto found = std::find(kStates.begin(), kStates.end(), text());
+    good_ = good_ && found != kStates.end();
+    return good_ ? static_cast<JobState>(found - kStates.begin()) : JobState::failed;
+  }
+
+ private:
+  std::optional<std::string>& next() { return row_[column_++]; }
+  template <typename Number>
+  Number read(const std::optional<std::string>& cell) {
+    Number value{};
+    const char* const end = cell ? cell->data() + cell->size() : nullptr;
+    const auto read = cell ? std::from_chars(cell->data(), end, value)
+                           : std::from_chars_result{nullptr, std::errc::invalid_argument};
+    good_ = good_ && read.ec == std::errc() && read.ptr == end;
+    return value;
+  }
+
+  Values& row_;
+  std::size_t column_ = 0;
+  bool good_ = true;
+};
 
 // A row of kColumns (statements.cpp).
-Job job_of(Values row) {
+Result<Job> job_of(Values row) {
+  CellReader cells(row);
   Job job;
-  job.sequence = number<std::int64_t>(row[0]);
-  job.id = *std::move(row[1]);
-  job.owner = *std::move(row[2]);
-  job.pool = *std::move(row[3]);
-  job.state = state_of(*row[4]);
-  job.attempt = number<int>(row[5]);
-  job.lease = number<std::int64_t>(row[6]);
-  job.spec = *std::move(row[7]);
-  job.outcome = std::move(row[8]);
-  job.created = number<std::int64_t>(row[9]);
-  job.started = maybe_number(row[10]);
-  job.finished = maybe_number(row[11]);
-  job.expires = maybe_number(row[12]);
-  job.progress = number<int>(row[13]);
-  return job;
+  job.sequence = cells.number<std::int64_t>();
+  job.id = cells.text();
+  job.owner = cells.text();
+  job.pool = cells.text();
+  job.state = cells.state();
+  job.attempt = cells.number<int>();
+  job.lease = cells.number<std::int64_t>();
+  job.spec = cells.text();
+  job.outcome = cells.maybe_text();
+  job.created = cells.number<std::int64_t>();
+  job.started = cells.maybe_number();
+  job.finished = cells.maybe_number();
+  job.expires = cells.maybe_number();
+  job.progress = cells.number<int>();
+  if (cells.good()) return job;
+  log(LogLevel::error, "job_row_unreadable", {{"job", job.id}, {"sequence", job.sequence}});
+  return diffused::fail(ErrorCode::data_loss, "the row of the job cannot be read");
 }
 constexpr std::size_t kRequestHashColumn = 14;  // of find_by_key
 
 std::vector<Job> jobs_of(Rows rows) {
   std::vector<Job> jobs;
-  for (Values& row : rows) jobs.push_back(job_of(std::move(row)));
+  for (Values& row : rows)
+    if (auto job = job_of(std::move(row))) jobs.push_back(*std::move(job));
   return jobs;
 }
 
@@ -79,6 +119,12 @@ Error too_many() {
   Error error{ErrorCode::overloaded, "as many of your jobs are waiting as may", {}, "queue_full"};
   error.retry_after = kOwnerRetryAfter;
   return error;
+}
+
+// What enqueue answers for a row.
+Result<Enqueued> enqueued(Values row, bool replayed) {
+  TRY(Job job, job_of(std::move(row)));
+  return Enqueued{std::move(job), replayed};
 }
 
 // A reply to the database that hands errors on and rows to `then`.
@@ -109,14 +155,25 @@ Reply<Rows> the_jobs(Reply<std::vector<Job>> reply) {
 // The job of one row, if it is the owner's.
 Result<Job> own_job(Rows rows, const std::optional<std::string>& owner) {
   if (rows.empty()) return no_such_job();
-  Job job = job_of(std::move(rows.front()));
+  TRY(Job job, job_of(std::move(rows.front())));
   if (owner && job.owner != *owner) return no_such_job();
   return job;
 }
 
 }  // namespace
 
+Result<void> SqlJobStore::make_room() {
+  const std::uint64_t used = database_->bytes();
+  if (options_.bytes_max == 0 || used <= options_.bytes_max) return {};
+  database_->run(StatementName::trim, {}, [](const Result<Rows>&) {});
+  if (used <= options_.bytes_max + options_.bytes_max / kTrimSlack) return {};
+  Error full{ErrorCode::unavailable, "there is no room for another job", {}, "storage_full"};
+  full.retry_after = kOwnerRetryAfter;
+  return tl::unexpected(std::move(full));
+}
+
 void SqlJobStore::enqueue(NewJob job, Reply<Enqueued> reply) {
+  if (auto room = make_room(); !room) return reply(tl::unexpected(std::move(room).error()));
   Values values{job.id,
                 job.owner,
                 job.pool,
@@ -129,7 +186,7 @@ void SqlJobStore::enqueue(NewJob job, Reply<Enqueued> reply) {
                 text(std::int64_t{options_.attempts_max}),
                 text(options_.owner_queued_max)};
   auto added = [this, job = std::move(job)](Rows rows, const Reply<Enqueued>& answer) {
-    if (!rows.empty()) return answer(Enqueued{job_of(std::move(rows.front())), false});
+    if (!rows.empty()) return answer(enqueued(std::move(rows.front()), false));
     // There is one under its key already, or the owner has too many. Where there can be no limit it was
     // deleted between the two statements: as good as expired, and the client may send it again.
     replay(job, options_.owner_queued_max > 0 ? too_many() : no_such_job().value(), answer);
@@ -145,7 +202,7 @@ void SqlJobStore::replay(const NewJob& job, Error otherwise, Reply<Enqueued> rep
     if (rows.front()[kRequestHashColumn] != hash)
       return answer(diffused::fail(ErrorCode::conflict, "another request was sent under this key",
                                    "Idempotency-Key", "idempotency_key_reused"));
-    answer(Enqueued{job_of(std::move(rows.front())), true});
+    answer(enqueued(std::move(rows.front()), true));
   };
   database_->run(StatementName::find_by_key, {job.owner, job.idempotency_key},
                  rows_to<Enqueued>(std::move(reply), std::move(found)));

@@ -34,11 +34,15 @@ class SqlJobStore final : public JobStore {
     database_->hear(std::move(listener));
   }
   bool healthy() const override { return database_->healthy(); }
+  bool broken() const override { return database_->broken(); }
+  void when_broken(std::function<void()> listener) override { database_->when_broken(std::move(listener)); }
 
   // As reap, for all leases: nobody who held one is left.
   void reap_all(Reply<std::int64_t> reply);
 
  private:
+  // Whether there is room for another job, making some if need be.
+  Result<void> make_room();
   void reap_within(std::int64_t milliseconds, Reply<std::int64_t> reply);
   // Finds the job of the same idempotency key; `otherwise` when there is none.
   void replay(const NewJob& job, Error otherwise, Reply<Enqueued> reply);

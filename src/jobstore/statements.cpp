@@ -5,9 +5,12 @@
 namespace diffused::jobstore {
 namespace {
 
-// What differs between the databases. Leases end by a clock that nobody sets, people see the time of day.
+// What differs between the databases. Leases end by a clock that nobody sets, people see the time of day, and
+// what is kept goes by neither: setting the clock must not end it. A database that many share has its own
+// time.
 struct Words {
   std::string now_seconds;
+  std::string lifetime_seconds;
   std::string tick_milliseconds;
   std::string integer_key;
   std::string integer;
@@ -17,9 +20,15 @@ struct Words {
 
 Words words_of(Dialect dialect) {
   if (dialect == Dialect::sqlite)
-    return {"now_seconds()", "tick_milliseconds()", "INTEGER PRIMARY KEY AUTOINCREMENT", "INTEGER", "REAL",
+    return {"now_seconds()",
+            "lifetime_seconds()",
+            "tick_milliseconds()",
+            "INTEGER PRIMARY KEY AUTOINCREMENT",
+            "INTEGER",
+            "REAL",
             "STRICT"};
   return {"extract(epoch from clock_timestamp())::bigint",
+          "extract(epoch from clock_timestamp())::bigint",
           "(extract(epoch from clock_timestamp()) * 1000)::bigint",
           "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
           "bigint",
@@ -35,6 +44,7 @@ constexpr std::string_view kColumns =
 constexpr int kBatchWindow = 64;
 constexpr int kExpiredAtOnce = 100;
 constexpr int kReapedAtOnce = 100;
+constexpr int kTrimmedAtOnce = 200;
 constexpr int kPositionMax = 1000;
 // Models that nobody has had for so long are gone.
 constexpr int kForgottenSeconds = 3600;
@@ -102,8 +112,9 @@ std::string back(const Words& words, std::string_view unused) {
       "{unused}, "
       "lease = lease + 1, lease_until = NULL, worker = NULL, "
       "outcome = CASE WHEN {last} THEN $2 END, finished = CASE WHEN {last} THEN {now} END, "
-      "expires = CASE WHEN {last} THEN {now} + $1 END WHERE state = 'running' ",
-      fmt::arg("last", last), fmt::arg("unused", unused), fmt::arg("now", words.now_seconds));
+      "expires = CASE WHEN {last} THEN {lasting} + $1 END WHERE state = 'running' ",
+      fmt::arg("last", last), fmt::arg("unused", unused), fmt::arg("now", words.now_seconds),
+      fmt::arg("lasting", words.lifetime_seconds));
 }
 
 // Where several servers reap at once, each takes other rows, and none that is being renewed.
@@ -117,6 +128,21 @@ std::string reap(const Words& words, Dialect dialect) {
                               late, kReapedAtOnce),
                   dialect);
   return fmt::format("{} AND {} RETURNING seq", back(words, "0"), whose);
+}
+
+// Those that would expire first; in a store of one machine, which alone is trimmed, of the owner that keeps
+// the most. SQLite takes the other columns from the row of the maximum, and so need not sort.
+std::string trim(Dialect dialect) {
+  const std::string_view whose =
+      dialect == Dialect::sqlite
+          ? " AND owner = (SELECT owner FROM (SELECT owner, max(jobs) FROM (SELECT owner, count(*) AS jobs "
+            "FROM job WHERE expires IS NOT NULL GROUP BY owner)))"
+          : "";
+  return fmt::format(
+      "DELETE FROM job WHERE {} RETURNING seq",
+      among(fmt::format("SELECT seq FROM job WHERE expires IS NOT NULL{} ORDER BY expires LIMIT {}", whose,
+                        kTrimmedAtOnce),
+            dialect));
 }
 
 std::string list(std::string_view order, std::string_view beyond) {
@@ -134,18 +160,22 @@ constexpr std::string_view kPosition =
 
 // Ten thousand servers say the same: only what is news takes the row's lock.
 constexpr std::string_view kAnnounce =
-    "INSERT INTO model (name, description, added, seen) SELECT $1, $2, {now}, {now} WHERE NOT EXISTS "
-    "(SELECT 1 FROM model WHERE name = $1 AND description = $2 AND seen > {now} - $3) "
+    "INSERT INTO model (name, description, added, seen) SELECT $1, $2, {now}, {lasting} WHERE NOT EXISTS "
+    "(SELECT 1 FROM model WHERE name = $1 AND description = $2 AND seen > {lasting} - $3) "
     "ON CONFLICT (name) DO UPDATE SET description = excluded.description, seen = excluded.seen "
     "RETURNING name";
+
+constexpr std::string_view kModels =
+    "SELECT name, description, added, {lasting} - seen FROM model WHERE seen > {lasting} - {forgotten} "
+    "ORDER BY name";
 
 std::string sql_of(StatementName name, Dialect dialect) {
   const Words words = words_of(dialect);
   const auto format = [&](std::string_view text) {
     return fmt::format(fmt::runtime(text), fmt::arg("now", words.now_seconds),
-                       fmt::arg("tick", words.tick_milliseconds), fmt::arg("columns", kColumns),
-                       fmt::arg("position_max", kPositionMax), fmt::arg("expired", kExpiredAtOnce),
-                       fmt::arg("forgotten", kForgottenSeconds));
+                       fmt::arg("lasting", words.lifetime_seconds), fmt::arg("tick", words.tick_milliseconds),
+                       fmt::arg("columns", kColumns), fmt::arg("position_max", kPositionMax),
+                       fmt::arg("expired", kExpiredAtOnce), fmt::arg("forgotten", kForgottenSeconds));
   };
   switch (name) {
     case StatementName::enqueue:
@@ -170,7 +200,7 @@ std::string sql_of(StatementName name, Dialect dialect) {
           "'running' RETURNING seq");
     case StatementName::end:
       return format(
-          "UPDATE job SET state = $3, outcome = $4, finished = {now}, expires = {now} + $5, "
+          "UPDATE job SET state = $3, outcome = $4, finished = {now}, expires = {lasting} + $5, "
           "lease_until = NULL WHERE id = $1 AND lease = $2 AND state = 'running' RETURNING seq");
     case StatementName::give_back:
       return back(words, "$5") + "AND id = $3 AND lease = $4 RETURNING seq";
@@ -179,13 +209,13 @@ std::string sql_of(StatementName name, Dialect dialect) {
     case StatementName::cancel:
       return format(
           "UPDATE job SET state = 'cancelled', lease = lease + 1, lease_until = NULL, finished = "
-          "{now}, expires = {now} + $2 WHERE id = $1 AND state IN ('queued', 'running') RETURNING "
+          "{now}, expires = {lasting} + $2 WHERE id = $1 AND state IN ('queued', 'running') RETURNING "
           "{columns}");
     case StatementName::remove:
       return format("DELETE FROM job WHERE id = $1 AND expires IS NOT NULL RETURNING {columns}");
     case StatementName::expire:
       return "DELETE FROM job WHERE " +
-             among(format("SELECT seq FROM job WHERE expires <= {now} ORDER BY expires LIMIT {expired}"),
+             among(format("SELECT seq FROM job WHERE expires <= {lasting} ORDER BY expires LIMIT {expired}"),
                    dialect) +
              " RETURNING seq";
     case StatementName::list_newest:
@@ -197,11 +227,11 @@ std::string sql_of(StatementName name, Dialect dialect) {
     case StatementName::announce:
       return format(kAnnounce);
     case StatementName::models:
-      return format(
-          "SELECT name, description, added, {now} - seen FROM model WHERE seen > {now} - {forgotten} "
-          "ORDER BY name");
+      return format(kModels);
     case StatementName::forget_models:
-      return format("DELETE FROM model WHERE seen <= {now} - {forgotten} RETURNING name");
+      return format("DELETE FROM model WHERE seen <= {lasting} - {forgotten} RETURNING name");
+    case StatementName::trim:
+      return trim(dialect);
     case StatementName::count:
       break;
   }
@@ -240,8 +270,9 @@ std::array<Statement, kStatements> statements_for(Dialect dialect) {
 
 std::vector<std::string> migrations_for(Dialect dialect) {
   const Words words = words_of(dialect);
-  return {fmt::format(
-              R"sql(
+  std::vector<std::string> steps{
+      fmt::format(
+          R"sql(
 CREATE TABLE job (
   seq             {integer_key},
   id              TEXT NOT NULL UNIQUE,
@@ -277,16 +308,20 @@ CREATE INDEX job_lease ON job (lease_until, share) WHERE state = 'running';
 CREATE INDEX job_expiry ON job (expires) WHERE expires IS NOT NULL;
 CREATE INDEX job_owner ON job (owner, seq);
 )sql",
-              fmt::arg("integer_key", words.integer_key), fmt::arg("integer", words.integer),
-              fmt::arg("real", words.real), fmt::arg("table_end", words.table_end)),
-          fmt::format("ALTER TABLE job ADD COLUMN progress {} NOT NULL DEFAULT 0;", words.integer),
-          "CREATE INDEX job_cost ON job (cost) WHERE state = 'queued';",
-          // A new job's share begins at the largest of those that run, which ten thousand workers make many.
-          "DROP INDEX job_lease; CREATE INDEX job_lease ON job (lease_until) WHERE state = 'running';"
-          "CREATE INDEX job_running ON job (share) WHERE state = 'running';",
-          fmt::format("CREATE TABLE model (name TEXT NOT NULL PRIMARY KEY, description TEXT NOT NULL, "
-                      "added {0} NOT NULL, seen {0} NOT NULL) {1};",
-                      words.integer, dialect == Dialect::sqlite ? "STRICT" : "")};
+          fmt::arg("integer_key", words.integer_key), fmt::arg("integer", words.integer),
+          fmt::arg("real", words.real), fmt::arg("table_end", words.table_end)),
+      fmt::format("ALTER TABLE job ADD COLUMN progress {} NOT NULL DEFAULT 0;", words.integer),
+      "CREATE INDEX job_cost ON job (cost) WHERE state = 'queued';",
+      // A new job's share begins at the largest of those that run, which ten thousand workers make many.
+      "DROP INDEX job_lease; CREATE INDEX job_lease ON job (lease_until) WHERE state = 'running';"
+      "CREATE INDEX job_running ON job (share) WHERE state = 'running';",
+      fmt::format("CREATE TABLE model (name TEXT NOT NULL PRIMARY KEY, description TEXT NOT NULL, "
+                  "added {0} NOT NULL, seen {0} NOT NULL) {1};",
+                  words.integer, dialect == Dialect::sqlite ? "STRICT" : "")};
+  // What trim() counts by.
+  if (dialect == Dialect::sqlite)
+    steps.push_back("CREATE INDEX job_ended ON job (owner, expires) WHERE expires IS NOT NULL;");
+  return steps;
 }
 
 }  // namespace diffused::jobstore

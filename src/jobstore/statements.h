@@ -27,8 +27,9 @@ enum class StatementName {
   announce,
   models,
   forget_models,
+  trim,
 };
-constexpr std::size_t kStatements = 19;
+constexpr std::size_t kStatements = 20;
 
 struct Statement {
   StatementName name{};

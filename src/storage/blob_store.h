@@ -49,6 +49,8 @@ class BlobStore {
 
   // Bytes kept at present.
   virtual std::uint64_t bytes() const = 0;
+  // Of those whose ids begin so. Nothing where only a look into a store that many share would tell.
+  virtual std::uint64_t bytes_of(std::string_view /*prefix*/) const { return 0; }
 };
 
 // 1 to 64 of a-z, 0-9 and '_': nothing that means anything to a file system.

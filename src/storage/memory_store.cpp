@@ -15,7 +15,7 @@ Result<void> MemoryStore::put(std::string_view id, Blob blob) {
 
 Result<Blob> MemoryStore::get(std::string_view id) {
   const std::lock_guard lock(mutex_);
-  const Blob* blob = ledger_.find(id, clock_.unix_seconds());
+  const Blob* blob = ledger_.find(id, clock_.lifetime_seconds());
   if (blob == nullptr) return fail(ErrorCode::not_found, "there is nothing of that id, or it has expired");
   return *blob;
 }
@@ -28,12 +28,17 @@ Result<void> MemoryStore::remove(std::string_view id) {
 
 std::size_t MemoryStore::sweep() {
   const std::lock_guard lock(mutex_);
-  return ledger_.take_expired(clock_.unix_seconds()).size();
+  return ledger_.take_expired(clock_.lifetime_seconds()).size();
 }
 
 std::uint64_t MemoryStore::bytes() const {
   const std::lock_guard lock(mutex_);
   return ledger_.bytes();
+}
+
+std::uint64_t MemoryStore::bytes_of(std::string_view prefix) const {
+  const std::lock_guard lock(mutex_);
+  return ledger_.bytes_of(prefix);
 }
 
 }  // namespace diffused::storage

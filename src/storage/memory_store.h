@@ -19,6 +19,7 @@ class MemoryStore final : public BlobStore {
   Result<void> remove(std::string_view id) override;
   std::size_t sweep() override;
   std::uint64_t bytes() const override;
+  std::uint64_t bytes_of(std::string_view prefix) const override;
 
  private:
   const Clock& clock_;

@@ -4,13 +4,16 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <fstream>
+#include <sstream>
 #include <string_view>
 
+#include "base/files.h"
 #include "base/log.h"
 
 namespace diffused::storage {
 namespace {
+
+constexpr std::size_t kKeyFileBytesMax = 1 << 20;
 
 tl::unexpected<Error> wrong_keys(std::string message) {
   return fail(ErrorCode::invalid_argument, std::move(message), "--blobs");
@@ -37,7 +40,9 @@ Result<void> check(const S3Keys& keys, std::string_view where) {
 }  // namespace
 
 Result<S3Keys> S3KeyFile::read() const {
-  std::ifstream stream(path);
+  auto read = read_whole_file(path, kKeyFileBytesMax);
+  if (!read) return wrong_keys(read.error().message);
+  std::istringstream stream(*read);
   S3Keys keys;
   bool ours = false;
   for (std::string text; std::getline(stream, text);) {

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <boost/json/parse.hpp>
-#include <fstream>
-#include <iterator>
+
+#include "base/files.h"
 
 namespace diffused::tokenizers {
 namespace {
@@ -21,6 +21,9 @@ void numbers_that_are_none_to_null(std::string& text) {
     }
   }
 }
+
+// A vocabulary is some tens of megabytes.
+constexpr std::size_t kFileBytesMax = 256 << 20;
 
 // Above this, model_max_length means "no limit" (transformers writes 10^30).
 constexpr double kLengthMax = 1'000'000;
@@ -40,11 +43,9 @@ tl::unexpected<Error> bad_file(ErrorCode code, const std::filesystem::path& file
 Result<std::string> read_file(const std::filesystem::path& file) {
   std::error_code error;
   if (!std::filesystem::exists(file, error)) return bad_file(ErrorCode::not_found, file, "no such file");
-  if (!std::filesystem::is_regular_file(file, error))
-    return bad_file(ErrorCode::data_loss, file, "is not a file");
-  std::ifstream stream(file, std::ios::binary);
-  std::string content((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
-  if (!stream) return bad_file(ErrorCode::data_loss, file, "cannot be read");
+  auto read = read_whole_file(file, kFileBytesMax);
+  if (!read) return fail(ErrorCode::data_loss, read.error().message, file.string());
+  std::string content = *std::move(read);
   if (content.starts_with("version https://git-lfs")) {
     return bad_file(ErrorCode::data_loss, file, "is a git-lfs pointer; the file itself was not downloaded");
   }

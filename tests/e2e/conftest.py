@@ -43,18 +43,18 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(data_dir, *options, model=DEMO, environment=None):
-    """Starts the program and waits for the line that says where it listens."""
+def serve(data_dir, *options, model=DEMO, environment=None, prepare=None):
+    """Starts the program and waits for the line that says where it listens. `prepare` is called in the new process before it."""
     models = [str(model)] if model else []
     command = [str(PROGRAM), "serve", *models, "--port", "0", "--data-dir", str(data_dir), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               env={**os.environ, **(environment or {})})
+                               env={**os.environ, **(environment or {})}, preexec_fn=prepare)
     log: list[str] = []
     threading.Thread(target=lambda: log.extend(iter(process.stderr.readline, "")), daemon=True).start()
     try:
         url = None
         for line in process.stdout:
-            if match := re.match(r"listening on (http://\S+)", line):
+            if match := re.match(r"listening on (https?://\S+)", line):
                 url = match[1]
                 break
         assert url, f"the server ended with status {process.wait(10)}: {''.join(log)}"

@@ -360,6 +360,7 @@ const std::vector<std::string> kSamples{
     "'demo', '{}', '5'",
     "",
     "",
+    "",
 };
 constexpr std::size_t kCount = 15;
 

@@ -26,7 +26,8 @@ class Generation {
         job_(std::move(job)),
         options_(std::move(options)),
         n_(job_.job.request.generate.n()),
-        board_(*api.sd_board, options_.user, job_.request.enable_hr ? 2 * n_ : n_, api.clock.unix_seconds()) {
+        board_(*api.sd_board, options_.user, job_.request.enable_hr ? 2 * n_ : n_,
+               api.clock.lifetime_seconds()) {
     options_.step_events = true;
     options_.previews = kPreviews;
   }
