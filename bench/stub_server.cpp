@@ -30,8 +30,12 @@ int main(int argc, char** argv) {
   program.add_flag("--quiet-jobs", quiet, "look for no background jobs, for measuring what looking costs");
   program.add_option("--step-ms", step_ms, "one step of one 256x256 picture");
   program.add_option("--image-lifetime", image_seconds, "seconds that a picture is kept");
+  http::TlsFiles tls;
+  program.add_option("--tls-cert", tls.certificate);
+  program.add_option("--tls-key", tls.key);
   CLI11_PARSE(program, argc, argv);
 
+  if (!tls.certificate.empty()) settings.http.tls = tls;
   settings.api.image_lifetime = std::chrono::seconds(image_seconds);
   app::set_lease(settings, lease_seconds);
   if (quiet) settings.background.poll = settings.background.renew = std::chrono::hours(24);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/asio/error.hpp>
 #include <boost/asio/this_coro.hpp>
 
 namespace diffused::http {
@@ -55,6 +56,7 @@ void Connection::release_input() {
 }
 
 asio::awaitable<Read> Connection::read(std::size_t bytes_max) {
+  if (input_ended_) close();
   if (closed_) co_return Read::gone;
   if (deadline_->expired()) co_return Read::timed_out;
   const auto room = std::min(bytes_max, input_.max_size() - input_.size());
@@ -77,7 +79,9 @@ asio::awaitable<void> Connection::watch() {
     }
     const auto transfer = co_await transport_->read_some(input_.prepare(room));
     input_.commit(transfer.bytes);
-    if (transfer.error) break;
+    if (!transfer.error) continue;
+    input_ended_ = transfer.error != asio::error::operation_aborted;
+    break;
   }
   if (cancelled.cancelled() == asio::cancellation_type::none) close();
 }

@@ -61,6 +61,8 @@ class Connection {
   std::shared_ptr<Deadline> deadline_;
   boost::beast::flat_buffer input_;
   bool closed_ = false;
+  // Seen by watch(). An end is told once: Asio would wait for another.
+  bool input_ended_ = false;
 };
 
 }  // namespace diffused::http

@@ -1,5 +1,7 @@
 #include "http/transport.h"
 
+#include <sys/socket.h>
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/ssl/stream.hpp>
@@ -35,6 +37,8 @@ class StreamTransport final : public Transport {
 
   asio::awaitable<Transfer> read_some(asio::mutable_buffer buffer) override {
     auto [error, bytes] = co_await stream_.async_read_some(buffer, kAwait);
+    // A read that is cancelled may have met the end in TLS, of which Asio tells nobody again.
+    if (error == asio::error::operation_aborted && at_end()) error = asio::error::eof;
     co_return Transfer{error, bytes};
   }
 
@@ -69,6 +73,11 @@ class StreamTransport final : public Transport {
       return stream_.next_layer();
     else
       return stream_;
+  }
+
+  bool at_end() {
+    char byte;
+    return socket().is_open() && ::recv(socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
   }
 
   Stream stream_;

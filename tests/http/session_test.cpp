@@ -46,6 +46,17 @@ TEST(Session, AnswersAndKeepsTheConnection) {
   EXPECT_TRUE(server.observer->saw("/echo 200"));
 }
 
+// The end may come before the answer is out, with it or after it.
+TEST(Session, EndsAConnectionWhoseClientWillSendNothingMore) {
+  TestServer server(echo_routes());
+  for (int i = 0; i < 20; ++i) {
+    RawClient client(server.port());
+    client.send("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.shutdown_send();
+    EXPECT_TRUE(client.closed_by_server());
+  }
+}
+
 TEST(Session, AnswersPipelinedRequestsInOrder) {
   TestServer server(echo_routes());
   RawClient client(server.port());

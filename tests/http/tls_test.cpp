@@ -65,6 +65,7 @@ class TlsClient {
     return {reinterpret_cast<const char*>(name), bytes};
   }
   void close() { stream_->next_layer().close(); }
+  void shutdown_send() { stream_->next_layer().shutdown(asio::socket_base::shutdown_send); }
 
   boost::system::error_code error;
 
@@ -131,6 +132,20 @@ TEST_F(Tls, ClientThatClosesCancelsItsHandler) {
   client.close();
   EXPECT_TRUE(ended.wait());
   EXPECT_TRUE(server.observer->saw("/wait 499"));
+}
+
+// The end may come before the answer is out, with it or after it; an idle connection would wait for a minute.
+TEST_F(Tls, AClientThatWillSendNothingMoreIsNotWaitedFor) {
+  TestServer server({fine_if_secret()}, options());
+  const auto started = std::chrono::steady_clock::now();
+  for (int i = 0; i < 10; ++i) {
+    TlsClient client(server.port());
+    client.send(kGetSecretly);
+    client.shutdown_send();
+    client.read_until("what never comes");
+    EXPECT_TRUE(client.error);
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - started, std::chrono::seconds(30));
 }
 
 TEST_F(Tls, BytesThatComeEarlyAreServedNext) {

@@ -174,5 +174,31 @@ TEST(S3Listing, IsNothingElse) {
   EXPECT_EQ(error_word("<Error><Code>No&#10;Word</Code></Error>"), "");
 }
 
+TEST(S3Listing, IsReadWithItsNamesAndItsNextPage) {
+  const auto page = read_listing(
+      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult xmlns=\"http://s3.example/doc/\">"
+      "<IsTruncated>true</IsTruncated><Contents><Key>a/b &amp; "
+      "c</Key><Size>12</Size><Owner><ID>x</ID></Owner>"
+      "</Contents><Contents><Size>0</Size><Key>d</Key></Contents>"
+      "<NextContinuationToken>t</NextContinuationToken></ListBucketResult>");
+  ASSERT_TRUE(page);
+  ASSERT_EQ(page->objects.size(), 2u);
+  EXPECT_EQ(page->objects[0].name, "a/b & c");
+  EXPECT_EQ(page->objects[0].size, 12u);
+  EXPECT_EQ(page->objects[1].name, "d");
+  EXPECT_EQ(page->next, "t");
+  EXPECT_EQ(error_word("<Error><Code>NoSuchBucket</Code><Message>x</Message></Error>"), "NoSuchBucket");
+}
+
+// A million levels would need a stack of hundreds of megabytes where each level is a call; a DOCTYPE could
+// make a short document a long one.
+TEST(S3Listing, OfAnyDepthOrWithDeclarationsEndsNothing) {
+  std::string nested;
+  for (int i = 0; i < 1'000'000; ++i) nested += "<a>";
+  EXPECT_FALSE(read_listing(nested));
+  EXPECT_EQ(error_word(nested), "");
+  EXPECT_EQ(error_word("<!DOCTYPE Error [<!ENTITY x \"No\">]><Error><Code>&x;&x;</Code></Error>"), "");
+}
+
 }  // namespace
 }  // namespace diffused::storage
