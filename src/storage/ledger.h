@@ -1,9 +1,9 @@
 // The book-keeping that every store shares: what is kept, how large, until when, and who makes room.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <map>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -23,17 +23,18 @@ class Ledger {
   // The entry of that id, or null when there is none or it has expired by `now`. Valid until the next change.
   const Value* find(std::string_view id, std::int64_t now) const {
     const auto entry = entries_.find(id);
-    return entry == entries_.end() || entry->second.expires <= now ? nullptr : &entry->second.value;
+    return entry == entries_.end() || entry->second.order.expires <= now ? nullptr : &entry->second.value;
   }
 
   // Adds an entry of `size` bytes, at most bytes_max(), and returns the values that left for it: the old one
-  // of that id, then those that would have expired first.
+  // of that id, then those that would have expired first, and of one second those that came first.
   std::vector<Value> add(std::string_view id, std::uint64_t size, std::int64_t expires, Value value) {
     std::vector<Value> removed = take(id);
     while (bytes_ + size > bytes_max_) append(removed, take(std::string(by_expiry_.begin()->second)));
     bytes_ += size;
-    by_expiry_.emplace(expires, id);
-    entries_.emplace(id, Entry{size, expires, std::move(value)});
+    by_expiry_.emplace(Order{expires, added_}, id);
+    entries_.emplace(id, Entry{size, {expires, added_}, std::move(value)});
+    ++added_;
     return removed;
   }
 
@@ -42,7 +43,7 @@ class Ledger {
     const auto entry = entries_.find(id);
     if (entry == entries_.end()) return {};
     bytes_ -= entry->second.size;
-    by_expiry_.erase({entry->second.expires, entry->first});
+    by_expiry_.erase(entry->second.order);
     std::vector<Value> removed;
     removed.push_back(std::move(entry->second.value));
     entries_.erase(entry);
@@ -52,15 +53,21 @@ class Ledger {
   // Removes all that has expired by `now` and returns the values.
   std::vector<Value> take_expired(std::int64_t now) {
     std::vector<Value> removed;
-    while (!by_expiry_.empty() && by_expiry_.begin()->first <= now)
+    while (!by_expiry_.empty() && by_expiry_.begin()->first.expires <= now)
       append(removed, take(std::string(by_expiry_.begin()->second)));
     return removed;
   }
 
  private:
+  // Who leaves first.
+  struct Order {
+    std::int64_t expires;
+    std::uint64_t added;
+    auto operator<=>(const Order&) const = default;
+  };
   struct Entry {
     std::uint64_t size;
-    std::int64_t expires;
+    Order order;
     Value value;
   };
 
@@ -71,7 +78,8 @@ class Ledger {
   std::uint64_t bytes_max_;
   std::uint64_t bytes_ = 0;
   std::map<std::string, Entry, std::less<>> entries_;
-  std::set<std::pair<std::int64_t, std::string>> by_expiry_;
+  std::map<Order, std::string> by_expiry_;
+  std::uint64_t added_ = 0;
 };
 
 }  // namespace diffused::storage

@@ -16,6 +16,9 @@ class Store:
     def __init__(self):
         self.port = 0
         self.start()
+        # What moto keeps is the process's: of a store that ran before this one nothing is left.
+        for path, data in (("reset", None), ("reset-auth", "inf")):
+            requests.post(f"{self.url}/moto-api/{path}", data=data, timeout=30).raise_for_status()
         iam = self.client("iam", "nobody", "nothing")
         iam.create_user(UserName="diffused")
         iam.put_user_policy(UserName="diffused", PolicyName="all", PolicyDocument=POLICY)

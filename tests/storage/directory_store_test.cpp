@@ -70,6 +70,14 @@ TEST_F(DirectoryStoreTest, ShrinksToASmallerQuotaAtTheStart) {
   EXPECT_TRUE(files().empty());
 }
 
+TEST_F(DirectoryStoreTest, EvictsWhatCameFirstOfOneSecond) {
+  const auto store = open(100);
+  const char* const ids[] = {"img_5", "img_1", "img_4", "img_2", "img_3"};  // in no order of their own
+  for (const char* id : ids) ASSERT_TRUE(store->put(id, blob(std::string(40, 'a'))));
+  for (const char* id : {"img_5", "img_1", "img_4"}) EXPECT_FALSE(*store->has(id)) << id;
+  for (const char* id : {"img_2", "img_3"}) EXPECT_TRUE(*store->has(id)) << id;
+}
+
 TEST_F(DirectoryStoreTest, RefusesWhatHasNoRoomWhereNothingMayBeEvicted) {
   const auto store = DirectoryStore::open(path_, {10, WhenFull::refuse}, clock_).value();
   ASSERT_TRUE(store->put("img_1", blob("kitten")));
