@@ -6,13 +6,22 @@
 # ONE_PROCESS runs all tests of the room in one process, because they share what is slow to start.
 # The target `tests` is all test programs and nothing else.
 add_custom_target(tests)
+if(DIFFUSED_BUILD_TESTS)
+  # The only file in which a path of this clone stands, so that all others are compiled once for all clones (ccache).
+  add_library(source_folder STATIC ${PROJECT_SOURCE_DIR}/tests/support/source_folder.cpp)
+  target_include_directories(source_folder PUBLIC ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_definitions(source_folder PRIVATE DIFFUSED_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+endif()
+
 function(room name)
   cmake_parse_arguments(R "TORCH;ONE_PROCESS" "" "DEPS;LIBS" ${ARGN})
   if(R_TORCH AND NOT DIFFUSED_WITH_TORCH)
     return()
   endif()
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cpp)
-  if(NOT sources)
+  if(sources)
+    as_one(sources ${name} ${sources})
+  else()
     set(sources ${PROJECT_SOURCE_DIR}/cmake/empty.cpp)
   endif()
   add_library(${name} STATIC ${sources})
@@ -24,11 +33,10 @@ function(room name)
 
   file(GLOB_RECURSE tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${name}/*_test.cpp)
   if(tests AND DIFFUSED_BUILD_TESTS)
+    as_one(tests ${name}_test ${tests})
     add_executable(${name}_test ${tests})
     add_dependencies(tests ${name}_test)
-    target_include_directories(${name}_test PRIVATE ${PROJECT_SOURCE_DIR}/tests)
-    target_compile_definitions(${name}_test PRIVATE DIFFUSED_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-    target_link_libraries(${name}_test PRIVATE ${name} GTest::gtest_main GTest::gmock)
+    target_link_libraries(${name}_test PRIVATE ${name} source_folder GTest::gtest_main GTest::gmock)
     if(R_TORCH)
       use_torch(${name}_test)
       # One process for all of a room's tests, as libtorch takes a second to start; and few threads that do not wait

@@ -18,6 +18,7 @@
 
 #include "api/fixture.h"
 #include "support/files.h"
+#include "support/source_folder.h"
 
 namespace diffused::api {
 namespace {
@@ -81,8 +82,7 @@ Case parse_case(const std::string& text) {
 std::vector<Case> load_cases() {
   std::vector<Case> cases;
   std::vector<std::filesystem::path> files;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(std::filesystem::path(DIFFUSED_SOURCE_DIR) / "tests/api/cases"))
+  for (const auto& entry : std::filesystem::directory_iterator(test::source_folder() / "tests/api/cases"))
     files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   for (const auto& file : files) {

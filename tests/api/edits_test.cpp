@@ -2,6 +2,7 @@
 #include "image/base64.h"
 #include "image/codec.h"
 #include "support/files.h"
+#include "support/source_folder.h"
 
 namespace diffused::api {
 namespace {
@@ -194,7 +195,7 @@ TEST_F(Edits, NeedNoPromptToMakeAVariation) {
 
 TEST_F(Edits, RefuseWhatIsNoImage) {
   const auto data = [](const std::string& name) {
-    return read_file(std::filesystem::path(DIFFUSED_SOURCE_DIR) / "tests/image/data" / name);
+    return read_file(test::source_folder() / "tests/image/data" / name);
   };
   const Form prompt = Form().field("prompt", "x");
   expect_refusal(edit(prompt), "image", "missing_required_parameter");
@@ -211,7 +212,7 @@ TEST_F(Edits, RefuseWhatIsNoImage) {
 TEST_F(Edits, AcceptTheImagesThatAreOnlyUnusual) {
   for (const char* name :
        {"png_sixteen_bit.png", "jpeg_cmyk.jpg", "jpeg_exif_6.jpg", "webp_alpha.webp", "png_grey.png"}) {
-    const auto bytes = read_file(std::filesystem::path(DIFFUSED_SOURCE_DIR) / "tests/image/data" / name);
+    const auto bytes = read_file(test::source_folder() / "tests/image/data" / name);
     EXPECT_EQ(edit(Form().field("prompt", "x").file("image", bytes)).status, 200) << name;
     EXPECT_EQ(job().init_image->channels, 3);
   }

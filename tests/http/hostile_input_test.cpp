@@ -6,6 +6,7 @@
 
 #include "http/raw_client.h"
 #include "http/test_server.h"
+#include "support/source_folder.h"
 
 namespace diffused::http {
 namespace {
@@ -88,7 +89,7 @@ std::string unescape(std::string_view text) {
 }
 
 std::vector<Vector> read_vectors() {
-  std::ifstream file(std::string(DIFFUSED_SOURCE_DIR) + "/tests/http/vectors.txt");
+  std::ifstream file(test::source_folder() / "tests/http/vectors.txt");
   std::vector<Vector> vectors;
   for (std::string line; std::getline(file, line);) {
     if (line.empty() || line.starts_with('#')) continue;

@@ -7,12 +7,13 @@
 #include "image/codec.h"
 #include "image/png.h"
 #include "support/files.h"
+#include "support/source_folder.h"
 
 namespace diffused {
 namespace {
 
 std::string fixture(const std::string& name) {
-  return read_file(std::filesystem::path(DIFFUSED_SOURCE_DIR) / "tests/image/data" / name);
+  return read_file(test::source_folder() / "tests/image/data" / name);
 }
 
 Image decoded(const std::string& name) {

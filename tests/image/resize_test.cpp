@@ -5,12 +5,13 @@
 #include "image/channels.h"
 #include "image/codec.h"
 #include "support/files.h"
+#include "support/source_folder.h"
 
 namespace diffused {
 namespace {
 
 Image decoded_fixture(const std::string& name) {
-  return *decode_image(read_file(std::filesystem::path(DIFFUSED_SOURCE_DIR) / "tests/image/data" / name), {});
+  return *decode_image(read_file(test::source_folder() / "tests/image/data" / name), {});
 }
 
 TEST(ResizeLanczos, GivesPillowsBytes) {

@@ -13,10 +13,11 @@
 
 #include "pipelines/catalog.h"
 #include "support/files.h"
+#include "support/source_folder.h"
 
 namespace diffused::pipelines {
 
-inline const std::filesystem::path kData = DIFFUSED_SOURCE_DIR "/tests/pipelines/data";
+inline const std::filesystem::path kData = test::source_folder() / "tests/pipelines/data";
 
 inline std::unique_ptr<Pipeline> load_tiny(const std::filesystem::path& folder = kData / "tiny_sd3",
                                            LoadOptions options = {.dtype = "fp32", .variant = ""}) {

@@ -16,6 +16,7 @@
 
 #include "samplers/noise.h"
 #include "samplers/sampler.h"
+#include "support/source_folder.h"
 
 namespace diffused::samplers {
 
@@ -23,7 +24,8 @@ inline const char* goldens_made_here() { return std::getenv("DIFFUSED_SAMPLER_GO
 
 inline boost::json::array golden_cases(const std::string& name) {
   const char* const here = goldens_made_here();
-  const std::string folder = here != nullptr ? here : DIFFUSED_SOURCE_DIR "/tests/samplers/data";
+  const std::string folder =
+      here != nullptr ? here : (test::source_folder() / "tests/samplers/data").string();
   std::ostringstream text;
   text << std::ifstream(folder + "/" + name + ".json").rdbuf();
   return boost::json::parse(text.str()).at("cases").as_array();

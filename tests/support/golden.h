@@ -14,6 +14,7 @@
 #include "support/files.h"
 #include "support/load_error.h"
 #include "support/safetensors.h"
+#include "support/source_folder.h"
 #include "weights/checkpoint.h"
 #include "weights/scope.h"
 
@@ -69,9 +70,7 @@ class Golden {
  private:
   static constexpr std::string_view kPrefix = "weights.";
 
-  static std::filesystem::path folder() {
-    return std::filesystem::path(DIFFUSED_SOURCE_DIR) / "tests/golden";
-  }
+  static std::filesystem::path folder() { return test::source_folder() / "tests/golden"; }
 
   static boost::json::object read_config(const std::filesystem::path& path) {
     const std::string file = read_file(path);

@@ -3,9 +3,10 @@
 
 #include <filesystem>
 
+#include "support/source_folder.h"
+
 namespace diffused::tokenizers {
 
-inline const std::filesystem::path kData =
-    std::filesystem::path(DIFFUSED_SOURCE_DIR) / "tests/tokenizers/data";
+inline const std::filesystem::path kData = test::source_folder() / "tests/tokenizers/data";
 
 }  // namespace diffused::tokenizers
