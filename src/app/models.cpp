@@ -61,6 +61,8 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
           "Diffusers folders with what a .safetensors checkpoint lacks: tokenizers, perhaps encoders; "
           "one for each class of model")
       ->allow_extra_args(false);
+  command.add_option("--vae", options.load.vae,
+                     "another autoencoder: its folder, a model's, or a .safetensors file");
   command.add_option("--threads", options.threads, "processor cores for the model (default: all)")
       ->check(CLI::Range(1, 1024));
 }
@@ -85,6 +87,10 @@ Result<std::unique_ptr<Pipeline>> load_model(const ModelArgument& model, const M
   for (std::string& part : load.parts) {
     TRY(ModelArgument found, find_model(part));
     part = std::move(found.folder);
+  }
+  if (!load.vae.empty()) {
+    TRY(ModelArgument found, find_model(load.vae.string()));
+    load.vae = std::move(found.folder);
   }
   return pipelines::load_pipeline(model.folder, load);
 }

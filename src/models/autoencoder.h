@@ -43,8 +43,8 @@ class Autoencoder {
   virtual LatentDistribution encode(const at::Tensor& image) const = 0;
 
   // Latents as encode() gives them and stage 0 takes them, to the denoiser's scale, and back. Any float
-  // dtype; [B, channels, h, w].
-  virtual at::Tensor scaled(const at::Tensor& latents) const = 0;
+  // dtype; [B, channels, h, w]. `by_channel`: false leaves out what the config says of single channels.
+  virtual at::Tensor scaled(const at::Tensor& latents, bool by_channel) const = 0;
   virtual at::Tensor unscaled(const at::Tensor& latents) const = 0;
 };
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 #include <variant>
 
 #include "base/check.h"
@@ -169,6 +170,13 @@ at::Tensor for_each_image(const at::Tensor& images, F f) {
   return at::cat(results);
 }
 
+// A value for each channel of latents, as these are kept: [1, C, 1, 1].
+at::Tensor of_channels(const std::vector<double>& values, const at::Tensor& latents) {
+  return at::tensor(std::vector<float>(values.begin(), values.end()), at::kFloat)
+      .view({1, -1, 1, 1})
+      .to(latents.options());
+}
+
 }  // namespace
 
 Result<AutoencoderKlConfig> AutoencoderKlConfig::from_json(const boost::json::object& json) {
@@ -198,10 +206,16 @@ Result<AutoencoderKlConfig> AutoencoderKlConfig::from_json(const boost::json::ob
     read.refuse("act_fn", fmt::format("names an activation that is not supported: {}", act),
                 ErrorCode::unsupported);
   }
-  for (const char* key : {"latents_mean", "latents_std"}) {
-    if (json.contains(key) && !read.is_null(key))
-      read.refuse(key, "is not supported: latents scaled channel by channel", ErrorCode::unsupported);
-  }
+  c.latents_mean = read.numbers("latents_mean");
+  c.latents_std = read.numbers("latents_std");
+  // Only both together mean something.
+  if (c.latents_mean.empty() || c.latents_std.empty()) c.latents_mean = c.latents_std = {};
+  for (const auto& [key, values] :
+       {std::pair("latents_mean", &c.latents_mean), std::pair("latents_std", &c.latents_std)})
+    read.require(values->empty() || std::ssize(*values) == c.latent_channels, key,
+                 "must have a number for each latent channel");
+  read.require(std::ranges::find(c.latents_std, 0.0) == c.latents_std.end(), "latents_std",
+               "must not be zero");
   return read.finish(c);
 }
 
@@ -341,11 +355,19 @@ LatentDistribution AutoencoderKl::encode(const at::Tensor& images) const {
   return {halves[0], halves[1].clamp(-30, 20)};
 }
 
-at::Tensor AutoencoderKl::scaled(const at::Tensor& latents) const {
+at::Tensor AutoencoderKl::scaled(const at::Tensor& latents, bool by_channel) const {
+  if (by_channel && !config_.latents_mean.empty()) {
+    return (latents - of_channels(config_.latents_mean, latents)) * config_.scaling_factor /
+           of_channels(config_.latents_std, latents);
+  }
   return (latents - config_.shift_factor.value_or(0)) * config_.scaling_factor;
 }
 
 at::Tensor AutoencoderKl::unscaled(const at::Tensor& latents) const {
+  if (!config_.latents_mean.empty()) {
+    return latents * of_channels(config_.latents_std, latents) / config_.scaling_factor +
+           of_channels(config_.latents_mean, latents);
+  }
   return latents / config_.scaling_factor + config_.shift_factor.value_or(0);
 }
 

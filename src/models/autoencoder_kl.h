@@ -27,6 +27,8 @@ struct AutoencoderKlConfig {
   std::int64_t sample_size = 32;
   double scaling_factor = 0.18215;
   std::optional<double> shift_factor = std::nullopt;
+  // Of each latent channel, where latents are normalised by channel: Playground v2.5. Else empty.
+  std::vector<double> latents_mean = {}, latents_std = {};
   bool use_quant_conv = true;
   bool use_post_quant_conv = true;
   bool mid_block_add_attention = true;
@@ -69,7 +71,7 @@ class AutoencoderKl final : public Autoencoder {
     return config_.decode_flops(latent_h, latent_w);
   }
   LatentDistribution encode(const at::Tensor& image) const override;
-  at::Tensor scaled(const at::Tensor& latents) const override;
+  at::Tensor scaled(const at::Tensor& latents, bool by_channel) const override;
   at::Tensor unscaled(const at::Tensor& latents) const override;
 
   const AutoencoderKlConfig& config() const { return config_; }

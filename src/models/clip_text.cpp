@@ -26,6 +26,9 @@ weights::Scope inside_prefix(const weights::Scope& scope) {
 }  // namespace
 
 Result<ClipTextConfig> ClipTextConfig::from_json(const boost::json::object& json) {
+  // The config of a whole CLIP, of texts and pictures, has that of the texts inside.
+  if (const auto* const inside = json.if_contains("text_config"); inside && inside->is_object())
+    return from_json(inside->get_object());
   ClipTextConfig c;
   ConfigReader read(json);
   c.vocab_size = read.integer("vocab_size", c.vocab_size);

@@ -51,6 +51,18 @@ double ConfigReader::number(std::string_view key, double fallback) {
   return fallback;
 }
 
+std::vector<double> ConfigReader::numbers(std::string_view key) {
+  const auto* value = find(key);
+  if (value == nullptr || value->is_null()) return {};
+  if (!value->is_array() || !std::ranges::all_of(value->get_array(), is_finite_number)) {
+    refuse(key, "must be a list of numbers");
+    return {};
+  }
+  std::vector<double> items;
+  for (const auto& item : value->get_array()) items.push_back(item.to_number<double>());
+  return items;
+}
+
 std::optional<double> ConfigReader::optional_number(std::string_view key) {
   const auto* value = find(key);
   if (value == nullptr || value->is_null()) return std::nullopt;

@@ -28,6 +28,8 @@ class ConfigReader {
   bool boolean(std::string_view key, bool fallback);
   // Null gives the fallback.
   std::string text(std::string_view key, std::string_view fallback);
+  // A list of finite numbers. Null gives an empty one.
+  std::vector<double> numbers(std::string_view key);
   // A list of whole numbers, each at least `least`. Null gives the fallback.
   std::vector<std::int64_t> integers(std::string_view key, std::vector<std::int64_t> fallback,
                                      std::int64_t least);

@@ -25,7 +25,7 @@ Conv2d::Conv2d(const weights::Scope& scope, std::int64_t in, std::int64_t out, s
       bias_(scope.tensor("bias", {out})),
       stride_(stride),
       padding_(padding),
-      layers_{.names = {scope.changeable_layer()}} {
+      layers_{.names = {scope.changeable_layer()}, .bias = bias_} {
   if (stride == 1 && padding == kernel / 2 && should_pack_conv(weight_)) {
     packed_ = std::make_shared<const kernels::PackedConv>(weight_, bias_, kernels::Doubling::none);
     weight_.reset();
@@ -46,13 +46,14 @@ at::Tensor Conv2d::unchanged(const at::Tensor& x) const {
 
 at::Tensor Conv2d::of_silu(const GroupNorm& norm, const at::Tensor& x, const Addends& addends) const {
   const auto& [shift, picture] = addends;
-  if (packed_ && lora_changes(layers_) && x.size(0) > 1) {
+  const bool changed = lora_changes(layers_) || norm.changed();
+  if (packed_ && changed && x.size(0) > 1) {
     return each_lora_row(x.size(0), [&](auto row) {
       const auto only = [&](const at::Tensor& t) { return t.defined() ? t.narrow(0, row, 1) : t; };
       return of_silu(norm, only(x), {.shift = only(shift), .picture = only(picture)});
     });
   }
-  if (packed_ && !lora_changes(layers_)) {
+  if (packed_ && !changed) {
     const at::Tensor input = channels_last(x);
     if (const auto scaling = norm.scaling(input)) {
       return (*packed_)(input, {.silu_of = *scaling,
@@ -68,7 +69,7 @@ at::Tensor Conv2d::of_silu(const GroupNorm& norm, const at::Tensor& x, const Add
 DoublingConv2d::DoublingConv2d(const weights::Scope& scope, std::int64_t channels)
     : weight_(scope.tensor("weight", {channels, channels, 3, 3})),
       bias_(scope.tensor("bias", {channels})),
-      layers_{.names = {scope.changeable_layer()}} {
+      layers_{.names = {scope.changeable_layer()}, .bias = bias_} {
   if (should_pack_conv(weight_)) {
     packed_ = std::make_shared<const kernels::PackedConv>(weight_, bias_, kernels::Doubling::nearest);
     weight_.reset();

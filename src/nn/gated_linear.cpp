@@ -32,7 +32,9 @@ GatedLinear::GatedLinear(const at::Tensor& weight, const at::Tensor& bias, Activ
     : fused_(can_fuse(weight, format)),
       linear_(fused_ ? in_turns(weight) : weight, fused_ && bias.defined() ? in_turns(bias) : bias, format),
       activation_(activation),
-      layers_(std::move(layers)) {}
+      layers_(std::move(layers)) {
+  layers_.bias = bias;
+}
 
 // Braces, as they read the weight before the bias: a report names the first tensor that is wrong.
 GatedLinear::GatedLinear(const weights::Scope& scope, std::int64_t in, std::int64_t out,

@@ -51,6 +51,7 @@ std::string why_no_int8(at::ScalarType dtype, at::Device device) {
 
 Linear::Linear(at::Tensor weight, at::Tensor bias, LinearFormat format, LoraLayers layers)
     : weight_(std::move(weight)), bias_(std::move(bias)), layers_(std::move(layers)) {
+  layers_.bias = bias_;
   if (format == LinearFormat::int8) {
     CHECK(why_no_int8(weight_.scalar_type(), weight_.device()).empty());
     fused_ = std::make_shared<const kernels::QuantizedLinear>(weight_, bias_);

@@ -1,6 +1,6 @@
-// Low-rank adaptation (arXiv 2106.09685): small changes of a network's linears and convolutions that a
-// request chooses. The weights stay as they are; a layer adds to its result what the LoRAs of its row say, so
-// rows with different ones share a forward pass.
+// Low-rank adaptation (arXiv 2106.09685) and its kin: small changes of a network's layers that a request
+// chooses. The weights stay as they are; a layer adds to its result what the LoRAs of its row say, so rows
+// with different ones share a forward pass.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,15 +15,29 @@
 
 namespace diffused::nn {
 
-// What is added to a layer's result for x: scale * up (down x).
-struct LowRank {
+// What is added to a layer's weight: scale * change, where the change is
+//   up down                with both matrices (LoRA, LoHa)
+//   down                   without `up`: of the weight's own shape
+//   left (x) (up down)     with `left`: a Kronecker product (LoKr)
+// Undefined tensors are not there; of a norm only down and bias are, [size] each.
+struct LayerChange {
   at::Tensor down;  // [r, in]; of a convolution [r, in, k, k]
   at::Tensor up;    // [out, r]
   double scale = 1;
+  at::Tensor left = {};  // [out / out', in / in'], where up down is [out', in']
+  at::Tensor bias = {};  // [out]: the same times scale, added to the layer's bias
+
+  // DoRA (arXiv 2402.09353): every row of the changed weight is brought to the length `magnitude` [out]. Its
+  // length before, at strength s, is the root of norms[0] + norms[1] s + norms[2] s²; norms: [3, out]
+  // float32.
+  at::Tensor magnitude = {}, norms = {};
+  // What the weight of a LoRA with magnitudes means: a part of the strength (PEFT), or how much there is of
+  // the whole change at its own strength.
+  bool weight_is_strength = true;
 };
 
-// By layer, such as "unet.mid_block.attentions.0.proj_in". Immutable; a layer may be changed more than once.
-using Lora = std::unordered_multimap<std::string, LowRank>;
+// By layer, such as "unet.mid_block.attentions.0.proj_in". Immutable.
+using Lora = std::unordered_map<std::string, LayerChange>;
 
 struct WeightedLora {
   std::shared_ptr<const Lora> lora;
@@ -53,6 +67,7 @@ class LoraRows {
 struct LoraLayers {
   std::vector<std::string> names;
   std::int64_t first_input = 0;
+  at::Tensor bias = {};  // of all of them, side by side; undefined without
 };
 
 // Whether any row's LoRAs change any of these layers now.
@@ -68,5 +83,12 @@ at::Tensor add_lora(const LoraLayers& layers, const at::Tensor& x, at::Tensor y)
 // The same of a convolution: x: [B, in, H, W] → [B, out, H', W'].
 at::Tensor add_lora(const LoraLayers& layers, const at::Tensor& x, at::Tensor y, std::int64_t stride,
                     std::int64_t padding);
+
+// What one row's LoRAs make of a norm's weight and bias, [size] each; called while that row's alone are
+// active.
+struct NormWeights {
+  at::Tensor weight, bias;
+};
+NormWeights changed_norm(const LoraLayers& layers, NormWeights plain);
 
 }  // namespace diffused::nn

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "nn/lora.h"
 #include "nn/rotary.h"
 #include "weights/scope.h"
 
@@ -28,6 +29,7 @@ class LayerNorm {
   at::Tensor weight_;
   at::Tensor bias_;
   double eps_;
+  LoraLayers layers_;
 };
 
 // x / sqrt(mean(x²) + eps) * weight over the last dimension: T5's layer norm and the QK norm of SD3.5 and
@@ -56,12 +58,17 @@ class GroupNorm {
   // What the norm of x multiplies and adds, for a kernel that applies it to pixels on their way; empty where
   // no kernel can.
   std::optional<kernels::GroupScaling> scaling(const at::Tensor& x) const;
+  // Whether any row's LoRAs change it now; scaling() knows of none.
+  bool changed() const { return lora_changes(layers_); }
 
  private:
+  at::Tensor plain(const at::Tensor& x) const;
+
   std::int64_t groups_;
   at::Tensor weight_;
   at::Tensor bias_;
   double eps_;
+  LoraLayers layers_;
 };
 
 }  // namespace diffused::nn

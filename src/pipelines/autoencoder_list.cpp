@@ -7,8 +7,9 @@ namespace {
 
 constexpr const char* kVae = "vae";
 
-Result<AutoencoderPlan> plan_autoencoder_kl(const ModelFolder& folder) {
-  TRY(const auto config, folder.config<models::AutoencoderKlConfig>(kVae));
+Result<AutoencoderPlan> plan_autoencoder_kl(const ModelFolder& folder, bool by_channel) {
+  TRY(auto config, folder.config<models::AutoencoderKlConfig>(kVae));
+  if (!by_channel) config.latents_mean = config.latents_std = {};
   if (config.in_channels != 3 || config.out_channels != 3) {
     return folder.refuse(ErrorCode::unsupported, "vae/config.json", "in_channels and out_channels must be 3");
   }
@@ -21,7 +22,7 @@ Result<AutoencoderPlan> plan_autoencoder_kl(const ModelFolder& folder) {
 
 struct ListedAutoencoder {
   const char* class_name;
-  Result<AutoencoderPlan> (*plan)(const ModelFolder&);
+  Result<AutoencoderPlan> (*plan)(const ModelFolder&, bool by_channel);
 };
 constexpr ListedAutoencoder kAutoencoders[] = {
     {"AutoencoderKL", plan_autoencoder_kl},
@@ -29,11 +30,11 @@ constexpr ListedAutoencoder kAutoencoders[] = {
 
 }  // namespace
 
-Result<AutoencoderPlan> plan_autoencoder(const ModelFolder& folder) {
+Result<AutoencoderPlan> plan_autoencoder(const ModelFolder& folder, bool by_channel) {
   for (const ListedAutoencoder& listed : kAutoencoders) {
     if (folder.class_of(kVae) != listed.class_name) continue;
     TRY_VOID(folder.require(kVae, "diffusers", listed.class_name));
-    return listed.plan(folder);
+    return listed.plan(folder, by_channel);
   }
   // Says what is there instead.
   TRY_VOID(folder.require(kVae, "diffusers", kAutoencoders[0].class_name));

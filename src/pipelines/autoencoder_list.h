@@ -19,7 +19,8 @@ struct AutoencoderPlan {
 };
 
 // Errors: not_found without an autoencoder; unsupported when it is of another class, or not for pictures of
-// three channels; those of its config. `folder` must outlive the plan.
-Result<AutoencoderPlan> plan_autoencoder(const ModelFolder& folder);
+// three channels; those of its config. `folder` must outlive the plan. `by_channel`: whether what a config
+// says of single latent channels counts for the family.
+Result<AutoencoderPlan> plan_autoencoder(const ModelFolder& folder, bool by_channel);
 
 }  // namespace diffused::pipelines

@@ -37,7 +37,7 @@ constexpr ListedPipeline kPipelines[] = {
 
 PipelineResult load(const std::filesystem::path& path, const LoadOptions& options) {
   const c10::InferenceMode inference;
-  TRY(const ModelFolder folder, ModelFolder::open(path, options.variant, options.parts));
+  TRY(const ModelFolder folder, ModelFolder::open(path, options.variant, options.parts, options.vae));
   for (const ListedPipeline& listed : kPipelines) {
     if (folder.class_name() != listed.class_name) continue;
     TRY(LatentModel model, listed.load(folder, options));

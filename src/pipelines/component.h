@@ -24,6 +24,7 @@ struct LoadedWeights {
   std::vector<NetworkWeights> networks;
   ChangeableLayers changeable;  // by component and layer
   LayerPrefixes prefixes;
+  std::map<std::string, std::shared_ptr<weights::Checkpoint>> checkpoints;  // by component
 };
 
 // How a model's networks are kept, and where those are that others have.
@@ -50,6 +51,7 @@ Result<std::shared_ptr<const Network>> load_component(const ModelFolder& folder,
   loaded.networks.push_back({facts.id, facts.use.bytes});
   for (const auto& [layer, shape] : facts.changeable) loaded.changeable[component + "." + layer] = shape;
   loaded.prefixes[component] = facts.layer_prefix();
+  loaded.checkpoints[component] = checkpoint;
   return network;
 }
 

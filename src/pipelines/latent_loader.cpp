@@ -12,14 +12,23 @@ namespace {
 
 constexpr const char* kDefaultsFile = "diffused.json";
 
+// What the folder's own scheduler follows: a diffusion's networks may have been trained in EDM's way.
+samplers::Process process_of(const std::string& scheduler, samplers::Process family) {
+  const auto continuous = samplers::sampler_names(samplers::Process::edm);
+  const bool edm =
+      family == samplers::Process::diffusion && std::ranges::find(continuous, scheduler) != continuous.end();
+  return edm ? samplers::Process::edm : family;
+}
+
 // Every sampler that can be had with the options of the folder's scheduler, and every preset; its own stands
-// first.
-Result<SamplerList> load_samplers(const ModelFolder& folder, const FamilyDefaults& family) {
+// first. `masked`: for edits with a mask.
+Result<SamplerList> load_samplers(const ModelFolder& folder, const FamilyDefaults& family, bool masked) {
   const std::string file = "scheduler/scheduler_config.json";
   TRY(boost::json::object config, folder.json(file));
-  if (family.amend_scheduler) family.amend_scheduler(config);
+  if (family.amend_scheduler) family.amend_scheduler(config, masked);
   const std::string own = folder.class_of("scheduler");
-  const std::vector<std::string> names = samplers::sampler_names(family.process);
+  const samplers::Process process = process_of(own, family.process);
+  const std::vector<std::string> names = samplers::sampler_names(process);
   if (std::ranges::find(names, own) == names.end()) {
     return folder.refuse(ErrorCode::unsupported, "model_index.json",
                          fmt::format("scheduler '{}' is not one of those that this model can have: {}", own,
@@ -29,12 +38,12 @@ Result<SamplerList> load_samplers(const ModelFolder& folder, const FamilyDefault
   TRY(auto default_sampler, folder.named(file, samplers::make_sampler(own, config)));
   samplers.emplace_back(own, std::move(default_sampler));
   const boost::json::object others =
-      family.process == samplers::Process::flow ? samplers::with_flow_options(config) : config;
+      process == samplers::Process::flow ? samplers::with_flow_options(config) : config;
   for (const std::string& name : names) {
     if (name == own) continue;
     if (auto sampler = samplers::make_sampler(name, others)) samplers.emplace_back(name, *std::move(sampler));
   }
-  for (const samplers::Preset& preset : samplers::presets(family.process)) {
+  for (const samplers::Preset& preset : samplers::presets(process)) {
     boost::json::object options = others;
     for (const auto& [key, value] : preset.options) options[key] = value;
     if (auto sampler = samplers::make_sampler(preset.class_name, options))
@@ -79,7 +88,8 @@ Result<LatentLoader> LatentLoader::begin(const ModelFolder& folder, const LoadOp
   TRY(const at::Device device, choose_device(options.device));
   TRY(const at::ScalarType dtype, choose_dtype(options.dtype, device));
   LatentLoader loader(folder, options, dtype, device);
-  TRY(loader.autoencoder_, plan_autoencoder(folder));
+  TRY(loader.autoencoder_, plan_autoencoder(folder, defaults.latents_by_channel));
+  loader.tokens_of_several_vectors_ = defaults.tokens_of_several_vectors;
   PipelineInfo& info = loader.info_;
   info.class_name = folder.class_name();
   info.dtype = dtype_label(dtype);
@@ -90,7 +100,8 @@ Result<LatentLoader> LatentLoader::begin(const ModelFolder& folder, const LoadOp
   info.default_steps = defaults.steps;
   info.default_guidance_scale = defaults.guidance_scale;
   TRY(loader.own_guidance_scale_, read_defaults(folder, info));
-  TRY(loader.samplers_, load_samplers(folder, defaults));
+  TRY(loader.samplers_, load_samplers(folder, defaults, /*masked=*/false));
+  TRY(loader.masked_samplers_, load_samplers(folder, defaults, /*masked=*/true));
   for (const auto& [name, sampler] : loader.samplers_) info.schedulers.push_back(name);
   return loader;
 }
@@ -120,6 +131,7 @@ Result<LatentModel> LatentLoader::finish(std::unique_ptr<const Family> family) {
   return LatentModel{.family = std::move(family),
                      .autoencoder = std::move(autoencoder),
                      .samplers = std::move(samplers_),
+                     .masked_samplers = std::move(masked_samplers_),
                      .loras = std::move(loras),
                      .info = std::move(info_),
                      .own_guidance_scale = own_guidance_scale_,

@@ -23,8 +23,13 @@ struct FamilyDefaults {
   samplers::Process process = samplers::Process::flow;
   int steps = 0;
   double guidance_scale = 0;
-  // What the family's pipeline changes in a scheduler's options; null: nothing.
-  void (*amend_scheduler)(boost::json::object& options) = nullptr;
+  // What the family's pipelines change in a scheduler's options; null: nothing. That of edits with a mask may
+  // differ from the others.
+  void (*amend_scheduler)(boost::json::object& options, bool masked) = nullptr;
+  // Whether an added token in a prompt brings its further vectors along (Tokenizer::with_all_vectors).
+  bool tokens_of_several_vectors = true;
+  // Whether latents_mean and latents_std of the autoencoder's config count.
+  bool latents_by_channel = false;
 };
 
 // One folder on its way to a model: begin(), then the family's networks by network(), then finish(). What
@@ -40,6 +45,7 @@ class LatentLoader {
   const ModelFolder& folder() const { return *folder_; }
   const LoadOptions& options() const { return options_; }
   const models::LatentFormat& latents() const { return autoencoder_.format; }
+  bool tokens_of_several_vectors() const { return tokens_of_several_vectors_; }
   at::ScalarType dtype() const { return dtype_; }
   at::Device device() const { return device_; }
 
@@ -74,9 +80,10 @@ class LatentLoader {
   at::ScalarType dtype_;
   at::Device device_;
   AutoencoderPlan autoencoder_;
-  SamplerList samplers_;
+  SamplerList samplers_, masked_samplers_;
   PipelineInfo info_;
   bool own_guidance_scale_ = false;
+  bool tokens_of_several_vectors_ = true;
   LoadedWeights loaded_;
 };
 

@@ -23,7 +23,8 @@ using SamplerList = std::vector<std::pair<std::string, std::shared_ptr<const sam
 struct LatentModel {
   std::unique_ptr<const Family> family;
   std::shared_ptr<const models::Autoencoder> autoencoder;
-  SamplerList samplers;  // the folder's own first
+  SamplerList samplers;         // the folder's own first
+  SamplerList masked_samplers;  // the same names, for edits with a mask
   LoraLibrary loras;
   PipelineInfo info;
   bool own_guidance_scale = false;  // info's is the folder's own wish, not the family's default

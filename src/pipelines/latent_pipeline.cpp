@@ -106,7 +106,7 @@ Result<std::unique_ptr<Row>> LatentPipeline::begin(const GenerateRequest& resolv
     if (row->guided()) {
       TRY(row->negative, slot(resolved, PromptSide::negative));
     }
-    row->sampler = find_sampler(model_, resolved.scheduler);
+    row->sampler = find_sampler(model_, resolved);
     TRY(row->schedule, schedule_of(model_, resolved));
     plan(*row);
     row->generator = samplers::seeded_generator(resolved.seeds[image_index]);

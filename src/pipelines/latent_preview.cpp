@@ -29,7 +29,7 @@ LatentPreview::LatentPreview(const models::Autoencoder& autoencoder, at::ScalarT
   const at::Tensor picture =
       at::upsample_bilinear2d(colours, {side, side}, /*align_corners=*/true);  // [1, 3, S, S]
   const at::Tensor latents = autoencoder.encode((picture * 2 - 1).to(device, dtype)).mean;
-  const at::Tensor x = as_columns(autoencoder.scaled(latents));  // [C + 1, N]
+  const at::Tensor x = as_columns(autoencoder.scaled(latents, /*by_channel=*/true));  // [C + 1, N]
   const at::Tensor y =
       at::adaptive_avg_pool2d(picture, {kFitSide, kFitSide}).to(at::kDouble).flatten(2)[0];  // [3, N]
   const at::Tensor normal = x.mm(x.t()) + kRidge * at::eye(x.size(0), x.options());          // [C + 1, C + 1]

@@ -105,13 +105,16 @@ LatentWork work_of(const LatentModel& model, const GenerateRequest& resolved) {
   return work;
 }
 
-std::shared_ptr<const samplers::Sampler> find_sampler(const LatentModel& model, std::string_view name) {
-  const auto found = std::ranges::find(model.samplers, name, [](const auto& entry) { return entry.first; });
-  return found == model.samplers.end() ? nullptr : found->second;
+std::shared_ptr<const samplers::Sampler> find_sampler(const LatentModel& model,
+                                                      const GenerateRequest& request) {
+  const SamplerList& samplers = request.mask ? model.masked_samplers : model.samplers;
+  const auto found =
+      std::ranges::find(samplers, request.scheduler, [](const auto& entry) { return entry.first; });
+  return found == samplers.end() ? nullptr : found->second;
 }
 
 Result<samplers::Schedule> schedule_of(const LatentModel& model, const GenerateRequest& resolved) {
-  const auto sampler = find_sampler(model, resolved.scheduler);
+  const auto sampler = find_sampler(model, resolved);
   samplers::ScheduleRequest wanted = model.family->schedule_request(resolved, size_of(model, resolved));
   if (!sampler->takes_sigmas()) wanted.sigmas.clear();
   wanted.shift = resolved.flow_shift;

@@ -35,8 +35,9 @@ struct LatentWork {
 };
 LatentWork work_of(const LatentModel& model, const GenerateRequest& resolved);
 
-// Null when the model has no sampler of this name.
-std::shared_ptr<const samplers::Sampler> find_sampler(const LatentModel& model, std::string_view name);
+// The sampler that a request names, as the kind of request has it; null when the model has none of this name.
+std::shared_ptr<const samplers::Sampler> find_sampler(const LatentModel& model,
+                                                      const GenerateRequest& request);
 
 // The noise levels that a resolved request goes through; with an image to start from, its strength says where
 // they begin. Error: invalid_argument, with the field.

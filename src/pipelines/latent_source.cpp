@@ -47,8 +47,9 @@ SourceLatents encode_source(const Source& source, const Family& family,
   };  // [1, C, h, w]
   const auto encoded = [&](const at::Tensor& picture) {
     const models::LatentDistribution distribution = autoencoder.encode(picture.to(options));
-    return autoencoder.scaled(distribution.mean +
-                              (distribution.logvar * 0.5).exp() * draw());  // [1, C, h, w]
+    const at::Tensor drawn = distribution.mean + (distribution.logvar * 0.5).exp() * draw();  // [1, C, h, w]
+    // Diffusers' inpainting does not normalise by channel what it encodes, though it decodes as if it had.
+    return autoencoder.scaled(drawn, /*by_channel=*/!source.mask);
   };
   const Image image = resize_lanczos(to_rgb(*source.image), source.width, source.height);
   const at::Tensor pixels = to_tensor(image).to(at::kFloat) / 255 * 2 - 1;  // [1, 3, H, W]

@@ -16,10 +16,11 @@ struct LoadOptions {
   std::string dtype = {};
   // "int8": the denoiser's linears in 8 bits where the machine can; empty: as dtype says.
   std::string quantize = {};
-  std::string device = "cpu";                  // as torch names it: "cpu", "cuda", "cuda:1"
-  std::string variant = {};                    // of the weight files, such as "fp16"; empty: the plain files
-  std::vector<std::string> parts = {};         // folders for what a checkpoint in one file lacks
-  std::filesystem::path loras = {};            // a folder of LoRAs for requests to choose from; empty: none
+  std::string device = "cpu";           // as torch names it: "cpu", "cuda", "cuda:1"
+  std::string variant = {};             // of the weight files, such as "fp16"; empty: the plain files
+  std::vector<std::string> parts = {};  // folders for what a checkpoint in one file lacks
+  std::filesystem::path vae = {};       // another autoencoder, in a folder or a file; empty: the model's own
+  std::filesystem::path loras = {};     // a folder of LoRAs for requests to choose from; empty: none
   std::size_t prompt_cache_bytes = 64u << 20;  // embeddings of recent prompts kept ready
   // Models loaded with the same store share the networks that are equal; null: with nobody.
   std::shared_ptr<NetworkStore> networks = {};

@@ -46,10 +46,12 @@ bool is_folder(const fs::path& path) {
 }  // namespace
 
 Result<ModelFolder> ModelFolder::open(const fs::path& path, std::string variant,
-                                      const std::vector<std::string>& parts) {
+                                      const std::vector<std::string>& parts, const fs::path& vae) {
   std::error_code ec;
-  if (fs::is_regular_file(path, ec)) return open_file(path, std::move(variant), parts);
-  return open_folder(path, std::move(variant));
+  TRY(ModelFolder folder, fs::is_regular_file(path, ec) ? open_file(path, std::move(variant), parts)
+                                                        : open_folder(path, std::move(variant)));
+  if (!vae.empty()) TRY_VOID(folder.take_vae(vae));
+  return folder;
 }
 
 Result<ModelFolder> ModelFolder::open_folder(const fs::path& path, std::string variant) {
@@ -75,11 +77,22 @@ Result<ModelFolder> ModelFolder::open_folder(const fs::path& path, std::string v
 Result<ModelFolder> ModelFolder::open_file(const fs::path& path, std::string variant,
                                            const std::vector<std::string>& parts) {
   TRY(SingleFile file, open_single_file(path));
+  std::string why_not;
   for (const std::string& part : parts) {
     TRY(ModelFolder folder, open_folder(part, variant));
     if (family_of(folder.class_name_) != family_of(file.class_name)) continue;
-    TRY_VOID(folder.take_in(std::move(file)));
-    return folder;
+    TRY(const std::string contradiction, folder.contradiction(file));
+    if (contradiction.empty()) {
+      TRY_VOID(folder.take_in(std::move(file)));
+      return folder;
+    }
+    if (why_not.empty()) why_not = fmt::format("{}: {}", part, contradiction);
+  }
+  if (!why_not.empty()) {
+    return fail(ErrorCode::unsupported,
+                fmt::format("{}: no folder of --parts is of this {}'s generation ({})", path.string(),
+                            file.class_name, why_not),
+                path.string());
   }
   return fail(
       ErrorCode::not_found,
@@ -88,6 +101,85 @@ Result<ModelFolder> ModelFolder::open_file(const fs::path& path, std::string var
                   path.string(), file.class_name,
                   parts.empty() ? "" : fmt::format(" (not {})", fmt::join(parts, ", "))),
       path.string());
+}
+
+Result<std::int64_t> ModelFolder::number_in(const std::string& component, const char* key) const {
+  TRY(const boost::json::object config, optional_json(component + "/config.json"));
+  const boost::json::value* const inside = config.if_contains("text_config");
+  const boost::json::value* const value =
+      (inside && inside->is_object() ? inside->get_object() : config).if_contains(key);
+  return value && value->is_int64() ? value->get_int64() : 0;
+}
+
+// Folders of one class need not be of one generation: Stable Diffusion 1 and 2 differ by the width of their
+// texts, by their projections and in what no shape tells; FLUX.1 schnell and dev by their noise levels.
+Result<std::string> ModelFolder::contradiction(const SingleFile& file) const {
+  for (const auto& [component, key] :
+       {std::pair("text_encoder", "hidden_size"), std::pair("text_encoder_2", "hidden_size"),
+        std::pair("unet", "cross_attention_dim")}) {
+    const auto there = file.components.find(component);
+    if (there == file.components.end() || !there->second.told.contains(key)) continue;
+    TRY(const std::int64_t theirs, number_in(component, key));
+    const std::int64_t ours = there->second.told.at(key).to_number<std::int64_t>();
+    if (theirs != 0 && theirs != ours)
+      return fmt::format("its {}'s {} is {}, the file's {}", component, key, theirs, ours);
+  }
+  for (const auto& [component, key] :
+       {std::pair("unet", "use_linear_projection"), std::pair("transformer", "guidance_embeds")}) {
+    const auto there = file.components.find(component);
+    if (there == file.components.end() || !there->second.told.contains(key)) continue;
+    TRY(const boost::json::object config, optional_json(component + std::string("/config.json")));
+    const boost::json::value* const theirs = config.if_contains(key);
+    // A whole config that does not name it has the default; a fragment says nothing.
+    if (!theirs && !config.contains("in_channels")) continue;
+    if ((theirs ? *theirs : boost::json::value(false)) == there->second.told.at(key)) continue;
+    return fmt::format("its {}'s {} is not the file's", component, key);
+  }
+  // Of texts that the folder encodes for the file.
+  const auto unet = file.components.find("unet");
+  if (unet == file.components.end() || !unet->second.told.contains("cross_attention_dim"))
+    return std::string();
+  TRY(const std::int64_t first, number_in("text_encoder", "hidden_size"));
+  TRY(const std::int64_t second, number_in("text_encoder_2", "hidden_size"));
+  const std::int64_t wanted = unet->second.told.at("cross_attention_dim").to_number<std::int64_t>();
+  const bool whole = first != 0 && (second != 0 || !class_of("text_encoder_2").empty());
+  if (!whole || first + second == wanted || file.components.contains("text_encoder")) return std::string();
+  return fmt::format("its texts are {} wide, those of the file {}", first + second, wanted);
+}
+
+Result<void> ModelFolder::take_vae(const fs::path& path) {
+  const std::string component = "vae", config_file = "vae/config.json";
+  std::error_code ec;
+  index_[component] = {"diffusers", "AutoencoderKL"};
+  if (fs::is_directory(path, ec)) {
+    file_weights_.erase(component);
+    file_configs_.erase(config_file);
+    other_folders_[component] = fs::is_directory(path / component, ec) ? path / component : path;
+    return {};
+  }
+  TRY(FileComponent vae, open_autoencoder_file(path));
+  // What its tensors do not tell is as with the model's own.
+  TRY(boost::json::object config, optional_json(config_file));
+  for (const auto& [key, value] : vae.told) config[key] = value;
+  file_configs_[config_file] = std::move(config);
+  file_weights_[component] = std::move(vae.weights);
+  files_[component] = path;
+  return {};
+}
+
+Result<void> ModelFolder::take_in_scheduler(SingleFile& file) {
+  const std::string name = "scheduler/scheduler_config.json";
+  boost::json::object scheduler = std::move(file.scheduler);
+  const auto continuous = [](const std::string& class_name) { return class_name.starts_with("EDM"); };
+  const bool theirs = has("scheduler") && (!file.scheduler_marked || continuous(class_of("scheduler")));
+  if (theirs) {
+    TRY(scheduler, json(name));
+  } else {
+    index_["scheduler"] = {"diffusers", file.scheduler_class};
+  }
+  for (const auto& [key, value] : file.scheduler_told) scheduler[key] = value;
+  file_configs_[name] = std::move(scheduler);
+  return {};
 }
 
 Result<void> ModelFolder::take_in(SingleFile file) {
@@ -102,17 +194,18 @@ Result<void> ModelFolder::take_in(SingleFile file) {
     for (const auto& [key, value] : component.told) config[key] = value;
     file_configs_[config_file] = std::move(config);
     file_weights_[name] = std::move(component.weights);
+    files_[name] = file.path;
     index_[name] = {component.library, component.class_name};
   }
-  const std::string scheduler_file = "scheduler/scheduler_config.json";
-  boost::json::object scheduler = std::move(file.scheduler);
-  if (has("scheduler")) {
-    TRY(scheduler, json(scheduler_file));
-  } else {
-    index_["scheduler"] = {"diffusers", file.scheduler_class};
+  TRY_VOID(take_in_scheduler(file));
+  if (!file.vae_marked.empty()) {
+    TRY(boost::json::object vae, optional_json("vae/config.json"));
+    const boost::json::value* const theirs = vae.if_contains(file.vae_marked.begin()->key());
+    if (!theirs || theirs->is_null()) {
+      for (const auto& [key, value] : file.vae_marked) vae[key] = value;
+    }
+    file_configs_["vae/config.json"] = std::move(vae);
   }
-  for (const auto& [key, value] : file.scheduler_told) scheduler[key] = value;
-  file_configs_[scheduler_file] = std::move(scheduler);
   file_ = std::move(file.path);
   class_name_ = std::move(file.class_name);
   return {};
@@ -122,8 +215,18 @@ bool ModelFolder::is_in_file(const std::string& file) const {
   return file_weights_.contains(file.substr(0, file.find('/')));
 }
 
+fs::path ModelFolder::folder_of(const std::string& component) const {
+  const auto other = other_folders_.find(component);
+  return other == other_folders_.end() ? path_ / component : other->second;
+}
+
+fs::path ModelFolder::path_of(const std::string& file) const {
+  const std::size_t slash = file.find('/');
+  return slash == file.npos ? path_ / file : folder_of(file.substr(0, slash)) / file.substr(slash + 1);
+}
+
 bool ModelFolder::has(const std::string& component) const {
-  return !class_of(component).empty() && (is_in_file(component) || is_folder(path_ / component));
+  return !class_of(component).empty() && (is_in_file(component) || is_folder(folder_of(component)));
 }
 
 std::string ModelFolder::class_of(const std::string& component) const {
@@ -162,27 +265,27 @@ Result<bool> ModelFolder::option(const std::string& key, bool fallback) const {
 
 Result<boost::json::object> ModelFolder::json(const std::string& file) const {
   if (const auto told = file_configs_.find(file); told != file_configs_.end()) return told->second;
-  return tokenizers::read_json(path_ / file);
+  return tokenizers::read_json(path_of(file));
 }
 
 Result<boost::json::object> ModelFolder::optional_json(const std::string& file) const {
   std::error_code ec;
-  if (!fs::exists(path_ / file, ec)) return boost::json::object();
+  if (!file_configs_.contains(file) && !fs::exists(path_of(file), ec)) return boost::json::object();
   return json(file);
 }
 
 Result<std::shared_ptr<weights::Checkpoint>> ModelFolder::checkpoint(const std::string& component,
                                                                      const std::string& stem) const {
   if (const auto view = file_weights_.find(component); view != file_weights_.end()) return view->second;
-  return weights::Checkpoint::open(path_ / component, {.stem = stem, .variant = variant_});
+  return weights::Checkpoint::open(folder_of(component), {.stem = stem, .variant = variant_});
 }
 
 tl::unexpected<Error> ModelFolder::refuse(ErrorCode code, const std::string& file,
                                           std::string_view message) const {
-  const std::string path = (path_ / file).string();
+  const std::string path = path_of(file).string();
   if (!is_in_file(file)) return fail(code, fmt::format("{}: {}", path, message), path);
-  return fail(code, fmt::format("{}: {}, as its tensors tell: {}", file_.string(), file, message),
-              file_.string());
+  const std::string in = files_.at(file.substr(0, file.find('/'))).string();
+  return fail(code, fmt::format("{}: {}, as its tensors tell: {}", in, file, message), in);
 }
 
 Result<at::Device> choose_device(const std::string& name) {

@@ -25,10 +25,13 @@ class ModelFolder {
  public:
   // `path` is a Diffusers folder, or a checkpoint in one file (single_file/single_file.h). What the file
   // lacks (tokenizers always, often text encoders and autoencoder) then comes from the first folder of
-  // `parts` whose class is of the same family, and so do the values of configs that tensors do not tell.
-  // Errors: not_found, data_loss, unsupported (no Diffusers folder, no known checkpoint, no parts for it).
+  // `parts` whose class is of the same family and whose configs do not contradict the file's shapes, and so
+  // do the values of configs that tensors do not tell. Errors: not_found, data_loss, unsupported (no
+  // Diffusers folder, no known checkpoint, no parts for it). `vae`, unless empty, is another autoencoder: its
+  // folder, a model's with one, or a file.
   static Result<ModelFolder> open(const std::filesystem::path& path, std::string variant,
-                                  const std::vector<std::string>& parts = {});
+                                  const std::vector<std::string>& parts = {},
+                                  const std::filesystem::path& vae = {});
 
   // The folder, or that of the parts.
   const std::filesystem::path& path() const { return path_; }
@@ -82,6 +85,14 @@ class ModelFolder {
   static Result<ModelFolder> open_file(const std::filesystem::path& path, std::string variant,
                                        const std::vector<std::string>& parts);
   Result<void> take_in(SingleFile file);
+  Result<void> take_in_scheduler(SingleFile& file);
+  Result<void> take_vae(const std::filesystem::path& path);
+  // A number of a component's config.json; 0 without it.
+  Result<std::int64_t> number_in(const std::string& component, const char* key) const;
+  // How this folder is of another generation than the file; empty when it is not.
+  Result<std::string> contradiction(const SingleFile& file) const;
+  std::filesystem::path folder_of(const std::string& component) const;
+  std::filesystem::path path_of(const std::string& file) const;
   // Whether `file`, such as "vae/config.json", tells of a component in the single file.
   bool is_in_file(const std::string& file) const;
 
@@ -92,7 +103,9 @@ class ModelFolder {
   // Of a single file.
   std::filesystem::path file_;
   std::map<std::string, std::shared_ptr<weights::Checkpoint>> file_weights_;  // component → tensors
+  std::map<std::string, std::filesystem::path> files_;                        // component → its file
   std::map<std::string, boost::json::object> file_configs_;                   // "vae/config.json" → content
+  std::map<std::string, std::filesystem::path> other_folders_;  // of components that lie elsewhere
 };
 
 // "fp32", "bf16" or empty (see LoadOptions::dtype). Error: unsupported, field "dtype".

@@ -20,7 +20,10 @@ namespace diffused::pipelines {
 namespace {
 
 // What Diffusers takes when a call names none.
-constexpr FamilyDefaults kSd3Defaults{.process = samplers::Process::flow, .steps = 28, .guidance_scale = 7.0};
+constexpr FamilyDefaults kSd3Defaults{.process = samplers::Process::flow,
+                                      .steps = 28,
+                                      .guidance_scale = 7.0,
+                                      .tokens_of_several_vectors = false};
 constexpr int kSd3SequenceLengthDefault = 256;
 
 constexpr int kSd3SequenceLengthMin = 2;  // a token and the end

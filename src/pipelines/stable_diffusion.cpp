@@ -3,6 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <boost/json/value.hpp>
+#include <cstdio>
+
 #include "pipelines/latent_request.h"
 #include "pipelines/text_encoders.h"
 #include "pipelines/unet_family.h"
@@ -10,10 +14,26 @@
 namespace diffused::pipelines {
 namespace {
 
-// As the pipeline's constructor does, for configs of 2022.
-void amend_scheduler(boost::json::object& options) {
+constexpr std::int64_t kSideOf2022 = 64;  // latents
+
+// As the pipelines' constructors do, for configs of 2022. That of inpainting does not forbid clip_sample.
+void amend_scheduler(boost::json::object& options, bool masked) {
   options["steps_offset"] = 1;
-  options["clip_sample"] = false;
+  options[masked ? "skip_prk_steps" : "clip_sample"] = masked;
+}
+
+// The same of the UNet's config: before 0.9.0 it could say a smaller size than any model was trained for.
+Result<void> amend_size(const ModelFolder& folder, models::Unet2DConditionConfig& config) {
+  constexpr int kMinorMin = 9;
+  const std::string file = "unet/config.json";
+  TRY(const boost::json::object json, folder.json(file));
+  const boost::json::value* const version = json.if_contains("_diffusers_version");
+  const boost::json::value* const side = json.if_contains("sample_size");
+  if (!version || !version->is_string() || !side || !side->is_int64()) return {};
+  int major = 0, minor = 0;
+  if (std::sscanf(version->get_string().c_str(), "%d.%d", &major, &minor) != 2) return {};
+  if (major == 0 && minor < kMinorMin) config.sample_size = std::max(config.sample_size, kSideOf2022);
+  return {};
 }
 
 constexpr FamilyDefaults kStableDiffusionDefaults{.process = samplers::Process::diffusion,
@@ -79,7 +99,8 @@ class StableDiffusion final : public UnetFamily {
 
 Result<LatentModel> load_stable_diffusion(const ModelFolder& folder, const LoadOptions& options) {
   TRY(LatentLoader loader, LatentLoader::begin(folder, options, kStableDiffusionDefaults));
-  TRY(const auto config, read_unet_config(loader));
+  TRY(auto config, read_unet_config(loader));
+  TRY_VOID(amend_size(folder, config));
   if (config.text_time) {
     return folder.refuse(ErrorCode::unsupported, "unet/config.json",
                          "addition_embed_type is for StableDiffusionXLPipeline");

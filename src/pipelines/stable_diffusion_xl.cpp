@@ -17,7 +17,7 @@ namespace diffused::pipelines {
 namespace {
 
 constexpr FamilyDefaults kXlDefaults{
-    .process = samplers::Process::diffusion, .steps = 50, .guidance_scale = 5.0};
+    .process = samplers::Process::diffusion, .steps = 50, .guidance_scale = 5.0, .latents_by_channel = true};
 constexpr int kSizeMax = 1 << 16;  // pixels, of the sizes that condition
 constexpr std::int64_t kSizes = 6;
 

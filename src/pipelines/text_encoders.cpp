@@ -25,6 +25,11 @@ Result<void> check_ids(const std::vector<int>& ids, std::int64_t vocabulary, con
                                                 tokenizer, largest, vocabulary));
 }
 
+// The prompt as the tokenizer gets it.
+std::string as_told(const tokenizers::Tokenizer& tokenizer, bool several_vectors, std::string_view prompt) {
+  return several_vectors ? tokenizer.with_all_vectors(prompt) : std::string(prompt);
+}
+
 at::Tensor id_tensor(std::span<const int> ids, at::Device device) {
   return at::tensor(std::vector<std::int64_t>(ids.begin(), ids.end()), at::kLong)
       .unsqueeze(0)
@@ -55,7 +60,7 @@ Result<ClipEncoder> ClipEncoder::load(LatentLoader& loader, const std::string& n
   config.with_projection = class_name == "CLIPTextModelWithProjection";
   // A file may hold the projection without its class using it; with it, it counts as used.
   TRY(auto network, loader.network<models::ClipText>(component, "model", config, {"text_projection."}));
-  ClipEncoder loaded(std::move(network), loader.device());
+  ClipEncoder loaded(std::move(network), loader);
   loaded.tokenizer_name_ = "tokenizer" + number;
   TRY(loaded.tokenizer_, tokenizers::load_clip_tokenizer(folder.path() / loaded.tokenizer_name_));
   loaded.length_ = loaded.tokenizer_->length_default().value_or(kClipLengthDefault);
@@ -68,8 +73,9 @@ Result<ClipEncoder> ClipEncoder::load(LatentLoader& loader, const std::string& n
   return loaded;
 }
 
-Result<EncoderText> ClipEncoder::tokenize(std::string_view text, bool weighted, int length,
+Result<EncoderText> ClipEncoder::tokenize(std::string_view prompt, bool weighted, int length,
                                           int chunks) const {
+  const std::string text = as_told(*tokenizer_, several_vectors_, prompt);
   EncoderText made;
   if (weighted) {
     auto parts = tokenizers::weighted_chunks(*tokenizer_, text, length);
@@ -86,7 +92,8 @@ Result<EncoderText> ClipEncoder::tokenize(std::string_view text, bool weighted, 
   return made;
 }
 
-int ClipEncoder::chunks(std::string_view text, int length) const {
+int ClipEncoder::chunks(std::string_view prompt, int length) const {
+  const std::string text = as_told(*tokenizer_, several_vectors_, prompt);
   return static_cast<int>(tokenizers::weighted_chunks(*tokenizer_, text, length).size());
 }
 
@@ -114,13 +121,14 @@ Result<T5TextEncoder> T5TextEncoder::load(LatentLoader& loader, const std::strin
   TRY_VOID(folder.require(component, "transformers", "T5EncoderModel"));
   TRY(const auto config, folder.config<models::T5Config>(component));
   TRY(auto network, loader.network<models::T5Encoder>(component, "model", config, {"decoder.", "lm_head."}));
-  T5TextEncoder loaded(std::move(network), loader.device());
+  T5TextEncoder loaded(std::move(network), loader);
   loaded.tokenizer_name_ = "tokenizer" + number;
   TRY(loaded.tokenizer_, tokenizers::load_t5_tokenizer(folder.path() / loaded.tokenizer_name_));
   return loaded;
 }
 
-Result<EncoderText> T5TextEncoder::tokenize(std::string_view text, bool weighted, int length) const {
+Result<EncoderText> T5TextEncoder::tokenize(std::string_view prompt, bool weighted, int length) const {
+  const std::string text = as_told(*tokenizer_, several_vectors_, prompt);
   EncoderText made;
   if (weighted) {
     auto read = tokenizers::weighted_text(*tokenizer_, text, length);

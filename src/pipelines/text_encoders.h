@@ -54,11 +54,14 @@ class ClipEncoder {
   int clip_skip_max() const { return static_cast<int>(config().num_hidden_layers) - 1; }
 
  private:
-  ClipEncoder(std::shared_ptr<const models::ClipText> network, at::Device device)
-      : network_(std::move(network)), device_(device) {}
+  ClipEncoder(std::shared_ptr<const models::ClipText> network, const LatentLoader& loader)
+      : network_(std::move(network)),
+        device_(loader.device()),
+        several_vectors_(loader.tokens_of_several_vectors()) {}
 
   std::shared_ptr<const models::ClipText> network_;
   at::Device device_;
+  bool several_vectors_;
   std::unique_ptr<tokenizers::Tokenizer> tokenizer_;
   std::string tokenizer_name_;
   int length_ = 0;
@@ -77,11 +80,14 @@ class T5TextEncoder {
   const models::T5Config& config() const { return network_->config(); }
 
  private:
-  T5TextEncoder(std::shared_ptr<const models::T5Encoder> network, at::Device device)
-      : network_(std::move(network)), device_(device) {}
+  T5TextEncoder(std::shared_ptr<const models::T5Encoder> network, const LatentLoader& loader)
+      : network_(std::move(network)),
+        device_(loader.device()),
+        several_vectors_(loader.tokens_of_several_vectors()) {}
 
   std::shared_ptr<const models::T5Encoder> network_;
   at::Device device_;
+  bool several_vectors_;
   std::unique_ptr<tokenizers::Tokenizer> tokenizer_;
   std::string tokenizer_name_;
 };

@@ -1,6 +1,10 @@
 #include "tokenizers/framed_tokenizer.h"
 
 #include <algorithm>
+#include <boost/algorithm/string/replace.hpp>
+#include <set>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "tokenizers/unicode.h"
 
@@ -25,7 +29,12 @@ class FramedTokenizer final : public Tokenizer {
       : model_(std::move(model)),
         raw_tokens_(raw_tokens(added_tokens)),
         normalised_tokens_(normalised_tokens(added_tokens, *model_)),
-        frame_(frame) {}
+        frame_(frame) {
+    for (const AddedToken& token : added_tokens) {
+      contents_.emplace(token.id, token.content);
+      names_.insert(token.content);
+    }
+  }
 
   std::optional<int> length_default() const override { return frame_.length_default; }
 
@@ -35,6 +44,20 @@ class FramedTokenizer final : public Tokenizer {
     return ids;
   }
   const Frame& frame() const override { return frame_; }
+
+  std::string with_all_vectors(std::string_view text) const override {
+    std::string whole = valid_utf8(text);
+    std::set<std::string> found;
+    const auto note = [&](int id) { found.insert(contents_.at(id)); };
+    cut(whole, note, [](std::string_view) {});
+    for (const std::string& name : found) {
+      const auto vector = [&name](int index) { return name + "_" + std::to_string(index); };
+      std::string all = name;
+      for (int i = 1; names_.contains(vector(i)); ++i) all += " " + vector(i);
+      if (all.size() > name.size()) boost::algorithm::replace_all(whole, name, all);
+    }
+    return whole;
+  }
 
   Encoding encode(std::string_view text, int length_max) const override {
     Encoding encoding;
@@ -51,26 +74,35 @@ class FramedTokenizer final : public Tokenizer {
   }
 
  private:
-  void append_text(std::string_view text, std::vector<int>& ids) const {
+  // Calls on_token(id) for each added token, on_text(normalised) for each text between them.
+  template <typename OnToken, typename OnText>
+  void cut(std::string_view text, const OnToken& on_token, const OnText& on_text) const {
     for (const Span& outer : raw_tokens_.cut(text)) {
       if (outer.token_id != Span::kText) {
-        ids.push_back(outer.token_id);
+        on_token(outer.token_id);
         continue;
       }
       const std::string normalised = model_->normalise(outer.text);
       for (const Span& inner : normalised_tokens_.cut(normalised)) {
-        if (inner.token_id != Span::kText) {
-          ids.push_back(inner.token_id);
-        } else {
-          model_->append_ids(inner.text, ids);
-        }
+        if (inner.token_id != Span::kText)
+          on_token(inner.token_id);
+        else
+          on_text(inner.text);
       }
     }
+  }
+
+  void append_text(std::string_view text, std::vector<int>& ids) const {
+    cut(
+        text, [&](int id) { ids.push_back(id); },
+        [&](std::string_view normalised) { model_->append_ids(normalised, ids); });
   }
 
   std::unique_ptr<const TextModel> model_;
   AddedTokens raw_tokens_;
   AddedTokens normalised_tokens_;
+  std::unordered_map<int, std::string> contents_;  // of the added tokens, by id
+  std::unordered_set<std::string> names_;
   Frame frame_;
 };
 

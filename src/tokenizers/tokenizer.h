@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -48,6 +49,9 @@ class Tokenizer {
 
   // For putting texts together from pieces: a piece's own ids, however many, and what stands round the whole.
   virtual std::vector<int> text_ids(std::string_view text) const = 0;
+  // The text in which each added token `<x>` that `<x>_1`, `<x>_2` … belong to stands before all of them:
+  // what was taught as several vectors is told by its first.
+  virtual std::string with_all_vectors(std::string_view text) const = 0;
   virtual const Frame& frame() const = 0;
 };
 

@@ -117,8 +117,19 @@ TEST(AutoencoderKlConfig, RefusesWhatNoNetworkCanHave) {
             "down_block_types");
   EXPECT_EQ(error(R"({"up_block_types": ["AttnUpDecoderBlock2D"]})").code, ErrorCode::unsupported);
   EXPECT_EQ(error(R"({"act_fn": "relu"})").code, ErrorCode::unsupported);
-  EXPECT_EQ(error(R"({"latents_mean": [0.5, 0.5, 0.5, 0.5]})").field, "latents_mean");
-  EXPECT_TRUE(AutoencoderKlConfig::from_json(boost::json::parse(R"({"latents_std": null})").as_object()));
+  EXPECT_EQ(error(R"({"latents_mean": [0.5, 0.5], "latents_std": [1, 1, 1, 1]})").field, "latents_mean");
+  EXPECT_EQ(error(R"({"latents_mean": [0, 0, 0, 0], "latents_std": [1, 1, 0, 1]})").field, "latents_std");
+  EXPECT_EQ(error(R"({"latents_std": "1"})").field, "latents_std");
+}
+
+TEST(AutoencoderKlConfig, HasMeansAndDeviationsOfChannelsTogetherOrNotAtAll) {
+  const auto config = [](const char* json) {
+    return AutoencoderKlConfig::from_json(boost::json::parse(json).as_object()).value();
+  };
+  EXPECT_THAT(config(R"({"latents_mean": [1, 2, 3, 4], "latents_std": [5, 6, 7, 8]})").latents_std,
+              testing::ElementsAre(5, 6, 7, 8));
+  EXPECT_TRUE(config(R"({"latents_mean": [1, 2, 3, 4]})").latents_mean.empty());
+  EXPECT_TRUE(config(R"({"latents_std": null, "latents_mean": null})").latents_std.empty());
 }
 
 TEST(AutoencoderKlConfig, CountsTheWorkOfThePublishedDecoder) {

@@ -179,7 +179,7 @@ using AutoencoderOnMeta = OnMeta;
 TEST_P(AutoencoderOnMeta, Runs) {
   const auto vae = load<AutoencoderKl, AutoencoderKlConfig>();
   expect_like(vae.decode(vae.unscaled(in("latents"))), golden.out("image"));
-  EXPECT_TRUE(vae.scaled(vae.encode(in("image")).mean).is_meta());
+  EXPECT_TRUE(vae.scaled(vae.encode(in("image")).mean, /*by_channel=*/true).is_meta());
 }
 INSTANTIATE_TEST_SUITE_P(Cases, AutoencoderOnMeta,
                          ::testing::Values("vae_sd1", "vae_sd3", "vae_one_level", "vae_without_attention"));

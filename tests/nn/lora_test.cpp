@@ -30,7 +30,7 @@ Change change_of(const std::string& layer, at::IntArrayRef weight) {
   down_shape.front() = kRank;
   const at::Tensor down = at::randn(down_shape), up = at::randn({weight.front(), kRank});
   const auto lora = std::make_shared<Lora>();
-  lora->emplace(layer, LowRank{.down = down, .up = up, .scale = kScale});
+  lora->emplace(layer, LayerChange{.down = down, .up = up, .scale = kScale});
   return {{{lora, kWeight}}, (up.matmul(down.flatten(1)) * (kScale * kWeight)).view(weight)};
 }
 
@@ -39,7 +39,8 @@ LoraSet in(const LoraSet& set, at::ScalarType dtype) {
   LoraSet result = set;
   for (WeightedLora& chosen : result) {
     const auto rounded = std::make_shared<Lora>(*chosen.lora);
-    for (auto& [layer, low] : *rounded) low = {low.down.to(dtype), low.up.to(dtype), low.scale};
+    for (auto& [layer, low] : *rounded)
+      low = {.down = low.down.to(dtype), .up = low.up.to(dtype), .scale = low.scale};
     chosen.lora = rounded;
   }
   return result;

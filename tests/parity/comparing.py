@@ -31,7 +31,8 @@ def our_pictures(path: Path, arguments: dict, folder: Path, dtype: str = "fp32")
     """Pictures are handed over as files in `folder`."""
     options = dict(arguments)
     options["steps"] = options.pop("num_inference_steps")
-    options["size"] = f"{options.pop('width')}x{options.pop('height')}"
+    if "width" in options:
+        options["size"] = f"{options.pop('width')}x{options.pop('height')}"
     for name in ("image", "mask"):
         if name in options:
             options[name].save(folder / f"{name}.png")

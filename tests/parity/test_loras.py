@@ -31,20 +31,22 @@ sys.path.insert(0, str(ROOT / "tests/e2e"))
 from conftest import serve  # noqa: E402
 
 SAVED = ["saved/attention", "saved/everything", "saved/stabilised", "saved/older"]
-KOHYA = ["kohya", "kohya_plain", "kohya_mixed"]
+KOHYA = ["kohya", "kohya_plain", "kohya_mixed", "twice"]
+PEFT = ["saved/dora", "saved/biases"]
+ODD = ["twice", "extraction", "xlabs", "guided"]
 # The folders, and the LoRAs that there are for each.
 MODELS = {
-    ("unet", "plain"): SAVED + KOHYA,
+    ("unet", "plain"): [*SAVED, *PEFT, *KOHYA],
     ("unet", "linear"): SAVED + KOHYA,
     ("unet", "kernels"): SAVED + KOHYA,
-    ("unet", "xl"): [*SAVED, *KOHYA, "ldm"],
-    ("unet", "xl_kernels"): [*SAVED, *KOHYA, "ldm"],
+    ("unet", "xl"): [*SAVED, *KOHYA, "twice_ldm", "ldm"],
+    ("unet", "xl_kernels"): [*SAVED, *PEFT, *KOHYA, "twice_ldm", "ldm"],
     ("unet", "xl_asymmetric"): [*SAVED, *KOHYA, "ldm"],
     ("sd3", "plain"): [*SAVED, "kohya"],
     ("sd3", "t5"): [*SAVED, "kohya"],
-    ("sd3", "dual"): [*SAVED, "kohya"],
-    ("flux", "schnell"): [*SAVED, "kohya", "comfy", "alphas", "fused"],
-    ("flux", "dev"): [*SAVED, "kohya", "comfy", "alphas", "fused"],
+    ("sd3", "dual"): [*SAVED, *PEFT, "kohya"],
+    ("flux", "schnell"): [*SAVED, "kohya", "comfy", "alphas", *ODD, "fused"],
+    ("flux", "dev"): [*SAVED, *PEFT, "kohya", "comfy", "alphas", *ODD, "fused"],
 }
 ALONE = [(model, name) for model, names in MODELS.items() for name in names]
 SEED = 1

@@ -26,7 +26,7 @@ CLASSES = {
     (True, False): StableDiffusionXLImg2ImgPipeline,
     (True, True): StableDiffusionXLInpaintPipeline,
 }
-FOLDERS = ["plain", "kernels", "lcm", "xl", "xl_turbo", *unet_folders.FILL_FOLDERS]
+FOLDERS = ["plain", "kernels", "lcm", "prk", "clipping", "xl", "xl_turbo", "playground", *unet_folders.FILL_FOLDERS]
 
 # 5 steps at 0.5 make 2, not 2.5. Without a strength Diffusers' own is taken: of 10 steps XL's makes 3.
 REQUESTS = {
@@ -45,7 +45,7 @@ def model(request):
     return name, path, unet_folders.load_pipeline(path)
 
 
-def their_picture(text_to_image, arguments: dict, xl: bool) -> numpy.ndarray:
+def their_picture(text_to_image, path: Path, arguments: dict, xl: bool) -> numpy.ndarray:
     masked = "mask" in arguments
     arguments = {key: value for key, value in arguments.items() if key not in ("n", "seed", "mask")} | {
         "generator": torch.Generator().manual_seed(arguments["seed"])
@@ -53,7 +53,9 @@ def their_picture(text_to_image, arguments: dict, xl: bool) -> numpy.ndarray:
     if not masked:
         assert arguments["image"].size == (arguments.pop("width"), arguments.pop("height"))
     options = {key: value for key, value in text_to_image.config.items() if isinstance(value, bool)}
-    pipeline = CLASSES[xl, masked](**text_to_image.components, **options)
+    # As it lies in the folder: the text pipeline has amended its own by now.
+    scheduler = type(text_to_image.scheduler).from_pretrained(path / "scheduler")
+    pipeline = CLASSES[xl, masked](**(text_to_image.components | {"scheduler": scheduler}), **options)
     pipeline.set_progress_bar_config(disable=True)
     return numpy.asarray(pipeline(**arguments).images[0])
 
@@ -68,4 +70,4 @@ def test_edits_in_fp32(model, request_name: str, tmp_path: Path) -> None:
         with pytest.raises(AssertionError, match="only inpaints"):
             our_pictures(path, arguments, tmp_path)
         return
-    assert_same(our_pictures(path, arguments, tmp_path), [their_picture(pipeline, arguments, folder.xl)])
+    assert_same(our_pictures(path, arguments, tmp_path), [their_picture(pipeline, path, arguments, folder.xl)])

@@ -10,7 +10,7 @@ from comparing import BUILD, arguments_of, assert_same, our_pictures
 import unet_folders
 
 NAMES = [
-    "DDIMScheduler", "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler", "EulerAncestralDiscreteScheduler",
+    "DDIMScheduler", "DDPMScheduler", "DEISMultistepScheduler", "SASolverScheduler", "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler", "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler", "HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler",
     "LCMScheduler", "LMSDiscreteScheduler", "PNDMScheduler", "TCDScheduler", "UniPCMultistepScheduler",
 ]  # fmt: skip

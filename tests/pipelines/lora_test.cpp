@@ -78,13 +78,20 @@ TEST(OriginalNames, PutFluxsLinearsSideBySide) {
               ElementsAre("double_blocks.0.img_attn.qkv>transformer_blocks.0.attn.to_k@4",
                           "double_blocks.0.img_attn.qkv>transformer_blocks.0.attn.to_q@0",
                           "double_blocks.0.img_attn.qkv>transformer_blocks.0.attn.to_v@8",
+                          "double_blocks.0.qkv_lora1>transformer_blocks.0.attn.to_k@4",
+                          "double_blocks.0.qkv_lora1>transformer_blocks.0.attn.to_q@0",
+                          "double_blocks.0.qkv_lora1>transformer_blocks.0.attn.to_v@8",
                           "double_blocks.0.txt_mod.lin>transformer_blocks.0.norm1_context.linear@0",
                           "final_layer.adaLN_modulation.1>norm_out.linear@0~",
                           "single_blocks.0.linear1>single_transformer_blocks.0.attn.to_k@4",
                           "single_blocks.0.linear1>single_transformer_blocks.0.attn.to_q@0",
                           "single_blocks.0.linear1>single_transformer_blocks.0.attn.to_v@8",
                           "single_blocks.0.linear1>single_transformer_blocks.0.proj_mlp@12",
-                          "single_blocks.0.linear2>single_transformer_blocks.0.proj_out@0"));
+                          "single_blocks.0.linear2>single_transformer_blocks.0.proj_out@0",
+                          "single_blocks.0.proj>single_transformer_blocks.0.proj_out@0",
+                          "single_blocks.0.qkv>single_transformer_blocks.0.attn.to_k@4",
+                          "single_blocks.0.qkv>single_transformer_blocks.0.attn.to_q@0",
+                          "single_blocks.0.qkv>single_transformer_blocks.0.attn.to_v@8"));
 }
 
 TEST(OriginalNames, SwapTheLastTextNormOfStableDiffusion3) {
@@ -106,15 +113,15 @@ TEST(OriginalNames, SwapTheLastTextNormOfStableDiffusion3) {
 
 TEST(LoraNames, MeanALayerOnceThatIsCalledTheSameByItsMakers) {
   const LoraNames names(layers_of({"transformer.context_embedder", "transformer.pos_embed.proj"}));
-  EXPECT_EQ(names.find("lora_unet_context_embedder")->size(), 1u);
+  EXPECT_EQ(names.find("lora_unet_context_embedder")->places.size(), 1u);
 }
 
 TEST(LoraNames, KnowEverySpelling) {
   const LoraNames names(layers_of({"unet.conv_in", "text_encoder.text_model.encoder.layers.0.mlp.fc1",
                                    "text_encoder_2.encoder.layers.0.mlp.fc1", "vae.decoder.conv_in"}));
   const auto layer = [&](const std::string& name) {
-    const auto* places = names.find(name);
-    return places ? places->front().layer : "";
+    const auto* meaning = names.find(name);
+    return meaning ? meaning->places.front().layer : "";
   };
   for (const char* name : {"unet.conv_in", "lora_unet_conv_in", "lora_unet_input_blocks_0_0",
                            "diffusion_model.input_blocks.0.0", "input_blocks.0.0"})
@@ -124,7 +131,7 @@ TEST(LoraNames, KnowEverySpelling) {
         "lora_te_text_model_encoder_layers_0_mlp_fc1", "lora_te1_text_model_encoder_layers_0_mlp_fc1"})
     EXPECT_EQ(layer(name), "text_encoder.text_model.encoder.layers.0.mlp.fc1") << name;
   EXPECT_EQ(layer("lora_te2_text_model_encoder_layers_0_mlp_fc1"), "text_encoder_2.encoder.layers.0.mlp.fc1");
-  for (const char* name : {"vae.decoder.conv_in", "conv_in", "", "unet.", "unet.conv_in.weight"})
+  for (const char* name : {"vae.decoder.conv_in", "", "unet.", "unet.conv_in.weight"})
     EXPECT_EQ(names.find(name), nullptr) << name;
 }
 
@@ -203,10 +210,77 @@ TEST_F(LoraFileTest, RefusesWhatDoesNotFitByName) {
                        {"unet.conv_in.lora_B.weight", up},
                        {"unet.conv_in.alpha", at::full({1}, NAN)}}),
               HasSubstr("not finite"));
-  EXPECT_THAT(refusal({{"unet.conv_in.lora_A.weight", down}, {"lora_unet_conv_in.hada_w1_a", up}}),
-              HasSubstr("LoHa"));
-  EXPECT_THAT(refusal({{"unet.conv_in.lora_A.weight", down}, {"unet.conv_in.lora_down.weight", down}}),
-              HasSubstr("are of one layer"));
+  EXPECT_THAT(refusal({{"lora_unet_conv_in.oft_blocks", up}}), HasSubstr("is a OFT, which is not read"));
+  EXPECT_THAT(refusal({{"lora_unet_conv_in.hada_w1_a", up}}), HasSubstr("not all four matrices of a LoHa"));
+  EXPECT_THAT(refusal({{"lora_unet_conv_in.lokr_w1", up}}), HasSubstr("one of the two factors of a LoKr"));
+  EXPECT_THAT(refusal({{"lora_unet_conv_in.lokr_w1", at::randn({2, 2})},
+                       {"lora_unet_conv_in.lokr_w2", at::randn({2, 2})}}),
+              HasSubstr("a change of 4 x 4, for a weight of [6, 4]"));
+}
+
+// What is understood is applied; the rest is no reason to do without.
+TEST_F(LoraFileTest, LeavesOutWhatTheModelHasNot) {
+  const at::Tensor down = at::randn({2, 4}), up = at::randn({6, 2});
+  EXPECT_EQ(refusal({{"unet.conv_in.lora_A.weight", down},
+                     {"unet.conv_in.lora_B.weight", up},
+                     {"unet.guidance.lora_A.weight", down},
+                     {"unet.guidance.lora_B.weight", up},
+                     {"lora_te3_block.lora_down.weight", down},
+                     {"unet.conv_in.something", up}}),
+            "");
+}
+
+// The weight that a file adds to a layer of the model.
+at::Tensor added_by(const std::filesystem::path& path, const LoraNames& names, const ChangeableLayers& layers,
+                    const LoadedWeights& model, const std::string& layer) {
+  const LoraFile file = LoraFile::open(path, names, layers).value();
+  const auto lora = file.load(model, {}).value();
+  const nn::LayerChange& change = lora->at(layer);
+  const at::Tensor matrix = change.up.defined() ? change.up.matmul(change.down.flatten(1)) : change.down;
+  return (change.left.defined() ? at::kron(change.left, matrix) : matrix) * change.scale;
+}
+
+TEST_F(LoraFileTest, OfTwoNamesOfALayerDiffusersOwnCounts) {
+  const auto pair = [](NamedTensors& tensors, const std::string& name, double value) {
+    tensors.emplace_back(name + ".lora_down.weight", at::full({2, 4}, value));
+    tensors.emplace_back(name + ".lora_up.weight", at::ones({6, 2}));
+  };
+  const auto added = [&](const std::vector<std::string>& spellings) {
+    NamedTensors tensors;
+    for (std::size_t i = 0; i < spellings.size(); ++i)
+      pair(tensors, spellings[i], 1.0 + static_cast<double>(i));
+    write_file(path, safetensors_file(tensors));
+    const LoadedWeights model{.changeable = layers, .prefixes = prefixes};
+    return added_by(path, names, layers, model, "network3.conv_in")[0][0].item<double>() / 2;
+  };
+  EXPECT_EQ(added({"lora_unet_conv_in", "lora_unet_input_blocks_0_0"}), 1);
+  EXPECT_EQ(added({"lora_unet_input_blocks_0_0", "lora_unet_conv_in"}), 2);
+  EXPECT_EQ(added({"unet.conv_in", "lora_unet_conv_in"}), 1);
+  EXPECT_EQ(added({"lora_unet_conv_in", "unet.conv_in"}), 2);
+  EXPECT_EQ(added({"diffusion_model.input_blocks.0.0", "lora_unet_input_blocks_0_0"}), 2);
+}
+
+TEST_F(LoraFileTest, ComputesHadamardAndKroneckerProducts) {
+  const LoadedWeights model{.changeable = layers, .prefixes = prefixes};
+  const at::Tensor a1 = at::randn({6, 1}), b1 = at::randn({1, 4}), a2 = at::randn({6, 2}),
+                   b2 = at::randn({2, 4});
+  const std::string layer = "lora_unet_conv_in.";
+  ASSERT_EQ(refusal({{layer + "hada_w1_a", a1},
+                     {layer + "hada_w1_b", b1},
+                     {layer + "hada_w2_a", a2},
+                     {layer + "hada_w2_b", b2},
+                     {layer + "alpha", at::scalar_tensor(0.5)}}),
+            "");
+  EXPECT_TRUE(at::allclose(added_by(path, names, layers, model, "network3.conv_in"),
+                           a1.matmul(b1) * a2.matmul(b2) * 0.5));
+  const at::Tensor w1 = at::randn({2, 2}), w2_a = at::randn({3, 1}), w2_b = at::randn({1, 2});
+  ASSERT_EQ(refusal({{layer + "lokr_w1", w1},
+                     {layer + "lokr_w2_a", w2_a},
+                     {layer + "lokr_w2_b", w2_b},
+                     {layer + "alpha", at::scalar_tensor(0.5)}}),
+            "");
+  EXPECT_TRUE(at::allclose(added_by(path, names, layers, model, "network3.conv_in"),
+                           at::kron(w1, w2_a.matmul(w2_b)) * 0.5));
 }
 
 TEST_F(LoraFileTest, SaysSoWhenItIsReplacedByAnother) {
@@ -214,9 +288,10 @@ TEST_F(LoraFileTest, SaysSoWhenItIsReplacedByAnother) {
                      {"unet.conv_in.lora_B.weight", at::randn({6, 2})}}),
             "");
   const LoraFile file = LoraFile::open(path, names, layers).value();
-  ASSERT_TRUE(file.load(prefixes, at::kFloat, at::kCPU));
+  const LoadedWeights model{.changeable = layers, .prefixes = prefixes};
+  ASSERT_TRUE(file.load(model, {}));
   write_file(path, safetensors_file({{"x", at::randn({2})}}));
-  EXPECT_THAT(file.load(prefixes, at::kFloat, at::kCPU).error().message, HasSubstr("is another file"));
+  EXPECT_THAT(file.load(model, {}).error().message, HasSubstr("is another file"));
 }
 
 // Two of a kind, one damaged and one of another model, in a folder with others' files.
@@ -225,7 +300,7 @@ TEST_F(LoraFileTest, OfAFolderThoseCountThatFit) {
                                                          {"unet.conv_in.lora_B.weight", at::randn({6, 2})}});
   std::filesystem::create_directories(folder.path() / "style");
   write_file(folder.path() / "style/ink.safetensors", fits);
-  write_file(folder.path() / "pencil.v1.safetensors", fits);
+  write_file(folder.path() / "pencil.v1.SafeTensors", fits);
   write_file(folder.path() / "cut.safetensors", fits.substr(0, fits.size() - 4));
   write_file(folder.path() / "readme.txt", "x");
   write_file(folder.path() / "\xff.safetensors", fits);  // which no JSON could name
@@ -241,8 +316,8 @@ TEST_F(LoraFileTest, OfAFolderThoseCountThatFit) {
   EXPECT_EQ(set[0].lora, set[1].lora);
   EXPECT_EQ(set[1].weight, -1);
   EXPECT_TRUE(set[0].lora->contains("network3.conv_in"));  // as the network's layer calls itself
-  std::filesystem::remove(folder.path() / "pencil.v1.safetensors");
-  EXPECT_THAT(library.choose({{"pencil.v1", 1}}).error().message, HasSubstr("pencil.v1.safetensors"));
+  std::filesystem::remove(folder.path() / "pencil.v1.SafeTensors");
+  EXPECT_THAT(library.choose({{"pencil.v1", 1}}).error().message, HasSubstr("pencil.v1.SafeTensors"));
   EXPECT_THAT(library.choose({}).value(), IsEmpty());
   EXPECT_EQ(LoraLibrary::scan(folder.path() / "nowhere", model, at::kFloat, at::kCPU).error().code,
             ErrorCode::not_found);

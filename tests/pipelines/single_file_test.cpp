@@ -125,9 +125,60 @@ TEST(SingleFile, RefusesTensorsThatItDoesNotKnow) {
   EXPECT_THAT(other.refusal().message, HasSubstr("'lora_unet_down.weight'"));
   const File more(with(tiny_flux(), "distilled_guidance_layer.in_proj.weight", at::ones({2, 2})));
   EXPECT_EQ(more.refusal().code, ErrorCode::unsupported);
-  EXPECT_THAT(more.refusal().message,
-              HasSubstr("tensor 'distilled_guidance_layer.in_proj.weight' is not part"));
+  EXPECT_THAT(more.refusal().message, HasSubstr("a Chroma, which is not served"));
+  const File unknown(with(tiny_flux(), "novel_layer.weight", at::ones({2, 2})));
+  EXPECT_THAT(unknown.refusal().message, HasSubstr("tensor 'novel_layer.weight' is not part"));
   EXPECT_THAT(File({}).refusal().message, HasSubstr("no checkpoint of Stable Diffusion or FLUX"));
+}
+
+// Files of other kinds, some of which hold a denoiser's names as well.
+TEST(SingleFile, SaysWhatTheFileIsInstead) {
+  const auto message = [](const NamedTensors& tensors) { return File(tensors).refusal().message; };
+  const std::string denoiser = "model.diffusion_model.";
+  EXPECT_THAT(message({{denoiser + "label_emb.0.0.weight", at::ones({4, 8})},
+                       {"conditioner.embedders.0.model.transformer.resblocks.0.ln_1.weight", at::ones({2})}}),
+              HasSubstr("a refiner of Stable Diffusion XL"));
+  EXPECT_THAT(message({{denoiser + "label_emb.0.0.weight", at::ones({1, 2560})}}),
+              HasSubstr("a refiner of Stable Diffusion XL"));
+  EXPECT_THAT(message({{"control_model.input_hint_block.0.weight", at::ones({2})}}),
+              HasSubstr("a ControlNet"));
+  EXPECT_THAT(message({{"lora_unet_a.lora_down.weight", at::ones({2, 2})}}),
+              HasSubstr("it looks like a LoRA"));
+  EXPECT_THAT(message({{"decoder.conv_in.weight", at::ones({2})}}), HasSubstr("an autoencoder, for --vae"));
+  EXPECT_THAT(message({{"emb_params", at::ones({2, 2})}}), HasSubstr("a textual inversion"));
+}
+
+TEST(SingleFile, LeavesOutPartsThatNobodyNeeds) {
+  NamedTensors tensors;
+  for (const auto& [name, tensor] : tiny_flux())
+    tensors.emplace_back("model.diffusion_model." + name, tensor);
+  tensors.emplace_back("model_sampling.sigmas", at::ones({3}));
+  tensors.emplace_back("text_encoders.clip_l.text_projection", at::ones({2, 2}));
+  tensors.emplace_back("marks", at::ones({3}, at::kUInt32));
+  EXPECT_TRUE(open_single_file(File(tensors).path()));
+}
+
+TEST(SingleFile, TellsContinuousNoiseLevelsByTheirMarks) {
+  // Enough of Stable Diffusion XL to be read; the marks are what counts.
+  const auto read = [](NamedTensors marks) {
+    const std::string d = "model.diffusion_model.";
+    for (const auto& [name, shape] : std::map<std::string, std::vector<std::int64_t>>{
+             {"label_emb.0.0.weight", {4, 8}},
+             {"input_blocks.0.0.weight", {4, 4, 3, 3}},
+             {"out.2.weight", {4, 4, 3, 3}},
+             {"input_blocks.1.0.out_layers.3.weight", {4, 4, 3, 3}}})
+      marks.emplace_back(d + name, at::ones(shape));
+    return open_single_file(File(marks).path()).value();
+  };
+  const SingleFile playground =
+      read({{"edm_mean", at::full({1, 2, 1, 1}, 0.5)}, {"edm_std", at::ones({1, 2, 1, 1})}});
+  EXPECT_TRUE(playground.scheduler_marked);
+  EXPECT_EQ(playground.scheduler_class, "EDMDPMSolverMultistepScheduler");
+  EXPECT_EQ(playground.vae_marked.at("latents_mean"), boost::json::parse("[0.5, 0.5]"));
+  const SingleFile cosxl = read({{"edm_vpred.sigma_max", at::full({}, 90)}});
+  EXPECT_EQ(cosxl.scheduler_class, "EDMEulerScheduler");
+  EXPECT_EQ(cosxl.scheduler_told.at("sigma_max").to_number<double>(), 90);
+  EXPECT_FALSE(read({}).scheduler_marked);
 }
 
 TEST(SingleFile, RefusesShapesThatContradictEachOther) {

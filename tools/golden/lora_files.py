@@ -58,12 +58,20 @@ def adapted_components(pipeline) -> dict[str, torch.nn.Module]:
 
 
 def save_adapters(pipeline, path: Path, metadata: bool, targets=None, **config) -> None:
-    """What Diffusers' own training scripts save."""
+    """What Diffusers' own training scripts save; of DoRA's magnitudes and of biases such as training leaves. Magnitudes of
+    text encoders transformers does not load (docs/traps.md)."""
     given = {}
     torch.manual_seed(zlib.crc32(path.stem.encode()))
     for name, model in adapted_components(pipeline).items():
+        if config.get("use_dora") and name.startswith("text_encoder"):
+            continue
         wanted = targets or list(layers_of(model))
         model.add_adapter(LoraConfig(target_modules=wanted, init_lora_weights=False, **config), adapter_name="new")
+        for parameter, value in model.named_parameters():
+            if "lora_magnitude_vector" in parameter:
+                value.data *= 1 + 0.3 * torch.randn_like(value)
+            if "lora_B" in parameter and parameter.endswith("bias"):
+                value.data = 0.3 * torch.randn_like(value)
         given[f"{name}_lora_layers"] = get_peft_model_state_dict(model, adapter_name="new")
         if metadata:
             given[f"{name}_lora_adapter_metadata"] = model.peft_config["new"].to_dict()
@@ -140,6 +148,14 @@ def build_unet_loras(pipeline, folder: Path) -> dict[str, Path]:
         files[name] = folder / f"{name}.safetensors"
     save_file(peft_tensors(changes), folder.parent / "kohya_mixed_reference.safetensors")
     files["kohya_mixed"] = folder.parent / "kohya_mixed_reference.safetensors"
+    one, other = ({component: draw_all(model, seed + component, lambda i: 2.0) for component, model in components.items()} for seed in "ab")
+    one["unet"], other["unet"] = own_names(one["unet"]), own_names(other["unet"])
+    files["twice"] = folder / "twice.safetensors"
+    save_file(peft_tensors(one) | kohya_tensors(other["unet"], "lora_unet_") | kohya_text_tensors(other, first), files["twice"])
+    if "text_encoder_2" in components:
+        files["twice_ldm"] = folder / "twice_ldm.safetensors"
+        theirs = kohya_tensors(other["unet"], "lora_unet_", lambda name: ldm_name(pipeline.unet.config, name))
+        save_file(theirs | kohya_tensors(one["unet"], "lora_unet_") | kohya_text_tensors(one, first), files["twice_ldm"])
     if "text_encoder_2" in components:
         changes = {component: draw_all(model, "ldm" + component, lambda i: 2.0) for component, model in components.items()}
         tensors = kohya_tensors(changes["unet"], "lora_unet_", lambda name: ldm_name(pipeline.unet.config, name))
@@ -242,6 +258,53 @@ def build_flux_loras(pipeline, folder: Path) -> dict[str, Path]:
     tensors = peft_tensors({"transformer": {name: Change(change.down, change.up) for name, change in changes.items()}})
     alphas = {f"transformer.{name}.alpha": torch.tensor(change.alpha) for name, change in changes.items()}
     save_file(tensors | alphas, files["alphas"])
+    return files | build_odd_flux_loras(pipeline, folder, text_tensors)
+
+
+def matrices(name: str, shape: tuple[int, int], generator: torch.Generator, ends=("lora_down.weight", "lora_up.weight")):
+    change = draw(torch.Size(shape), 2, None, generator)
+    return {f"{name}.{ends[0]}": change.down, f"{name}.{ends[1]}": change.up}
+
+
+def build_odd_flux_loras(pipeline, folder: Path, text_tensors: dict) -> dict[str, Path]:
+    """Files that Diffusers reads in part."""
+    files = {name: folder / f"{name}.safetensors" for name in ("twice", "extraction", "xlabs", "guided")}
+    generator = torch.Generator().manual_seed(5)
+    width = pipeline.transformer.inner_dim
+    own = draw_all(pipeline.transformer, "twice")
+    bfl, _ = draw_original(pipeline.transformer, "twice", FLUX_BLOCKS)
+    save_file(peft_tensors({"transformer": own}) | kohya_tensors(bfl, "lora_unet_") | text_tensors, files["twice"])
+
+    bfl, _ = draw_original(pipeline.transformer, "extraction", FLUX_BLOCKS)
+    tensors = {key.replace("X", "diffusion_model.", 1): value for name, change in bfl.items()
+               for key, value in kohya_tensors({"": change}, "X" + name).items()}  # fmt: skip
+    for name, change in bfl.items():
+        tensors[f"diffusion_model.{name}.diff_b"] = torch.randn(change.up.shape[0], generator=generator)
+    tensors["diffusion_model.double_blocks.0.img_attn.norm.key_norm.diff"] = torch.randn(16, generator=generator)
+    tensors |= matrices("text_encoders.t5xxl.transformer.encoder.block.0.layer.0.SelfAttention.q", (48, 48), generator)
+    tensors |= matrices("text_encoders.clip_l.transformer.text_model.embeddings.position_embedding", (77, 32), generator)
+    tensors |= matrices("lora_te3_encoder_block_0_layer_0_SelfAttention_k", (48, 48), generator)
+    save_file(tensors, files["extraction"])
+
+    tensors, xlabs = {}, ("down.weight", "up.weight")
+    for block in range(pipeline.transformer.config.num_layers):
+        for stream in (1, 2):
+            place = f"double_blocks.{block}.processor"
+            tensors |= matrices(f"{place}.qkv_lora{stream}", (3 * width, width), generator, xlabs)
+            tensors |= matrices(f"{place}.proj_lora{stream}", (width, width), generator, xlabs)
+    for block in range(pipeline.transformer.config.num_single_layers):
+        place = f"single_blocks.{block}.processor"
+        tensors |= matrices(f"{place}.qkv_lora", (3 * width, width), generator, xlabs)
+        tensors |= matrices(f"{place}.proj_lora", (width, 5 * width), generator, xlabs)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, files["xlabs"])
+
+    # Made for a model that is told the guidance scale.
+    own = {name: change for name, change in draw_all(pipeline.transformer, "guided").items() if "guidance" not in name}
+    tensors = peft_tensors({"transformer": own})
+    for index, shape in ((1, (width, 256)), (2, (width, width))):
+        layer = f"transformer.time_text_embed.guidance_embedder.linear_{index}"
+        tensors |= matrices(layer, shape, generator, ("lora_A.weight", "lora_B.weight"))
+    save_file(tensors, files["guided"])
     return files
 
 
@@ -257,10 +320,13 @@ def build_sd3_loras(pipeline, folder: Path) -> dict[str, Path]:
 
 def build_loras(pipeline, folder: Path) -> dict[str, Path]:
     (folder / "saved").mkdir(parents=True, exist_ok=True)
-    files = {name: folder / f"saved/{name}.safetensors" for name in ("attention", "everything", "stabilised", "older")}
+    names = ("attention", "everything", "stabilised", "older", "dora", "biases")
+    files = {name: folder / f"saved/{name}.safetensors" for name in names}
     save_adapters(pipeline, files["attention"], metadata=False, targets=ATTENTION, r=4, lora_alpha=4)
     save_adapters(pipeline, files["everything"], metadata=True, r=4, lora_alpha=6, rank_pattern=RANKS, alpha_pattern=ALPHAS)
     save_adapters(pipeline, files["stabilised"], metadata=True, targets=ATTENTION, r=4, lora_alpha=3, use_rslora=True)
+    save_adapters(pipeline, files["dora"], metadata=True, targets=[*ATTENTION, "conv1"], r=4, lora_alpha=3, use_dora=True)
+    save_adapters(pipeline, files["biases"], metadata=True, targets=ATTENTION, r=4, lora_alpha=3, lora_bias=True)
     changes = {name: draw_all(model, "older" + name) for name, model in adapted_components(pipeline).items()}
     save_file(peft_tensors(changes, with_text_model), files["older"])
     files = {f"saved/{name}": file for name, file in files.items()}

@@ -52,6 +52,9 @@ PNDM = ("PNDMScheduler", {"skip_prk_steps": True, "steps_offset": 1, "set_alpha_
 EULER = ("EulerDiscreteScheduler", {"timestep_spacing": "leading", "steps_offset": 1})
 TRAILING = ("EulerDiscreteScheduler", {"timestep_spacing": "trailing"})
 V_PREDICTION = {"prediction_type": "v_prediction", "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
+COSXL = {
+    "sigma_min": 0.002, "sigma_max": 120.0, "sigma_data": 1.0, "prediction_type": "v_prediction", "sigma_schedule": "exponential",
+}  # fmt: skip
 LCM = ("LCMScheduler", {"original_inference_steps": 50})
 # The kernels for AVX-512 take channels in 16s and heads in 32s.
 KERNELS = {"block_out_channels": (32, 64), "attention_head_dim": (1, 2), "norm_num_groups": 8} | blocks(True, True)
@@ -106,6 +109,19 @@ FOLDERS = {
         "another depth on the way up, of Stable Diffusion 1",
         unet={"transformer_layers_per_block": [1, 2, 1], "reverse_transformer_layers_per_block": [3, 1, 2]} | blocks(True, True, True),
     ),
+    "prk": Folder(
+        "a config of 2022: Runge-Kutta steps and no offset, which Diffusers amends by what a call is for",
+        scheduler=("PNDMScheduler", {"skip_prk_steps": False, "steps_offset": 0}),
+    ),
+    "clipping": Folder("the same of DDIM", scheduler=("DDIMScheduler", {"clip_sample": True, "steps_offset": 0})),
+    "ddpm": Folder("DDPM as the folder's own", scheduler=("DDPMScheduler", {"clip_sample": False, "steps_offset": 1})),
+    "deis": Folder("DEIS as the folder's own", scheduler=("DEISMultistepScheduler", {"steps_offset": 1})),
+    "sa_solver": Folder("SA-Solver as the folder's own", scheduler=("SASolverScheduler", {"timestep_spacing": "leading", "steps_offset": 1})),
+    "playground": Folder(
+        "Playground v2.5: continuous noise levels, latents normalised by channel", xl=True, scheduler=("EDMDPMSolverMultistepScheduler", {}),
+        vae={"scaling_factor": 0.5, "latents_mean": [-1.6, 0.9, 0.3, -0.2], "latents_std": [2.1, 1.4, 0.9, 1.7]},
+    ),
+    "cosxl": Folder("CosXL: the same told as v-prediction", xl=True, scheduler=("EDMEulerScheduler", COSXL)),
     "xl_unipc": Folder("UniPC as the folder's own", xl=True, scheduler=("UniPCMultistepScheduler", {"steps_offset": 1})),
 }  # fmt: skip
 
@@ -139,7 +155,8 @@ def build_folder(path: str | Path, name: str, dtype: torch.dtype = torch.float32
     for component, model in models.items():
         model.to(dtype).save_pretrained(path / component)
     scheduler, options = folder.scheduler or (EULER if folder.xl else PNDM)
-    getattr(diffusers, scheduler)(**(BETAS | options)).save_pretrained(path / "scheduler")
+    betas = {} if scheduler.startswith("EDM") else BETAS
+    getattr(diffusers, scheduler)(**(betas | options)).save_pretrained(path / "scheduler")
     write_index(path, folder, scheduler)
     return path
 

@@ -1,17 +1,14 @@
 #include "pipelines/lora/lora_file.h"
 
-#include <ATen/ops/cat.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <map>
-#include <optional>
 #include <string_view>
 
+#include "base/log.h"
 #include "pipelines/lora/lora_scales.h"
+#include "tokenizers/unicode.h"
 #include "weights/checkpoint.h"
 
 namespace diffused::pipelines {
@@ -19,102 +16,8 @@ namespace {
 
 using weights::Checkpoint;
 
-enum class Part { down, up, alpha };
-
-struct Ending {
-  std::string_view text;
-  Part part;
-};
-constexpr Ending kEndings[] = {
-    {".lora_A.weight", Part::down},
-    {".lora_B.weight", Part::up},
-    {".lora_down.weight", Part::down},
-    {".lora_up.weight", Part::up},
-    {".lora.down.weight", Part::down},
-    {".lora.up.weight", Part::up},
-    {"_lora.down.weight", Part::down},
-    {"_lora.up.weight", Part::up},
-    {".lora_linear_layer.down.weight", Part::down},
-    {".lora_linear_layer.up.weight", Part::up},
-    {".alpha", Part::alpha},
-};
-
-// Adapters that are no LoRA, by what their tensors' names hold.
-struct OtherKind {
-  std::string_view mark, name;
-};
-constexpr OtherKind kOtherKinds[] = {{"hada_w", "LoHa"},
-                                     {"lokr_w", "LoKr"},
-                                     {"dora_scale", "DoRA"},
-                                     {"lora_magnitude", "DoRA"},
-                                     {".oft_", "OFT"},
-                                     {"glora", "GLoRA"},
-                                     {".lora_B.bias", "LoRA with biases"}};
-
-// One layer of the file: the names of its tensors, empty where there is none.
-struct Pair {
-  std::string down, up, alpha;
-};
-
 tl::unexpected<Error> refuse(const std::filesystem::path& path, ErrorCode code, std::string_view message) {
   return fail(code, fmt::format("{}: {}", path.string(), message), path.string());
-}
-
-void replace(std::string& text, std::string_view from, std::string_view to) {
-  if (const std::size_t at = text.find(from); at != std::string::npos) text.replace(at, from.size(), to);
-}
-
-// Diffusers of 2023 kept a LoRA in "processors" of attention, under names of their own.
-std::string modern(std::string name) {
-  replace(name, ".processor.", ".");
-  if (name.find(".self_attn.to_") == std::string::npos) return name;
-  replace(name, ".to_out", ".out_proj");
-  for (const char letter : {'q', 'k', 'v'})
-    replace(name, fmt::format(".to_{}", letter), fmt::format(".{}_proj", letter));
-  return name;
-}
-
-// The file's tensors by layer.
-Result<std::map<std::string, Pair>> pairs_of(const std::filesystem::path& path, const Checkpoint& file) {
-  std::map<std::string, Pair> pairs;
-  for (const weights::TensorInfo& tensor : file.list()) {
-    const std::string& name = tensor.name;
-    for (const OtherKind& kind : kOtherKinds) {
-      if (name.find(kind.mark) != std::string::npos)
-        return refuse(path, ErrorCode::unsupported,
-                      fmt::format("is a {}, which is not read here", kind.name));
-    }
-    const auto ending =
-        std::ranges::find_if(kEndings, [&](const Ending& known) { return name.ends_with(known.text); });
-    if (ending == std::end(kEndings))
-      return refuse(path, ErrorCode::unsupported, fmt::format("tensor '{}' is none of a LoRA's", name));
-    Pair& pair = pairs[modern(name.substr(0, name.size() - ending->text.size()))];
-    std::string& place = ending->part == Part::down ? pair.down
-                         : ending->part == Part::up ? pair.up
-                                                    : pair.alpha;
-    if (!place.empty())
-      return refuse(path, ErrorCode::data_loss,
-                    fmt::format("tensors '{}' and '{}' are of one layer", place, name));
-    place = name;
-  }
-  if (pairs.empty()) return refuse(path, ErrorCode::unsupported, "holds no LoRA");
-  return pairs;
-}
-
-// The sizes without those of 1 at the end: a convolution of one pixel is a matrix.
-std::vector<std::int64_t> trimmed(std::vector<std::int64_t> shape) {
-  while (shape.size() > 2 && shape.back() == 1) shape.pop_back();
-  return shape;
-}
-
-// Whether down [r, in…] and up [out, r] change a weight of [out', in…], of which `up` has rows from first_row
-// on.
-bool fits(const std::vector<std::int64_t>& down, const std::vector<std::int64_t>& up,
-          const std::vector<std::int64_t>& weight, std::int64_t first_row) {
-  if (down.size() < 2 || up.size() != 2 || up[1] != down[0] || down[0] < 1) return false;
-  const std::vector<std::int64_t> layer = trimmed(weight);
-  return std::equal(down.begin() + 1, down.end(), layer.begin() + 1, layer.end()) &&
-         first_row + layer[0] <= up[0];
 }
 
 Result<double> alpha_of(const std::filesystem::path& path, Checkpoint& file, const std::string& name) {
@@ -126,73 +29,162 @@ Result<double> alpha_of(const std::filesystem::path& path, Checkpoint& file, con
   return alpha;
 }
 
+// What is left out of a file, for the log.
+struct LeftOut {
+  std::vector<std::string> names;
+  std::string why;  // of the first
+  void add(const std::string& name, std::string reason) {
+    if (names.empty()) why = std::move(reason);
+    names.push_back(name);
+  }
+};
+
+// A layer of the file that the model has.
+struct Known {
+  const std::string* name;
+  const LoraTensors* tensors;
+  const LoraMeaning* meaning;
+  bool in_denoiser() const { return !meaning->places.front().layer.starts_with("text_encoder"); }
+};
+
+// A file may name layers in two ways; Diffusers then reads those of one, and which it is depends on the
+// family. Returns whether this one is read, when the denoiser's best spelling in the file is `best`.
+bool is_read(const Known& layer, LoraSpelling best, bool is_flux, bool has_downs) {
+  const LoraSpelling spelling = layer.meaning->spelling;
+  if (is_flux) {
+    if (best == LoraSpelling::own && has_downs) return layer.in_denoiser() && spelling == LoraSpelling::own;
+    return best != LoraSpelling::flat || !layer.in_denoiser() || spelling <= LoraSpelling::flat;
+  }
+  if (best == LoraSpelling::own) return spelling == LoraSpelling::own;
+  return best != LoraSpelling::flat || spelling != LoraSpelling::makers_block;
+}
+
+// The layers of the file that are read, sorted by name.
+std::vector<Known> known_layers(const LoraGroups& groups, const LoraNames& names, LeftOut& left_out) {
+  std::vector<Known> found;
+  LoraSpelling best = LoraSpelling::makers_block;
+  bool has_downs = false;
+  for (const auto& [name, tensors] : groups.layers) {
+    const LoraMeaning* meaning = names.find(name);
+    if (!meaning) meaning = names.find(name + ".0");  // "to_out" of Diffusers in 2023
+    if (!meaning) {
+      left_out.add(name, fmt::format("layer '{}' is not one of this model's", name));
+      continue;
+    }
+    found.push_back({&name, &tensors, meaning});
+    if (found.back().in_denoiser()) best = std::min(best, meaning->spelling);
+    const auto down = tensors.find(LoraPart::down);
+    has_downs = has_downs || (down != tensors.end() && down->second.ends_with(".lora_down.weight"));
+  }
+  std::erase_if(found, [&](const Known& layer) {
+    if (is_read(layer, best, names.is_flux(), has_downs)) return false;
+    left_out.add(*layer.name, fmt::format("layer '{}' is there under another name as well", *layer.name));
+    return true;
+  });
+  return found;
+}
+
+// Of FLUX's files Diffusers leaves out changes of biases and of whole weights.
+LoraTensors without_differences(LoraTensors tensors, LeftOut& left_out) {
+  for (const LoraPart part : {LoraPart::diff, LoraPart::diff_bias}) {
+    const auto found = tensors.find(part);
+    if (found == tensors.end()) continue;
+    left_out.add(found->second, fmt::format("tensor '{}' is not read in LoRAs of FLUX", found->second));
+    tensors.erase(found);
+  }
+  return tensors;
+}
+
+LoraSpelling rank_of(LoraSpelling spelling) {
+  return spelling == LoraSpelling::makers ? LoraSpelling::flat : spelling;
+}
+
+bool changes_anything(const LoraTensors& tensors) {
+  return std::ranges::any_of(tensors, [](const auto& tensor) { return tensor.first != LoraPart::alpha; });
+}
+
+Result<double> scale_of(const std::filesystem::path& path, Checkpoint& file, const LoraChange& change,
+                        const LoraScales& scales) {
+  const std::int64_t rank = rank_of(file, change.tensors);
+  const auto alpha = change.tensors.find(LoraPart::alpha);
+  if (rank == 0) return 1.0;
+  if (alpha == change.tensors.end()) return scales.of(change.place.layer);
+  TRY(const double value, alpha_of(path, file, alpha->second));
+  return value / static_cast<double>(rank);
+}
+
 }  // namespace
+
+Result<void> LoraFile::add(Checkpoint& file, const std::string& name, const LoraMeaning& meaning,
+                           const LoraTensors& tensors, const LoraContext& context) {
+  std::int64_t outputs = 0, used = 0;
+  for (const LoraPlace& place : meaning.places) {
+    LoraChange change{
+        .name = name, .place = place, .tensors = tensors, .weight = context.layers.at(place.layer)};
+    auto found = outputs_of(file, change, context.names.is_flux());
+    if (!found) return refuse(path_, found.error().code, found.error().message);
+    outputs = *found;
+    used = std::max(used, place.first_row + change.weight.front());
+    TRY(change.scale, scale_of(path_, file, change, context.scales));
+    // Of two names of one layer the better one counts, and of equal ones the later, as in Diffusers; those of
+    // the network's ends are no worse for being the makers'.
+    const auto [kept, inserted] = changes_.try_emplace(place.layer, Kept{meaning.spelling, change});
+    if (!inserted && rank_of(meaning.spelling) <= rank_of(kept->second.spelling))
+      kept->second = {meaning.spelling, change};
+  }
+  if (used == outputs) return {};
+  return refuse(path_, ErrorCode::unsupported,
+                fmt::format("layer '{}' has {} outputs, in this model {}", name, outputs, used));
+}
 
 Result<LoraFile> LoraFile::open(const std::filesystem::path& path, const LoraNames& names,
                                 const ChangeableLayers& layers) {
   TRY(const auto file, Checkpoint::open_file(path));
-  TRY(const auto pairs, pairs_of(path, *file));
+  const LoraGroups groups = group_lora_tensors(*file);
   auto scales = LoraScales::read(file->metadata());
   if (!scales) return refuse(path, scales.error().code, scales.error().message);
   LoraFile lora;
   lora.path_ = path;
-  for (const auto& [name, pair] : pairs) {
-    const std::vector<LoraPlace>* places = names.find(name);
-    if (!places) places = names.find(name + ".0");  // "to_out" of Diffusers in 2023
-    if (!places)
-      return refuse(path, ErrorCode::unsupported, fmt::format("layer '{}' is not one of this model's", name));
-    if (pair.down.empty() || pair.up.empty())
-      return refuse(path, ErrorCode::data_loss,
-                    fmt::format("layer '{}' has but one of its two matrices", name));
-    const std::vector<std::int64_t> down = trimmed(*file->shape(pair.down)),
-                                    up = trimmed(*file->shape(pair.up));
-    std::int64_t rows_used = 0;
-    for (const LoraPlace& place : *places) {
-      const std::vector<std::int64_t>& weight = layers.at(place.layer);
-      if (!fits(down, up, weight, place.first_row)) {
-        return refuse(
-            path, ErrorCode::unsupported,
-            fmt::format("layer '{}' has matrices of [{}] and [{}], for a weight of [{}] in this model", name,
-                        fmt::join(*file->shape(pair.down), ", "), fmt::join(*file->shape(pair.up), ", "),
-                        fmt::join(weight, ", ")));
-      }
-      LoraChange change{.place = place, .down = pair.down, .up = pair.up, .rows = weight.front(), .scale = 1};
-      if (pair.alpha.empty()) {
-        change.scale = scales->of(place.layer);
-      } else {
-        TRY(const double alpha, alpha_of(path, *file, pair.alpha));
-        change.scale = alpha / static_cast<double>(down.front());
-      }
-      rows_used = std::max(rows_used, place.first_row + change.rows);
-      lora.changes_.push_back(std::move(change));
-    }
-    if (rows_used != up.front())
-      return refuse(path, ErrorCode::unsupported,
-                    fmt::format("layer '{}' has {} outputs, in this model {}", name, up.front(), rows_used));
+  LeftOut left_out;
+  for (const Known& layer : known_layers(groups, names, left_out)) {
+    const LoraTensors tensors =
+        names.is_flux() ? without_differences(*layer.tensors, left_out) : *layer.tensors;
+    if (!changes_anything(tensors)) continue;
+    TRY_VOID(lora.add(*file, *layer.name, *layer.meaning, tensors, {names, layers, *scales}));
+  }
+  for (const std::string& name : groups.unknown) {
+    const std::string_view kind = other_adapter(name);
+    left_out.add(name, kind.empty() ? fmt::format("tensor '{}' is none of a LoRA's", name)
+                                    : fmt::format("is a {}, which is not read here", kind));
+  }
+  if (lora.changes_.empty())
+    return refuse(path, ErrorCode::unsupported, left_out.names.empty() ? "holds no LoRA" : left_out.why);
+  if (!left_out.names.empty()) {
+    log(LogLevel::warning, "lora_read_in_part",
+        {{"file", tokenizers::valid_utf8(path.string())},
+         {"left_out", left_out.names.size()},
+         {"first", left_out.why}});
   }
   return lora;
 }
 
-Result<std::shared_ptr<const nn::Lora>> LoraFile::load(const LayerPrefixes& prefixes, at::ScalarType dtype,
-                                                       at::Device device) const {
+Result<std::shared_ptr<const nn::Lora>> LoraFile::load(const LoadedWeights& model, LoraDevice device) const {
   TRY(const auto file, Checkpoint::open_file(path_));
   auto lora = std::make_shared<nn::Lora>();
-  for (const LoraChange& change : changes_) {
-    const auto *const down = file->shape(change.down), *const up = file->shape(change.up);
-    if (!down || !up || up->front() < change.place.first_row + change.rows)
+  for (const auto& [layer, kept] : changes_) {
+    const LoraChange& change = kept.change;
+    const bool there = std::ranges::all_of(
+        change.tensors, [&](const auto& tensor) { return file->shape(tensor.second) != nullptr; });
+    const auto outputs = there ? outputs_of(*file, change, /*pads=*/true) : Result<std::int64_t>(0);
+    if (!there || !outputs)
       return refuse(path_, ErrorCode::data_loss, "is another file than when the server started");
-    at::Tensor rows = file->tensor(change.up, *up, dtype, device)
-                          .flatten(1)
-                          .narrow(0, change.place.first_row, change.rows);  // [out, r]
-    if (change.place.halves_swapped) {
-      const auto halves = rows.chunk(2);
-      rows = at::cat({halves[1], halves[0]});
-    }
-    const std::size_t dot = change.place.layer.find('.');
-    lora->emplace(prefixes.at(change.place.layer.substr(0, dot)) + change.place.layer.substr(dot),
-                  nn::LowRank{.down = file->tensor(change.down, *down, dtype, device),
-                              .up = rows.contiguous(),
-                              .scale = change.scale});
+    const std::size_t dot = layer.find('.');
+    const std::string component = layer.substr(0, dot), inside = layer.substr(dot);
+    const auto weight_of = [&] {
+      return model.checkpoints.at(component)->tensor(inside.substr(1) + ".weight", change.weight, at::kFloat,
+                                                     at::kCPU);
+    };
+    lora->emplace(model.prefixes.at(component) + inside, read_change(*file, change, device, weight_of));
   }
   return std::shared_ptr<const nn::Lora>(std::move(lora));
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/algorithm/string/predicate.hpp>
 #include <system_error>
 
 #include "base/check.h"
@@ -28,10 +29,10 @@ Result<LoraFile> open(const std::filesystem::path& path, const LoraNames& names,
   }
 }
 
-Result<std::shared_ptr<const nn::Lora>> read(const LoraFile& file, const LayerPrefixes& prefixes,
-                                             at::ScalarType dtype, at::Device device) {
+Result<std::shared_ptr<const nn::Lora>> read(const LoraFile& file, const LoadedWeights& model,
+                                             LoraDevice device) {
   try {
-    return file.load(prefixes, dtype, device);
+    return file.load(model, device);
   } catch (const weights::LoadError& error) {
     return tl::unexpected<Error>(error.error);
   }
@@ -64,16 +65,15 @@ Result<LoraFile> open_named(const fs::path& path, const std::string& name, const
 Result<LoraLibrary> LoraLibrary::scan(const std::filesystem::path& folder, const LoadedWeights& model,
                                       at::ScalarType dtype, at::Device device) {
   LoraLibrary library;
-  library.dtype_ = dtype;
-  library.device_ = device;
-  library.prefixes_ = model.prefixes;
+  library.device_ = {dtype, device};
+  library.model_ = model;
   const LoraNames names(model.changeable);
   std::error_code ec;
   fs::recursive_directory_iterator entry(folder, fs::directory_options::follow_directory_symlink, ec);
   for (; !ec && entry != fs::recursive_directory_iterator(); entry.increment(ec)) {
     const fs::path& path = entry->path();
     if (entry->is_symlink(ec) && leads_back(folder, path)) entry.disable_recursion_pending();
-    if (path.extension() != kEnding) continue;
+    if (!boost::algorithm::iequals(path.extension().string(), kEnding)) continue;
     std::string name = path.lexically_relative(folder).generic_string();
     name.resize(name.size() - kEnding.size());
     auto file = open_named(path, name, names, model.changeable);
@@ -113,7 +113,7 @@ Result<std::shared_ptr<const nn::Lora>> LoraLibrary::load(const std::string& nam
   }
   const auto file = files_.find(name);
   CHECK_WITH(file != files_.end(), "a LoRA that resolve() should have refused");
-  TRY(auto lora, read(file->second, prefixes_, dtype_, device_));
+  TRY(auto lora, read(file->second, model_, device_));
   recent_.push_front({name, lora});
   if (recent_.size() > kKept) recent_.pop_back();
   return lora;

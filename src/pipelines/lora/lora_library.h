@@ -25,9 +25,9 @@ class LoraLibrary {
  public:
   LoraLibrary() = default;
 
-  // Every .safetensors file below `folder`, by its path from there without the ending: "ink", "style/ink".
-  // One that is damaged or of another model is left out, and the log says why. Error: not_found without the
-  // folder.
+  // Every .safetensors file below `folder`, by its path from there without the ending, in whatever case that
+  // is: "ink", "style/ink". One that is damaged or of another model is left out, and the log says why. Error:
+  // not_found without the folder.
   static Result<LoraLibrary> scan(const std::filesystem::path& folder, const LoadedWeights& model,
                                   at::ScalarType dtype, at::Device device);
 
@@ -46,10 +46,9 @@ class LoraLibrary {
   Result<std::shared_ptr<const nn::Lora>> load(const std::string& name);
 
   std::map<std::string, LoraFile> files_;
-  LayerPrefixes prefixes_;
+  LoadedWeights model_;
   std::list<Kept> recent_;  // the latest used first
-  at::ScalarType dtype_ = at::kFloat;
-  at::Device device_ = at::kCPU;
+  LoraDevice device_;
 };
 
 // Equal for sets that change prompts alike; empty for none.

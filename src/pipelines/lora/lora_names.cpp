@@ -17,17 +17,20 @@ struct Prefixes {
 
 const std::map<std::string, Prefixes>& component_prefixes() {
   static const std::map<std::string, Prefixes> kPrefixes = {
-      {"unet", {{"unet."}, {"lora_unet_"}}},
-      {"transformer", {{"transformer."}, {"lora_transformer_", "lora_unet_"}}},
+      {"unet", {{"unet.", "diffusion_model.", ""}, {"lora_unet_", "lycoris_"}}},
+      {"transformer",
+       {{"transformer.", "diffusion_model.", ""}, {"lora_transformer_", "lora_unet_", "lycoris_"}}},
       {"text_encoder", {{"text_encoder.", "text_encoders.clip_l.transformer."}, {"lora_te_", "lora_te1_"}}},
       {"text_encoder_2", {{"text_encoder_2.", "text_encoders.clip_g.transformer."}, {"lora_te2_"}}},
-      {"text_encoder_3", {{"text_encoder_3."}, {"lora_te3_"}}},
+      {"text_encoder_3", {{"text_encoder_3.", "text_encoders.t5xxl.transformer."}, {"lora_te3_"}}},
   };
   return kPrefixes;
 }
 
 // Of the network's makers' names.
-const Prefixes kOriginalPrefixes = {{"diffusion_model.", ""}, {"lora_unet_"}};
+const Prefixes kOriginalPrefixes = {
+    {"diffusion_model.", "model.diffusion_model.", "unet.", "transformer.", ""}, {"lora_unet_", "lycoris_"}};
+constexpr const char* kBlocks[] = {"input_blocks.", "middle_block.", "output_blocks."};
 
 constexpr std::string_view kTextModel =
     "text_model.";  // the files of one encoder have it, those of another not
@@ -45,22 +48,29 @@ LoraNames::LoraNames(const ChangeableLayers& layers) {
     const std::size_t dot = name.find('.');
     components[name.substr(0, dot)].emplace(name.substr(dot + 1), shape);
   }
-  for (const auto& [component, own] : components) add_component(component, own);
+  is_flux_ = layers.contains("transformer.x_embedder");
+  for (const auto& [component, own] : components) {
+    // LoRAs of FLUX's T5 do nothing in Diffusers.
+    if (!is_flux_ || component != "text_encoder_2") add_component(component, own);
+  }
 }
 
 void LoraNames::add_component(const std::string& component, const ChangeableLayers& layers) {
   const auto found = component_prefixes().find(component);
   if (found == component_prefixes().end()) return;
-  const auto add_all = [&](const Prefixes& prefixes, const std::string& name, const LoraPlace& place) {
-    for (const std::string& prefix : prefixes.dotted) add(prefix + name, place);
-    for (const std::string& prefix : prefixes.flat) add(prefix + flat(name), place);
+  const auto add_all = [&](const Prefixes& prefixes, const std::string& name, const LoraPlace& place,
+                           LoraSpelling dotted, LoraSpelling flattened) {
+    for (const std::string& prefix : prefixes.dotted) add(prefix + name, place, dotted);
+    for (const std::string& prefix : prefixes.flat) add(prefix + flat(name), place, flattened);
+  };
+  const auto add_own = [&](const std::string& name, const LoraPlace& place) {
+    add_all(found->second, name, place, LoraSpelling::own, LoraSpelling::flat);
   };
   for (const auto& [layer, shape] : layers) {
     const LoraPlace place{.layer = component + "." + layer, .first_row = 0, .halves_swapped = false};
-    add_all(found->second, layer, place);
+    add_own(layer, place);
     if (!component.starts_with("text_encoder")) continue;
-    add_all(found->second,
-            layer.starts_with(kTextModel) ? layer.substr(kTextModel.size()) : std::string(kTextModel) + layer,
+    add_own(layer.starts_with(kTextModel) ? layer.substr(kTextModel.size()) : std::string(kTextModel) + layer,
             place);
   }
   std::vector<OriginalLayer> originals;
@@ -69,22 +79,29 @@ void LoraNames::add_component(const std::string& component, const ChangeableLaye
     originals = layers.contains("pos_embed.proj") ? original_sd3_names(layers) : original_flux_names(layers);
   }
   for (const OriginalLayer& one : originals) {
+    const bool block = component == "unet" && std::ranges::any_of(kBlocks, [&one](const char* list) {
+                         return one.original.starts_with(list);
+                       });
+    const LoraSpelling spelling = block ? LoraSpelling::makers_block : LoraSpelling::makers;
     add_all(kOriginalPrefixes, one.original,
             {.layer = component + "." + one.layer,
              .first_row = one.first_row,
-             .halves_swapped = one.halves_swapped});
+             .halves_swapped = one.halves_swapped},
+            spelling, spelling);
   }
 }
 
-void LoraNames::add(const std::string& name, const LoraPlace& place) {
-  std::vector<LoraPlace>& places = places_[name];
+void LoraNames::add(const std::string& name, const LoraPlace& place, LoraSpelling spelling) {
+  const auto [meaning, inserted] =
+      meanings_.try_emplace(name, LoraMeaning{.places = {}, .spelling = spelling});
+  std::vector<LoraPlace>& places = meaning->second.places;
   // Some layers are called the same here and by the makers.
   if (std::ranges::find(places, place) == places.end()) places.push_back(place);
 }
 
-const std::vector<LoraPlace>* LoraNames::find(const std::string& name) const {
-  const auto found = places_.find(name);
-  return found == places_.end() ? nullptr : &found->second;
+const LoraMeaning* LoraNames::find(const std::string& name) const {
+  const auto found = meanings_.find(name);
+  return found == meanings_.end() ? nullptr : &found->second;
 }
 
 }  // namespace diffused::pipelines

@@ -19,6 +19,19 @@ struct LoraPlace {
   bool operator==(const LoraPlace&) const = default;
 };
 
+// Which of its names a file gives a layer. Of several, the first here counts (lora_file.cpp).
+enum class LoraSpelling {
+  own,           // Diffusers', "unet.mid_block.attentions.0.proj_in"
+  flat,          // the same as kohya has it, "lora_unet_mid_block_attentions_0_proj_in"
+  makers,        // that of the network's makers, in either form
+  makers_block,  // the same, of a numbered block of a UNet
+};
+
+struct LoraMeaning {
+  std::vector<LoraPlace> places;
+  LoraSpelling spelling = LoraSpelling::own;
+};
+
 // A name is looked up among those that the model's layers can have; nothing is taken apart or put together.
 class LoraNames {
  public:
@@ -28,13 +41,17 @@ class LoraNames {
   explicit LoraNames(const ChangeableLayers& layers);
 
   // Where it goes: several places for a layer that is several here; nothing for an unknown name.
-  const std::vector<LoraPlace>* find(const std::string& name) const;
+  const LoraMeaning* find(const std::string& name) const;
+
+  // Whether the denoiser is that of FLUX, whose files Diffusers reads in a way of its own.
+  bool is_flux() const { return is_flux_; }
 
  private:
-  void add(const std::string& name, const LoraPlace& place);
+  void add(const std::string& name, const LoraPlace& place, LoraSpelling spelling);
   void add_component(const std::string& component, const ChangeableLayers& layers);
 
-  std::unordered_map<std::string, std::vector<LoraPlace>> places_;
+  std::unordered_map<std::string, LoraMeaning> meanings_;
+  bool is_flux_ = false;
 };
 
 }  // namespace diffused::pipelines

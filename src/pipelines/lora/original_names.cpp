@@ -53,10 +53,9 @@ std::vector<UnetBlock> unet_blocks(const ChangeableLayers& layers, std::string_v
 
 // Of a block's inside: a resnet has names of its own, a transformer never got others.
 std::optional<std::string> original_inside(std::string_view rest, const std::string& before) {
-  static const Names kResnet = {{"conv1", "in_layers.2"},
-                                {"conv2", "out_layers.3"},
-                                {"time_emb_proj", "emb_layers.1"},
-                                {"conv_shortcut", "skip_connection"}};
+  static const Names kResnet = {{"conv1", "in_layers.2"},          {"conv2", "out_layers.3"},
+                                {"norm1", "in_layers.0"},          {"norm2", "out_layers.0"},
+                                {"time_emb_proj", "emb_layers.1"}, {"conv_shortcut", "skip_connection"}};
   if (const auto resnet = listed(rest, "resnets")) {
     const auto name = kResnet.find(resnet->rest);
     if (name == kResnet.end()) return std::nullopt;
@@ -125,6 +124,7 @@ void add_last_norm(std::vector<OriginalLayer>& names, const ChangeableLayers& la
 std::vector<OriginalLayer> original_unet_names(const ChangeableLayers& layers) {
   static const Names kEnds = {{"conv_in", "input_blocks.0.0"},
                               {"conv_out", "out.2"},
+                              {"conv_norm_out", "out.0"},
                               {"time_embedding.linear_1", "time_embed.0"},
                               {"time_embedding.linear_2", "time_embed.2"},
                               {"add_embedding.linear_1", "label_emb.0.0"},
@@ -168,6 +168,13 @@ std::vector<OriginalLayer> original_flux_names(const ChangeableLayers& layers) {
                {attention + "to_q", attention + "to_k", attention + "to_v"});
     add_joined(names, layers, from + "txt_attn.qkv",
                {attention + "add_q_proj", attention + "add_k_proj", attention + "add_v_proj"});
+    // XLabs' "processors".
+    add_joined(names, layers, from + "qkv_lora1",
+               {attention + "to_q", attention + "to_k", attention + "to_v"});
+    add_joined(names, layers, from + "qkv_lora2",
+               {attention + "add_q_proj", attention + "add_k_proj", attention + "add_v_proj"});
+    add_joined(names, layers, from + "proj_lora1", {attention + "to_out.0"});
+    add_joined(names, layers, from + "proj_lora2", {attention + "to_add_out"});
     add_joined(names, layers, from + "img_attn.proj", {attention + "to_out.0"});
     add_joined(names, layers, from + "txt_attn.proj", {attention + "to_add_out"});
     for (const auto& [stream, added] : {std::pair("img", ""), std::pair("txt", "_context")}) {
@@ -182,6 +189,8 @@ std::vector<OriginalLayer> original_flux_names(const ChangeableLayers& layers) {
     add_joined(names, layers, from + "linear1",
                {to + "attn.to_q", to + "attn.to_k", to + "attn.to_v", to + "proj_mlp"});
     add_joined(names, layers, from + "linear2", {to + "proj_out"});
+    add_joined(names, layers, from + "qkv", {to + "attn.to_q", to + "attn.to_k", to + "attn.to_v"});
+    add_joined(names, layers, from + "proj", {to + "proj_out"});
     add_joined(names, layers, from + "modulation.lin", {to + "norm.linear"});
   }
   return names;

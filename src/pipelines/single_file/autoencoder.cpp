@@ -1,4 +1,5 @@
 // The names that the autoencoder had before Diffusers; its decoder counts levels from the largest picture.
+// And Diffusers' own.
 #include <fmt/format.h>
 
 #include <boost/json/array.hpp>
@@ -32,16 +33,62 @@ void rename_half(Renaming& names, const std::string& half) {
   names.layer(from + "attn_1.proj_out", attention + "to_out.0", Form::matrix);
 }
 
+struct AutoencoderShape {
+  int levels = 0, layers = 0;
+  boost::json::array channels;
+  bool middle_attention = false;
+};
+
+// What either naming tells.
+void tell_autoencoder(const Renaming& names, AutoencoderShape shape, LatentScale scale, FileComponent& vae) {
+  boost::json::array down, up;
+  for (int i = 0; i < shape.levels; ++i) {
+    down.emplace_back("DownEncoderBlock2D");
+    up.emplace_back("UpDecoderBlock2D");
+  }
+  vae.told = {{"in_channels", names.size("encoder.conv_in.weight", 4, 1)},
+              {"out_channels", names.size("decoder.conv_out.weight", 4, 0)},
+              {"latent_channels", names.size("decoder.conv_in.weight", 4, 1)},
+              {"layers_per_block", shape.layers},
+              {"block_out_channels", std::move(shape.channels)},
+              {"down_block_types", std::move(down)},
+              {"up_block_types", std::move(up)},
+              {"use_quant_conv", names.has("quant_conv.weight")},
+              {"use_post_quant_conv", names.has("post_quant_conv.weight")},
+              {"mid_block_add_attention", shape.middle_attention}};
+  vae.likely = {{"scaling_factor", scale.factor}, {"shift_factor", scale.shift}};
+  vae.weights = names.view();
+}
+
+FileComponent own_autoencoder_component(Renaming& names, LatentScale scale) {
+  FileComponent vae{"diffusers", "AutoencoderKL"};
+  const std::string blocks = "encoder.down_blocks";
+  AutoencoderShape shape{.levels = names.count(blocks),
+                         .layers = names.count(blocks + ".0.resnets"),
+                         .channels = {},
+                         .middle_attention = names.has_under("decoder.mid_block.attentions.0.")};
+  for (int i = 0; i < shape.levels; ++i)
+    shape.channels.emplace_back(names.size(fmt::format("{}.{}.resnets.0.conv1.weight", blocks, i), 4, 0));
+  for (const char* const part : {"encoder.", "decoder.", "quant_conv.", "post_quant_conv."})
+    names.all_under(part, part);
+  tell_autoencoder(names, std::move(shape), scale, vae);
+  return vae;
+}
+
 }  // namespace
 
 FileComponent autoencoder_component(Renaming& names, LatentScale scale) {
-  FileComponent vae{"diffusers", "AutoencoderKL", {}, {}, nullptr};
+  if (names.has("decoder.conv_norm_out.weight")) return own_autoencoder_component(names, scale);
+  FileComponent vae{"diffusers", "AutoencoderKL"};
   rename_half(names, "encoder");
   rename_half(names, "decoder");
   names.layer("quant_conv", "quant_conv");
   names.layer("post_quant_conv", "post_quant_conv");
   const int levels = names.count("encoder.down");
-  boost::json::array channels, down, up;
+  AutoencoderShape shape{.levels = levels,
+                         .layers = names.count("encoder.down.0.block"),
+                         .channels = {},
+                         .middle_attention = names.has("decoder.mid.attn_1.q.weight")};
   for (int i = 0; i < levels; ++i) {
     const std::string from = fmt::format("encoder.down.{}.", i),
                       to = fmt::format("encoder.down_blocks.{}.", i);
@@ -53,22 +100,9 @@ FileComponent autoencoder_component(Renaming& names, LatentScale scale) {
     for (int j = 0; j < names.count(up_from + "block"); ++j)
       rename_vae_resnet(names, fmt::format("{}block.{}", up_from, j), fmt::format("{}resnets.{}", up_to, j));
     names.layer(up_from + "upsample.conv", up_to + "upsamplers.0.conv");
-    channels.emplace_back(names.size(from + "block.0.conv1.weight", 4, 0));
-    down.emplace_back("DownEncoderBlock2D");
-    up.emplace_back("UpDecoderBlock2D");
+    shape.channels.emplace_back(names.size(from + "block.0.conv1.weight", 4, 0));
   }
-  vae.told = {{"in_channels", names.size("encoder.conv_in.weight", 4, 1)},
-              {"out_channels", names.size("decoder.conv_out.weight", 4, 0)},
-              {"latent_channels", names.size("decoder.conv_in.weight", 4, 1)},
-              {"layers_per_block", names.count("encoder.down.0.block")},
-              {"block_out_channels", std::move(channels)},
-              {"down_block_types", std::move(down)},
-              {"up_block_types", std::move(up)},
-              {"use_quant_conv", names.has("quant_conv.weight")},
-              {"use_post_quant_conv", names.has("post_quant_conv.weight")},
-              {"mid_block_add_attention", names.has("decoder.mid.attn_1.q.weight")}};
-  vae.likely = {{"scaling_factor", scale.factor}, {"shift_factor", scale.shift}};
-  vae.weights = names.view();
+  tell_autoencoder(names, std::move(shape), scale, vae);
   return vae;
 }
 

@@ -13,9 +13,9 @@ namespace diffused::pipelines {
 
 struct FileComponent {
   std::string library, class_name;
-  boost::json::object told;    // of config.json: what the shapes say
-  boost::json::object likely;  // what they do not say, as it is in published models of this kind
-  std::shared_ptr<weights::Checkpoint> weights;
+  boost::json::object told = {};    // of config.json: what the shapes say
+  boost::json::object likely = {};  // what they do not say, as it is in published models of this kind
+  std::shared_ptr<weights::Checkpoint> weights = nullptr;
 };
 
 // What differs between autoencoders of equal shapes.
@@ -23,8 +23,9 @@ struct LatentScale {
   double factor = 1, shift = 0;
 };
 
-// Each reads one component, whose tensors have the prefix of `names`. Throws weights::LoadError where the
-// shapes contradict each other.
+// Each reads one component, whose tensors have the prefix of `names`; those of denoisers and autoencoders
+// under the names of their makers or of Diffusers. Throws weights::LoadError where the shapes contradict each
+// other.
 
 // The UNet of Stable Diffusion 1, 2 and XL.
 FileComponent unet_component(weights::Renaming& names);

@@ -1,4 +1,4 @@
-// The names that the transformer of FLUX has where its makers publish it.
+// The names that the transformer of FLUX has where its makers publish it, and those of Diffusers.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -61,10 +61,37 @@ void rename_single(Renaming& names, int i, std::int64_t width) {
   names.layer(from + "linear2", to + "proj_out");
 }
 
+FileComponent own_flux_component(Renaming& names) {
+  FileComponent flux{"diffusers", "FluxTransformer2DModel"};
+  const std::int64_t width = names.size("x_embedder.weight", 2, 0);
+  const int doubles = names.count("transformer_blocks"), singles = names.count("single_transformer_blocks");
+  const std::string block = doubles > 0 ? "transformer_blocks.0" : "single_transformer_blocks.0";
+  const std::int64_t head = std::max<std::int64_t>(names.size(block + ".attn.norm_q.weight", 1, 0), 1);
+  const std::string embed = "time_text_embed.";
+  flux.told = {{"patch_size", 1},
+               {"in_channels", names.size("x_embedder.weight", 2, 1)},
+               {"out_channels", names.size("proj_out.weight", 2, 0)},
+               {"num_layers", doubles},
+               {"num_single_layers", singles},
+               {"attention_head_dim", head},
+               {"num_attention_heads", width / head},
+               {"joint_attention_dim", names.size("context_embedder.weight", 2, 1)},
+               {"pooled_projection_dim", names.size(embed + "text_embedder.linear_1.weight", 2, 1)},
+               {"guidance_embeds", names.has(embed + "guidance_embedder.linear_1.weight")}};
+  flux.likely["axes_dims_rope"] = json_list(kAxes);
+  for (const char* const part :
+       {"x_embedder.", "context_embedder.", "time_text_embed.", "transformer_blocks.",
+        "single_transformer_blocks.", "norm_out.", "proj_out."})
+    names.all_under(part, part);
+  flux.weights = names.view();
+  return flux;
+}
+
 }  // namespace
 
 FileComponent flux_component(Renaming& names) {
-  FileComponent flux{"diffusers", "FluxTransformer2DModel", {}, {}, nullptr};
+  if (names.has("x_embedder.weight")) return own_flux_component(names);
+  FileComponent flux{"diffusers", "FluxTransformer2DModel"};
   const std::int64_t width = names.size("img_in.weight", 2, 0);
   const int doubles = names.count("double_blocks"), singles = names.count("single_blocks");
   rename_flux_ends(names);

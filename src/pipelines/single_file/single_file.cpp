@@ -1,5 +1,6 @@
 #include "pipelines/single_file/single_file.h"
 
+#include <ATen/core/Tensor.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <boost/json/value.hpp>
 #include <set>
 
+#include "base/log.h"
 #include "weights/scope.h"
 
 namespace diffused::pipelines {
@@ -18,7 +20,7 @@ using weights::Renaming;
 
 // A file on its way to components.
 struct Reading {
-  std::shared_ptr<const Checkpoint> file;
+  std::shared_ptr<Checkpoint> file;
   std::string denoiser;         // prefix of its tensors
   std::set<std::string> taken;  // the file's names of what is accounted for
   SingleFile result;
@@ -26,18 +28,29 @@ struct Reading {
   Renaming names(const std::string& prefix) { return {file, prefix, taken}; }
 };
 
-void read_autoencoder(Reading& reading, LatentScale scale) {
-  for (const char* const prefix : {"first_stage_model.", "vae."}) {
-    if (!reading.file->contains(prefix + std::string("decoder.conv_in.weight"))) continue;
-    Renaming names = reading.names(prefix);
-    reading.result.components["vae"] = autoencoder_component(names, scale);
-    return;
+// The first of these beginnings that is one of this tensor, or of a part of it; null for none.
+const char* beginning_of(const Checkpoint& file, std::initializer_list<const char*> beginnings,
+                         const char* tensor) {
+  for (const char* const beginning : beginnings) {
+    if (file.contains_under(beginning + std::string(tensor))) return beginning;
   }
+  return nullptr;
 }
 
-void read_clip(Reading& reading, const std::string& component, const std::string& prefix,
-               const char* activation, Projection projection) {
-  if (!reading.file->contains_under(prefix + "text_model.")) return;
+void read_autoencoder(Reading& reading, LatentScale scale) {
+  const char* const prefix =
+      beginning_of(*reading.file, {"first_stage_model.", "vae."}, "decoder.conv_in.weight");
+  if (!prefix) return;
+  Renaming names = reading.names(prefix);
+  reading.result.components["vae"] = autoencoder_component(names, scale);
+}
+
+// Under the makers' prefix, or Diffusers' name of the component.
+void read_clip(Reading& reading, const std::string& component, const char* makers, const char* activation,
+               Projection projection) {
+  const std::string own = component + ".";
+  const char* const prefix = beginning_of(*reading.file, {makers, own.c_str()}, "text_model.");
+  if (!prefix) return;
   Renaming names = reading.names(prefix);
   reading.result.components[component] = clip_component(names, activation, projection);
 }
@@ -50,10 +63,57 @@ void read_open_clip(Reading& reading, const std::string& component, const std::s
 }
 
 void read_t5(Reading& reading, const std::string& component) {
-  const std::string prefix = "text_encoders.t5xxl.transformer.";
-  if (!reading.file->contains_under(prefix + "encoder.")) return;
+  const std::string own = component + ".";
+  const char* const prefix =
+      beginning_of(*reading.file, {"text_encoders.t5xxl.transformer.", own.c_str()}, "encoder.block.");
+  if (!prefix) return;
   Renaming names = reading.names(prefix);
   reading.result.components[component] = t5_component(names);
+}
+
+void set_scheduler(Reading& reading, const char* class_name, const char* json) {
+  reading.result.scheduler_class = class_name;
+  reading.result.scheduler = boost::json::parse(json).as_object();
+}
+
+boost::json::array numbers_of(Reading& reading, const std::string& name) {
+  boost::json::array numbers;
+  if (const auto* const shape = reading.file->shape(name)) {
+    const at::Tensor values = reading.file->tensor(name, *shape, at::kDouble, at::kCPU).flatten();
+    for (std::int64_t i = 0; i < values.numel(); ++i) numbers.emplace_back(values[i].item<double>());
+  }
+  return numbers;
+}
+
+// The names of tensors that mark a model of continuous noise levels (EDM), which the others' schedulers would
+// misread in silence.
+constexpr const char* kLatentsMean = "edm_mean";
+constexpr const char* kLatentsStd = "edm_std";
+constexpr const char* kSigmaMin = "edm_vpred.sigma_min";
+constexpr const char* kSigmaMax = "edm_vpred.sigma_max";
+
+// Playground v2.5: EDM's noise levels, and latents that are normalised by channel.
+void read_latent_marks(Reading& reading) {
+  if (!reading.file->contains(kLatentsMean) || !reading.file->contains(kLatentsStd)) return;
+  constexpr double kScale = 0.5;
+  set_scheduler(reading, "EDMDPMSolverMultistepScheduler", "{}");
+  reading.result.scheduler_marked = true;
+  reading.result.vae_marked = {{"latents_mean", numbers_of(reading, kLatentsMean)},
+                               {"latents_std", numbers_of(reading, kLatentsStd)},
+                               {"scaling_factor", kScale}};
+}
+
+// CosXL: EDM's noise levels, told as v-prediction.
+void read_level_marks(Reading& reading) {
+  const auto least = numbers_of(reading, kSigmaMin), most = numbers_of(reading, kSigmaMax);
+  if (least.empty() && most.empty()) return;
+  set_scheduler(
+      reading, "EDMEulerScheduler",
+      R"({"sigma_min": 0.002, "sigma_max": 120.0, "sigma_data": 1.0, "prediction_type": "v_prediction",
+                    "sigma_schedule": "exponential"})");
+  reading.result.scheduler_marked = true;
+  if (!least.empty()) reading.result.scheduler_told["sigma_min"] = least.front();
+  if (!most.empty()) reading.result.scheduler_told["sigma_max"] = most.front();
 }
 
 void read_unet(Reading& reading, const std::string& family) {
@@ -65,11 +125,6 @@ void read_unet(Reading& reading, const std::string& family) {
   // Tensors without use but as marks.
   if (reading.file->contains("v_pred")) reading.result.scheduler_told["prediction_type"] = "v_prediction";
   if (reading.file->contains("ztsnr")) reading.result.scheduler_told["rescale_betas_zero_snr"] = true;
-}
-
-void set_scheduler(Reading& reading, const char* class_name, const char* json) {
-  reading.result.scheduler_class = class_name;
-  reading.result.scheduler = boost::json::parse(json).as_object();
 }
 
 void read_stable_diffusion(Reading& reading) {
@@ -87,9 +142,12 @@ void read_stable_diffusion_xl(Reading& reading) {
   read_autoencoder(reading, {.factor = 0.13025});
   read_clip(reading, "text_encoder", "conditioner.embedders.0.transformer.", "quick_gelu", Projection::none);
   read_open_clip(reading, "text_encoder_2", "conditioner.embedders.1.model.", /*all_layers=*/true);
+  read_clip(reading, "text_encoder_2", "text_encoder_2.", "gelu", Projection::stored);
   set_scheduler(reading, "EulerDiscreteScheduler",
                 R"({"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
                     "timestep_spacing": "leading", "steps_offset": 1})");
+  read_latent_marks(reading);
+  read_level_marks(reading);
 }
 
 void read_sd3(Reading& reading) {
@@ -132,16 +190,44 @@ constexpr Kind kKinds[] = {
     {"single_blocks.0.linear1.weight", read_flux},
     {"label_emb.0.0.weight", read_stable_diffusion_xl},
     {"input_blocks.0.0.weight", read_stable_diffusion},
+    // In Diffusers' names.
+    {"pos_embed.proj.weight", read_sd3},
+    {"transformer_blocks.0.attn.to_q.weight", read_flux},
+    {"single_transformer_blocks.0.attn.to_q.weight", read_flux},
+    {"add_embedding.linear_1.weight", read_stable_diffusion_xl},
+    {"time_embedding.linear_1.weight", read_stable_diffusion},
 };
 // Files of a denoiser alone may do without the prefix.
-constexpr const char* kDenoiserPrefixes[] = {"model.diffusion_model.", ""};
+constexpr const char* kDenoiserPrefixes[] = {"model.diffusion_model.", "diffusion_model.", "unet.",
+                                             "transformer.", ""};
+
+// Files that look like one of those kinds and are none that is served.
+struct OtherKind {
+  const char* tensor;  // the beginning of one, without the denoiser's prefix
+  std::string_view what;
+};
+constexpr std::string_view kRefiner =
+    "a refiner of Stable Diffusion XL, which finishes the pictures of another model, and is not served";
+constexpr std::int64_t kRefinerConditions =
+    2560;  // of published ones; two vectors of 128 less than the base's
+constexpr OtherKind kOtherKinds[] = {
+    {"conditioner.embedders.0.model.transformer.resblocks.", kRefiner},
+    {"controlnet_cond_embedding.", "a ControlNet, which guides another model, and is not served"},
+    {"input_hint_block.", "a ControlNet, which guides another model, and is not served"},
+    {"controlnet_blocks.", "a ControlNet, which guides another model, and is not served"},
+    {"motion_modules.", "a motion module of AnimateDiff, which is not served"},
+    {"distilled_guidance_layer.", "a Chroma, which is not served"},
+};
 
 // What trainers and other programs leave in a checkpoint, without meaning to the networks.
 constexpr const char* kStrayBeginnings[] = {"model_ema.",
                                             "alphas_cumprod",
                                             "betas",
+                                            "decay",
                                             "denoiser.",
-                                            "edm_",
+                                            "edm_mean",
+                                            "edm_std",
+                                            "edm_vpred.",
                                             "first_stage_model.loss.",
                                             "first_stage_model.model_ema.",
                                             "global_step",
@@ -154,14 +240,52 @@ constexpr const char* kStrayBeginnings[] = {"model_ema.",
                                             "ztsnr"};
 constexpr const char* kStrayEndings[] = {"position_ids", "logit_scale", "attn_mask", "spiece_model"};
 
+// How components that are no denoiser begin: what lies there and is not read is none of the denoiser's.
+constexpr const char* kOtherParts[] = {"conditioner.",    "cond_stage_model.", "first_stage_model.",
+                                       "model_sampling.", "text_encoder",      "vae."};
+
 bool is_stray(const std::string& name) {
   const auto begins = [&name](const char* beginning) { return name.starts_with(beginning); };
   const auto ends = [&name](const char* ending) { return name.ends_with(ending); };
   return std::ranges::any_of(kStrayBeginnings, begins) || std::ranges::any_of(kStrayEndings, ends);
 }
 
+// Whether a tensor that nobody read may belong to the denoiser: then the file is of another kind than it
+// looks.
+bool may_be_the_denoisers(const std::string& name, const std::string& denoiser) {
+  if (!denoiser.empty()) return name.starts_with(denoiser);
+  return std::ranges::none_of(kOtherParts, [&name](const char* part) { return name.starts_with(part); });
+}
+
 tl::unexpected<Error> refuse(const std::filesystem::path& path, std::string_view message) {
   return fail(ErrorCode::unsupported, fmt::format("{}: {}", path.string(), message), path.string());
+}
+
+// What the file is, when it is one of those kinds; else empty.
+std::string_view other_kind_of(const Reading& reading) {
+  for (const OtherKind& kind : kOtherKinds) {
+    for (const std::string& prefix : {std::string(), reading.denoiser, std::string("control_model.")}) {
+      if (reading.file->contains_under(prefix + kind.tensor)) return kind.what;
+    }
+  }
+  const auto* const conditions = reading.file->shape(reading.denoiser + "label_emb.0.0.weight");
+  const bool refines = conditions && conditions->size() == 2 && conditions->back() == kRefinerConditions;
+  return refines ? kRefiner : std::string_view();
+}
+
+// A guess at a file without any denoiser, by one of its tensors.
+std::string_view guess(const std::vector<weights::TensorInfo>& tensors) {
+  for (const weights::TensorInfo& tensor : tensors) {
+    const auto holds = [&tensor](const char* part) { return tensor.name.find(part) != std::string::npos; };
+    if (holds("lora_") || holds("lokr_") || holds("hada_"))
+      return "; it looks like a LoRA, for a folder of --loras";
+    if (holds("emb_params") || tensor.name == "clip_l" || tensor.name == "clip_g")
+      return "; it looks like a textual inversion";
+    if (holds("decoder.conv_in.")) return "; it looks like an autoencoder, for --vae";
+    if (holds("text_model.encoder.") || holds("encoder.block.0.layer."))
+      return "; it looks like a text encoder alone";
+  }
+  return "";
 }
 
 const Kind* kind_of(Reading& reading) {
@@ -180,31 +304,59 @@ Result<SingleFile> read(const std::filesystem::path& path) {
   reading.result.path = path;
   const Kind* const kind = kind_of(reading);
   const std::vector<weights::TensorInfo> tensors = reading.file->list();
+  if (const std::string_view other = other_kind_of(reading); !other.empty()) return refuse(path, other);
   if (kind == nullptr) {
     return refuse(path,
                   fmt::format("no checkpoint of Stable Diffusion or FLUX: among its {} tensors, such as "
-                              "'{}', are none of their denoisers",
-                              tensors.size(), tensors.empty() ? "" : tensors.front().name));
+                              "'{}', are none of their denoisers{}",
+                              tensors.size(), tensors.empty() ? "" : tensors.front().name, guess(tensors)));
   }
   kind->read(reading);
+  std::vector<std::string> left_out;
   for (const auto& tensor : tensors) {
-    if (!reading.taken.contains(tensor.name) && !is_stray(tensor.name)) {
+    if (reading.taken.contains(tensor.name) || is_stray(tensor.name)) continue;
+    if (may_be_the_denoisers(tensor.name, reading.denoiser)) {
       return refuse(path,
                     fmt::format("tensor '{}' is not part of a checkpoint for {}, which the others are of",
                                 tensor.name, reading.result.class_name));
     }
+    left_out.push_back(tensor.name);
+  }
+  if (!left_out.empty()) {
+    log(LogLevel::warning, "tensors_left_out",
+        {{"file", path.string()}, {"first", left_out.front()}, {"count", left_out.size()}});
   }
   return std::move(reading.result);
+}
+
+Result<FileComponent> read_autoencoder_alone(const std::filesystem::path& path) {
+  Reading reading;
+  TRY(reading.file, Checkpoint::open_file(path));
+  const char* const prefix =
+      beginning_of(*reading.file, {"", "first_stage_model.", "vae."}, "decoder.conv_in.weight");
+  if (!prefix) return refuse(path, "holds no autoencoder of Stable Diffusion or FLUX");
+  Renaming names = reading.names(prefix);
+  return autoencoder_component(names, {});
+}
+
+// What throws LoadError as its Result.
+template <typename F>
+auto caught(const F& f) -> decltype(f()) {
+  try {
+    return f();
+  } catch (const weights::LoadError& error) {
+    return tl::unexpected<Error>(error.error);
+  }
 }
 
 }  // namespace
 
 Result<SingleFile> open_single_file(const std::filesystem::path& path) {
-  try {
-    return read(path);
-  } catch (const weights::LoadError& error) {
-    return tl::unexpected<Error>(error.error);
-  }
+  return caught([&] { return read(path); });
+}
+
+Result<FileComponent> open_autoencoder_file(const std::filesystem::path& path) {
+  return caught([&] { return read_autoencoder_alone(path); });
 }
 
 }  // namespace diffused::pipelines

@@ -23,11 +23,19 @@ struct SingleFile {
   boost::json::object scheduler;
   // What the file itself says of the noise it was trained on; goes before any config.
   boost::json::object scheduler_told;
+  // Whether the file itself says that a scheduler of this class is needed: goes before one of another kind.
+  bool scheduler_marked = false;
+  // What such marks say of the autoencoder's config, all together: for one that has not the first key itself.
+  boost::json::object vae_marked;
 };
 
 // Errors, with the file as field: not_found, data_loss (truncated, or tensors that contradict each other),
 // unsupported (no checkpoint of a known kind, or with a tensor that such a checkpoint does not have). Any
 // thread.
 Result<SingleFile> open_single_file(const std::filesystem::path& path);
+
+// An autoencoder by itself, or that of a whole checkpoint; under the names of its makers or of Diffusers.
+// Errors: as above.
+Result<FileComponent> open_autoencoder_file(const std::filesystem::path& path);
 
 }  // namespace diffused::pipelines

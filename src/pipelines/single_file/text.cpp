@@ -36,10 +36,7 @@ void tell_clip(const Renaming& names, const ClipSizes& sizes, const char* activa
 
 FileComponent clip_component(Renaming& names, const char* activation, Projection projection) {
   FileComponent clip{"transformers",
-                     projection == Projection::none ? "CLIPTextModel" : "CLIPTextModelWithProjection",
-                     {},
-                     {},
-                     nullptr};
+                     projection == Projection::none ? "CLIPTextModel" : "CLIPTextModelWithProjection"};
   const std::string inside = "text_model.", layers = inside + "encoder.layers";
   tell_clip(names,
             {.tokens = inside + "embeddings.token_embedding.weight",
@@ -64,8 +61,7 @@ FileComponent clip_component(Renaming& names, const char* activation, Projection
 }
 
 FileComponent open_clip_component(Renaming& names, bool all_layers) {
-  FileComponent clip{
-      "transformers", all_layers ? "CLIPTextModelWithProjection" : "CLIPTextModel", {}, {}, nullptr};
+  FileComponent clip{"transformers", all_layers ? "CLIPTextModelWithProjection" : "CLIPTextModel"};
   const std::string blocks = "transformer.resblocks", inside = "text_model.";
   const int stored = names.count(blocks), layers = all_layers ? stored : stored - 1;
   tell_clip(names,
@@ -101,7 +97,7 @@ FileComponent open_clip_component(Renaming& names, bool all_layers) {
 }
 
 FileComponent t5_component(Renaming& names) {
-  FileComponent t5{"transformers", "T5EncoderModel", {}, {}, nullptr};
+  FileComponent t5{"transformers", "T5EncoderModel"};
   const std::string blocks = "encoder.block", first = blocks + ".0.layer.";
   const std::string attention = first + "0.SelfAttention.", perceptron = first + "1.DenseReluDense.";
   const std::int64_t heads = names.size(attention + "relative_attention_bias.weight", 2, 1);

@@ -1,5 +1,5 @@
 // The names that the UNet of Stable Diffusion had before Diffusers: numbered blocks, input_blocks.0 …, each
-// holding a resnet and perhaps a transformer, or a change of resolution.
+// holding a resnet and perhaps a transformer, or a change of resolution. And Diffusers' own.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -119,12 +119,39 @@ void tell_levels(const std::vector<Level>& levels, std::optional<int> middle, Fi
   unet.likely["attention_head_dim"] = std::move(heads);
 }
 
+// As Diffusers names them: the layers of a block.
+std::vector<int> own_depths(const Renaming& names, const std::string& block, int layers) {
+  std::vector<int> depths;
+  for (int i = 0; i < layers; ++i)
+    depths.push_back(names.count(fmt::format("{}.attentions.{}.transformer_blocks", block, i)));
+  return depths;
+}
+
+std::vector<Level> own_levels(const Renaming& names) {
+  std::vector<Level> levels(static_cast<std::size_t>(names.count("down_blocks")));
+  for (std::size_t i = 0; i < levels.size(); ++i) {
+    const std::string down = fmt::format("down_blocks.{}", i);
+    const std::string up = fmt::format("up_blocks.{}", levels.size() - 1 - i);
+    levels[i].channels = names.size(down + ".resnets.0.conv2.weight", 4, 0);
+    levels[i].depths = own_depths(names, down, names.count(down + ".resnets"));
+    levels[i].up_depths = own_depths(names, up, names.count(up + ".resnets"));
+  }
+  return levels;
+}
+
+std::optional<int> own_middle(const Renaming& names) {
+  if (!names.has_under("mid_block.")) return std::nullopt;
+  return names.count("mid_block.attentions.0.transformer_blocks");
+}
+
 // Tells the text's width and the kind of projection by the first transformer there is.
 void tell_attention(const Renaming& names, FileComponent& unet) {
   unet.told["use_linear_projection"] = false;
-  std::vector<std::string> places = {"middle_block.1"};
+  std::vector<std::string> places = {"middle_block.1", "mid_block.attentions.0"};
   for (int i = 1; names.has_under(fmt::format("input_blocks.{}.", i)); ++i)
     places.push_back(fmt::format("input_blocks.{}.1", i));
+  for (int i = 0; names.has_under(fmt::format("down_blocks.{}.", i)); ++i)
+    places.push_back(fmt::format("down_blocks.{}.attentions.0", i));
   for (const std::string& place : places) {
     const std::string text = place + ".transformer_blocks.0.attn2.to_k.weight";
     if (!names.has(text)) continue;
@@ -134,10 +161,36 @@ void tell_attention(const Renaming& names, FileComponent& unet) {
   }
 }
 
+void tell_conditions(const Renaming& names, const std::string& embedding, FileComponent& unet) {
+  unet.told["addition_embed_type"] = nullptr;
+  if (!names.has(embedding)) return;
+  unet.told["addition_embed_type"] = "text_time";
+  unet.told["projection_class_embeddings_input_dim"] = names.size(embedding, 2, 1);
+  unet.likely["addition_time_embed_dim"] = kSizeEmbedding;
+}
+
+FileComponent own_unet_component(Renaming& names) {
+  FileComponent unet{"diffusers", "UNet2DConditionModel"};
+  unet.told["in_channels"] = names.size("conv_in.weight", 4, 1);
+  unet.told["out_channels"] = names.size("conv_out.weight", 4, 0);
+  const std::string guidance = "time_embedding.cond_proj.weight";
+  unet.told["time_cond_proj_dim"] = nullptr;
+  if (names.has(guidance)) unet.told["time_cond_proj_dim"] = names.size(guidance, 2, 1);
+  tell_attention(names, unet);
+  tell_conditions(names, "add_embedding.linear_1.weight", unet);
+  tell_levels(own_levels(names), own_middle(names), unet);
+  for (const char* const part : {"conv_in.", "time_embedding.", "add_embedding.", "down_blocks.",
+                                 "mid_block.", "up_blocks.", "conv_norm_out.", "conv_out."})
+    names.all_under(part, part);
+  unet.weights = names.view();
+  return unet;
+}
+
 }  // namespace
 
 FileComponent unet_component(Renaming& names) {
-  FileComponent unet{"diffusers", "UNet2DConditionModel", {}, {}, nullptr};
+  if (names.has("conv_in.weight")) return own_unet_component(names);
+  FileComponent unet{"diffusers", "UNet2DConditionModel"};
   unet.told["in_channels"] = names.size("input_blocks.0.0.weight", 4, 1);
   unet.told["out_channels"] = names.size("out.2.weight", 4, 0);
   unet.told["time_cond_proj_dim"] = nullptr;
@@ -147,14 +200,9 @@ FileComponent unet_component(Renaming& names) {
   names.layer("input_blocks.0.0", "conv_in");
   names.layer("out.0", "conv_norm_out");
   names.layer("out.2", "conv_out");
-  unet.told["addition_embed_type"] = nullptr;
-  if (names.has("label_emb.0.0.weight")) {
-    names.layer("label_emb.0.0", "add_embedding.linear_1");
-    names.layer("label_emb.0.2", "add_embedding.linear_2");
-    unet.told["addition_embed_type"] = "text_time";
-    unet.told["projection_class_embeddings_input_dim"] = names.size("label_emb.0.0.weight", 2, 1);
-    unet.likely["addition_time_embed_dim"] = kSizeEmbedding;
-  }
+  names.layer("label_emb.0.0", "add_embedding.linear_1");
+  names.layer("label_emb.0.2", "add_embedding.linear_2");
+  tell_conditions(names, "label_emb.0.0.weight", unet);
   std::vector<Level> levels = rename_down(names);
   rename_up(names, levels);
   tell_levels(levels, rename_middle(names), unet);
