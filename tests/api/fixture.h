@@ -5,6 +5,8 @@
 
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
+#include <optional>
+#include <utility>
 
 #include "api/api.h"
 #include "api/errors.h"
@@ -23,7 +25,8 @@ struct ApiFixture {
   test::FakeClock clock;
   FakeDispatcher dispatcher;
   storage::MemoryStore images{1 << 20, clock};
-  Workers workers{2, 1};
+  std::optional<Workers> threads{std::in_place, 2, 1};
+  Workers& workers = *threads;  // whichever they are
   bool ready = true;
   Api api{options(),
           dispatcher,

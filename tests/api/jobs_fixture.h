@@ -98,6 +98,7 @@ class Jobs : public testing::Test, public ApiFixture {
   void crash() {
     background_io_->stop();
     if (thread_.joinable()) thread_.join();
+    threads.emplace(2, 1);  // those there were may be at work for what goes now: waits for them
     background_.reset();
     store_.reset();
   }

@@ -293,12 +293,14 @@ TEST_F(Jobs, KeepThePicturesTheyStartFromThroughACrash) {
       ask("POST", "/v1/images/edits",
           R"({"prompt": "a hat", "background_job": true, "strength": 0.5, "image": ")" + url + "\"}");
   ASSERT_EQ(response.status, 202) << *response.body;
+  dispatcher.hold = true;
   restart();
   const auto job = next_submitted();
   ASSERT_TRUE(job.request.init_image);
   EXPECT_EQ(job.request.init_image->pixels, picture.pixels);
   EXPECT_EQ(job.request.strength, 0.5);
   EXPECT_GT(inputs_.bytes(), 0u);
+  dispatcher.run(job);
   EXPECT_EQ(finished(std::string(body_of(response).at("id").as_string())).at("status"), "completed");
   while (inputs_.bytes() > 0) std::this_thread::yield();  // they go once the end is written down
 }

@@ -92,6 +92,7 @@ class StoreDispatch : public testing::Test, public ApiFixture {
     if (thread_.joinable()) front_dispatcher_->drain(0s);
     io_.stop();
     if (thread_.joinable()) thread_.join();
+    workers.join();  // they may be at work for what goes now
     front_dispatcher_.reset();
     background_.reset();
     store_.reset();
