@@ -11,6 +11,7 @@
 
 #include "api/keys.h"
 #include "api/sdapi/board.h"
+#include "api/sdapi/styles.h"
 #include "api/workers.h"
 #include "base/clock.h"
 #include "base/memory_budget.h"
@@ -64,7 +65,9 @@ struct ApiOptions {
   std::vector<std::string> b64_model_prefixes = {"gpt-image", "chatgpt-image"};
   UnknownModel unknown_model = UnknownModel::automatic;
   std::string default_model;  // who is asked where a request names no model; empty: the first served one
-  bool probes_only = false;   // whether clients are served nothing but the signs of life and the figures
+  std::vector<SdStyle> sd_styles;
+  std::string sd_prompt_syntax;  // of A1111's dialect where a request names none; empty: as elsewhere
+  bool probes_only = false;      // whether clients are served nothing but the signs of life and the figures
   std::shared_ptr<const Keys> keys;  // null: whoever reaches the server may use it
   // Whether GET /v1/images/jobs is served. Without keys it lists an address's jobs, which strangers may
   // share.

@@ -85,6 +85,8 @@ class Background {
   void job_added(const std::string& model);
   // The job is cancelled in the store: ends its run, here or on another server, and tells its watchers.
   void stop_job(const std::string& id);
+  // Has the pictures of a running job below a number finished as they are, on whichever server it runs.
+  void finish_job(const std::string& id, std::size_t pictures);
   // Somebody here watches a job that another server runs: asks that one for the events after `last`, and for
   // those of the next seconds as they come.
   void ask_for_events(const std::string& id, const EventId& last);
@@ -124,6 +126,7 @@ class Background {
   void tell(json::object message);
   asio::awaitable<void> hear(std::string message);
   void end_run(const std::string& id);
+  void finish_run(const std::string& id, std::size_t pictures);
   std::shared_ptr<JobFeed> known_feed(const std::string& id) const;
   void add_event(const std::string& id, JobFeed& feed, std::string name, json::object payload);
   void send_event(const std::string& id, const JobFeed::Entry& entry);

@@ -30,6 +30,11 @@ void Background::tell(json::object message) {
   if (options_.claim_delay.count() > 0) store_.tell(json_text(message));
 }
 
+void Background::finish_job(const std::string& id, std::size_t pictures) {
+  asio::post(strand_, [this, id, pictures] { finish_run(id, pictures); });
+  tell({{"do", "finish"}, {"job", id}, {"pictures", pictures}});
+}
+
 void Background::ask_for_events(const std::string& id, const EventId& last) {
   tell({{"do", "watch"}, {"job", id}, {"after", last.text()}});
 }
@@ -45,6 +50,10 @@ asio::awaitable<void> Background::hear(std::string text) {
   } else if (what == "stop") {
     end_run(id);
     if (const auto watched = known_feed(id)) watched->row_changed();
+  } else if (what == "finish") {
+    const json::value* const pictures = message.if_contains("pictures");
+    if (pictures != nullptr && (pictures->is_uint64() || pictures->is_int64()))
+      finish_run(id, pictures->to_number<std::size_t>());
   } else if (what == "look") {
     if (const auto watched = known_feed(id)) watched->row_changed();
   } else if (what == "event") {
@@ -54,6 +63,11 @@ asio::awaitable<void> Background::hear(std::string text) {
     const EventId last = EventId::parse(text_member(message, "after")).value_or(EventId{});
     for (const JobFeed::Entry& entry : feed(id)->after(last)) send_event(id, entry);
   }
+}
+
+void Background::finish_run(const std::string& id, std::size_t pictures) {
+  for (const auto& [lease, run] : runs_)
+    if (lease.first == id && run != nullptr) run->finish_early(pictures);
 }
 
 void Background::end_run(const std::string& id) {

@@ -80,6 +80,18 @@ json::object preview_payload(const PreviewReady& preview, const Picture& picture
       {"image_index", preview.image_index}, {"step", preview.step}, {"b64_json", to_base64(*picture.bytes)}};
 }
 
+// What is written down of a job that succeeded. Of one that was finished early some pictures are not there.
+std::string outcome_of(std::int64_t created, const ImageRequest& request, std::vector<Picture> pictures,
+                       const json::array& items, const Timings& job_timings) {
+  std::erase_if(pictures, [](const Picture& picture) { return picture.width == 0; });
+  json::object result = pictures.empty() ? json::object{{"timings", timings(job_timings)}}
+                                         : images_object(created, request, pictures, job_timings);
+  json::array& data = result["data"].emplace_array();
+  for (const json::value& item : items)
+    if (!item.is_null()) data.push_back(item);
+  return json_text(result);
+}
+
 }  // namespace
 
 asio::awaitable<void> Background::run(Job job) {
@@ -221,6 +233,7 @@ asio::awaitable<Result<std::string>> Background::make(const Job& job, JobFeed& f
       if (!picture) co_return tl::unexpected(picture.error());
       auto item = co_await item_of(job, *spec, *picture);
       if (!item) co_return tl::unexpected(item.error());
+      (*item)["image_index"] = ready->image_index;
       items[ready->image_index] = *std::move(item);
       picture->bytes.reset();
       pictures[ready->image_index] = *std::move(picture);
@@ -231,9 +244,7 @@ asio::awaitable<Result<std::string>> Background::make(const Job& job, JobFeed& f
       timings.queue_seconds += waited.count();
       timings.total_seconds += waited.count();
       observer().waited(job.pool, timings.queue_seconds);
-      json::object result = images_object(api_.clock.unix_seconds(), request, pictures, timings);
-      result["data"] = std::move(items);
-      co_return json_text(result);
+      co_return outcome_of(api_.clock.unix_seconds(), request, std::move(pictures), items, timings);
     }
   }
 }

@@ -18,6 +18,11 @@ namespace json = boost::json;
 constexpr std::array<std::string_view, 3> kWrappers{"extra_body", "extra_params", "parameters"};
 
 constexpr double kWholeMax = 9007199254740992.0;  // 2^53: a double up to here is a whole number exactly
+constexpr double kInt64End = 9223372036854775808.0, kUint64End = 18446744073709551616.0;  // 2^63, 2^64
+
+// As pydantic, and with it A1111, reads them, in any case.
+constexpr std::array<std::string_view, 6> kTrue{"1", "on", "t", "true", "y", "yes"};
+constexpr std::array<std::string_view, 6> kFalse{"0", "off", "f", "false", "n", "no"};
 
 tl::unexpected<Error> wrong_type(std::string_view expected) {
   return fail(ErrorCode::invalid_argument, fmt::format("must be {}", expected), {}, "invalid_type");
@@ -58,7 +63,14 @@ Result<json::value> checked_number(const Field& field, const json::value& value)
   return json::value(number);
 }
 
-Result<json::value> checked(const Field& field, const json::value& value) {
+Result<json::value> checked_truth(const json::value& value, Source source) {
+  const auto truth = source == Source::form ? read_truth(value)
+                     : value.is_bool()      ? std::optional(value.get_bool())
+                                            : std::nullopt;
+  return truth ? Result<json::value>(*truth) : wrong_type("true or false");
+}
+
+Result<json::value> checked(const Field& field, const json::value& value, Source source) {
   switch (field.type) {
     case FieldType::string:
       return checked_string(field, value);
@@ -66,7 +78,7 @@ Result<json::value> checked(const Field& field, const json::value& value) {
     case FieldType::number:
       return checked_number(field, value);
     case FieldType::boolean:
-      return value.is_bool() ? Result<json::value>(value) : wrong_type("true or false");
+      return checked_truth(value, source);
     case FieldType::any:
       break;
   }
@@ -86,9 +98,17 @@ json::value parsed_text(const json::value& value) {
     return items;
   }
   if (!value.is_string()) return value;
+  std::string_view text = view(value.get_string());
+  if (text.size() > 1 && text[0] == '+' && text[1] >= '0' && text[1] <= '9') text.remove_prefix(1);
   boost::system::error_code error;
-  json::value parsed = json::parse(value.get_string(), error);
+  json::value parsed = json::parse({text.data(), text.size()}, error);
   return error ? value : parsed;
+}
+
+// Forms have no null: what was left empty is not there, unless an empty text may be meant.
+bool is_absent(const Field& field, const json::value& value) {
+  const bool plain_text = field.type == FieldType::string && field.values.empty();
+  return value.is_null() || (!plain_text && value.is_string() && value.get_string().empty());
 }
 
 // The member that holds the field, by its canonical name or else by an alias, or null.
@@ -96,7 +116,7 @@ const json::key_value_pair* find(const Field& field, std::span<const json::objec
   const auto by_name = [&](std::string_view name) -> const json::key_value_pair* {
     for (const json::object* object : objects) {
       const auto member = object->find({name.data(), name.size()});
-      if (member != object->end() && !member->value().is_null()) return &*member;
+      if (member != object->end() && !is_absent(field, member->value())) return &*member;
     }
     return nullptr;
   };
@@ -104,6 +124,13 @@ const json::key_value_pair* find(const Field& field, std::span<const json::objec
   for (const std::string_view alias : field.aliases)
     if (const auto* member = by_name(alias)) return member;
   return nullptr;
+}
+
+// Errors: the place inside of the value, and the message without it.
+Result<void> read_value(const Field& field, const json::value& sent, Source source) {
+  const bool as_typed = source == Source::form && field.type != FieldType::string;
+  TRY(const json::value value, checked(field, as_typed ? parsed_text(sent) : sent, source));
+  return field.set(value);
 }
 
 template <typename T, typename Read>
@@ -118,12 +145,33 @@ int as_int(const json::value& value) { return static_cast<int>(value.get_int64()
 
 }  // namespace
 
+std::optional<bool> read_truth(const json::value& value) {
+  if (value.is_bool()) return value.get_bool();
+  std::string word;
+  if (value.is_number())
+    word = value.to_number<double>() == 1 ? "1" : value.to_number<double>() == 0 ? "0" : "";
+  if (value.is_string()) word = view(value.get_string());
+  std::ranges::transform(word, word.begin(), [](unsigned char c) { return std::tolower(c); });
+  if (std::ranges::count(kTrue, word) > 0) return true;
+  if (std::ranges::count(kFalse, word) > 0) return false;
+  return std::nullopt;
+}
+
+json::value as_whole(const json::value& value) {
+  if (!value.is_double()) return value;
+  const double number = value.get_double();
+  if (number != std::floor(number)) return value;  // NaN too
+  if (number >= -kInt64End && number < kInt64End) return static_cast<std::int64_t>(number);
+  if (number > 0 && number < kUint64End) return static_cast<std::uint64_t>(number);
+  return value;
+}
+
 Result<Spelling> read_fields(std::span<const Field> table, const json::object& object, Source source) {
   std::vector<const json::object*> objects{&object};
   std::array<json::value, kWrappers.size()> parsed;  // of a form, where objects come as text
   for (std::size_t i = 0; i < kWrappers.size(); ++i) {
     const auto* wrapped = object.if_contains({kWrappers[i].data(), kWrappers[i].size()});
-    if (wrapped == nullptr || wrapped->is_null()) continue;
+    if (wrapped == nullptr || wrapped->is_null() || *wrapped == "") continue;
     parsed[i] = source == Source::form ? parsed_text(*wrapped) : *wrapped;
     if (!parsed[i].is_object()) {
       return fail(ErrorCode::invalid_argument, fmt::format("{} must be an object", kWrappers[i]),
@@ -137,10 +185,7 @@ Result<Spelling> read_fields(std::span<const Field> table, const json::object& o
     if (member == nullptr) continue;
     const std::string spelled(member->key().data(), member->key().size());
     spelling[std::string(field.name)] = spelled;
-    const bool as_typed = source == Source::form && field.type != FieldType::string;
-    auto value = checked(field, as_typed ? parsed_text(member->value()) : member->value());
-    auto set = value ? field.set(*value) : tl::unexpected(value.error());
-    if (!set) {
+    if (auto set = read_value(field, member->value(), source); !set) {
       Error error = std::move(set).error();
       error.field = spelled + error.field;
       error.message = fmt::format("{} {}", error.field, error.message);
@@ -215,6 +260,22 @@ Setter into(int& to) { return stored(to, as_int); }
 Setter into(std::optional<int>& to) { return stored(to, as_int); }
 Setter into(std::optional<double>& to) {
   return stored(to, [](const json::value& value) { return value.get_double(); });
+}
+
+Setter into_members(std::vector<Field> table) {
+  return [table = std::move(table)](const json::value& value) -> Result<void> {
+    if (!value.is_object()) return wrong_type("an object");
+    const json::object* const object = &value.get_object();
+    for (const Field& field : table) {
+      const auto* member = find(field, {&object, 1});
+      auto set = member != nullptr ? read_value(field, member->value(), Source::form) : Result<void>();
+      if (set) continue;
+      Error error = std::move(set).error();
+      error.field = "." + std::string(member->key()) + error.field;
+      return tl::unexpected(std::move(error));
+    }
+    return {};
+  };
 }
 
 }  // namespace diffused::api

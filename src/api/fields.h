@@ -35,8 +35,15 @@ struct Field {
   std::string_view schema = "{}";  // JSON schema of a field of any type
 };
 
-// Whether values were typed (JSON) or are all text (a form), which is then read as the field's type.
+// Whether values were typed (JSON) or are all text (a form), which is then read as the field's type: truths
+// as read_truth does. An empty text is absent in both where it cannot be the value.
 enum class Source { json, form };
+
+// A truth as programs write it: true, 0, "1", "on", "False", "no", … None for anything else.
+std::optional<bool> read_truth(const boost::json::value& value);
+
+// A whole number that is written with a point or an exponent as an integer; any other value as it is.
+boost::json::value as_whole(const boost::json::value& value);
 
 // A field's canonical name → the client's word for it.
 using Spelling = std::map<std::string, std::string>;
@@ -75,5 +82,7 @@ Setter into(bool& to);
 Setter into(int& to);
 Setter into(std::optional<int>& to);
 Setter into(std::optional<double>& to);
+// Of an object whose members are fields of their own, read as a form's.
+Setter into_members(std::vector<Field> table);
 
 }  // namespace diffused::api

@@ -30,6 +30,9 @@ class JobRun {
   // Ends it: next() tells so at once, though the device may go on to the end of its present unit.
   void cancel();
 
+  // As Ticket::finish_early.
+  void finish_early(std::size_t pictures) { ticket_.finish_early(pictures); }
+
   // From now on next() returns at least once in every `interval`.
   void keep_alive(std::chrono::milliseconds interval);
 

@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::string_view kSpaces = " \t\r";
 constexpr std::string_view kAlgorithm = "sha256:";
-constexpr std::string_view kPriority = "priority=";
+constexpr std::string_view kPriority = "priority=", kAlias = "alias=";
 
 // So many wrong keys from one address within this time may be mistakes; each one more is answered later.
 constexpr int kMistakes = 5;
@@ -71,6 +71,29 @@ bool read_priority(std::string_view word, int& priority) {
   return error == std::errc() && end == word.data() + word.size() && is_priority(priority);
 }
 
+// "alias=NAME=MODEL": the model is what stands behind the second sign, whatever it holds.
+bool read_alias(std::string_view word, std::map<std::string, std::string>& aliases) {
+  if (!word.starts_with(kAlias)) return false;
+  word.remove_prefix(kAlias.size());
+  const std::size_t equals = std::min(word.find('='), word.size());
+  const std::string_view name = word.substr(0, equals),
+                         model = word.substr(std::min(equals + 1, word.size()));
+  return !name.empty() && !model.empty() && aliases.emplace(name, model).second;
+}
+
+bool is_word(std::string_view text) {
+  return !text.empty() && text.find_first_of(" \t\r\n#") == std::string_view::npos;
+}
+
+// The words behind a key's hash. Whether each is one of those that there are.
+bool read_options(std::string_view line, KeyHolder& holder) {
+  while (!line.empty()) {
+    const std::string_view word = take_word(line);
+    if (!read_priority(word, holder.priority) && !read_alias(word, holder.aliases)) return false;
+  }
+  return true;
+}
+
 // What follows the scheme's name in an Authorization header, or nothing.
 std::optional<std::string_view> after_scheme(std::string_view header, std::string_view scheme) {
   const std::string_view start = header.substr(0, scheme.size());
@@ -105,11 +128,11 @@ Result<KeyRing> KeyRing::parse(std::string_view text) {
     Entry entry{{std::string(take_word(line))}, {}};
     const std::string_view hash = take_word(line);
     if (!is_name(entry.holder.name) || hash.substr(0, kAlgorithm.size()) != kAlgorithm ||
-        !read_hex(hash.substr(kAlgorithm.size()), entry.digest) ||
-        !(line.empty() || read_priority(line, entry.holder.priority)))
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("line {} is not of the form NAME {}64 hexadecimal digits [{}{} to {}]", number,
-                              kAlgorithm, kPriority, -kPriorityMax, kPriorityMax));
+        !read_hex(hash.substr(kAlgorithm.size()), entry.digest) || !read_options(line, entry.holder))
+      return fail(
+          ErrorCode::invalid_argument,
+          fmt::format("line {} is not of the form NAME {}64 hexadecimal digits [{}{} to {}] [{}NAME=MODEL]…",
+                      number, kAlgorithm, kPriority, -kPriorityMax, kPriorityMax, kAlias));
     ring.entries_.push_back(std::move(entry));
   }
   if (ring.entries_.empty()) return fail(ErrorCode::invalid_argument, "there is no key in it");
@@ -130,6 +153,13 @@ const KeyHolder* KeyRing::holder_of(std::string_view key) const {
   return holder;
 }
 
+std::map<std::string, std::string> KeyRing::aliases_of(std::string_view holder) const {
+  std::map<std::string, std::string> aliases;
+  for (const Entry& entry : entries_)
+    if (entry.holder.name == holder) aliases.insert(entry.holder.aliases.begin(), entry.holder.aliases.end());
+  return aliases;
+}
+
 Result<std::string> key_line(const KeyHolder& holder, std::string_view key) {
   if (!is_name(holder.name))
     return fail(ErrorCode::invalid_argument,
@@ -138,9 +168,17 @@ Result<std::string> key_line(const KeyHolder& holder, std::string_view key) {
   if (!is_priority(holder.priority))
     return fail(ErrorCode::invalid_argument,
                 fmt::format("a key's priority is {} to {}", -kPriorityMax, kPriorityMax));
-  const std::string line =
+  std::string line =
       fmt::format("{} {}{:02x}", holder.name, kAlgorithm, fmt::join(KeyRing::digest_of(key), ""));
-  return holder.priority == 0 ? line : fmt::format("{} {}{}", line, kPriority, holder.priority);
+  if (holder.priority != 0) line += fmt::format(" {}{}", kPriority, holder.priority);
+  for (const auto& [name, model] : holder.aliases) {
+    if (!is_word(name) || !is_word(model) || name.find('=') != std::string::npos)
+      return fail(
+          ErrorCode::invalid_argument,
+          fmt::format("'{}={}' cannot be an alias: it has the form NAME=MODEL, without blanks", name, model));
+    line += fmt::format(" {}{}={}", kAlias, name, model);
+  }
+  return line;
 }
 
 std::chrono::milliseconds WrongKeys::note(const std::string& peer, SteadyTime now) {
@@ -161,14 +199,19 @@ void Keys::replace(KeyRing ring) {
   ring_.swap(fresh);
 }
 
+std::shared_ptr<const KeyRing> Keys::ring() const {
+  const std::lock_guard lock(mutex_);
+  return ring_;
+}
+
 std::optional<KeyHolder> Keys::holder_of(std::string_view key) const {
-  std::shared_ptr<const KeyRing> ring;
-  {
-    const std::lock_guard lock(mutex_);
-    ring = ring_;
-  }
-  const KeyHolder* holder = ring->holder_of(key);
+  const auto now = ring();
+  const KeyHolder* holder = now->holder_of(key);
   return holder != nullptr ? std::optional(*holder) : std::nullopt;
+}
+
+std::map<std::string, std::string> Keys::aliases_of(std::string_view holder) const {
+  return ring()->aliases_of(holder);
 }
 
 http::Gate key_gate(std::shared_ptr<const Keys> keys, KeyScheme scheme, const Clock& clock) {
@@ -194,5 +237,12 @@ http::Gate key_gate(std::shared_ptr<const Keys> keys, KeyScheme scheme, const Cl
 }
 
 const std::string& user_of(const http::Request& request) { return request.owner(); }
+
+std::string model_meant(const Keys* keys, const std::string& user, const std::string& name) {
+  if (keys == nullptr) return name;
+  const auto aliases = keys->aliases_of(user);
+  const auto alias = aliases.find(name);
+  return alias == aliases.end() ? name : alias->second;
+}
 
 }  // namespace diffused::api

@@ -22,13 +22,16 @@ namespace diffused::api {
 struct KeyHolder {
   std::string name;
   int priority = 0;  // of background jobs that are sent with this key: higher goes first
+  std::map<std::string, std::string> aliases =
+      {};  // the model that is meant by a name, for this holder alone
 };
 constexpr int kPriorityMax = 100;  // and its negative the least
 
-// The keys of a key file: a line for each, "NAME sha256:HEX" or "NAME sha256:HEX priority=N", where HEX is
-// the SHA-256 of the key and N from -100 to 100; "#" begins a comment. The keys themselves stand nowhere. A
-// name may have several keys, so that one can replace another without a pause. A fast hash will do, because
-// keys are drawn and not thought up: nobody guesses 128 bits. Immutable; any thread.
+// The keys of a key file: a line for each, "NAME sha256:HEX", behind which "priority=N" and any number of
+// "alias=NAME=MODEL" may stand, where HEX is the SHA-256 of the key and N from -100 to 100; "#" begins a
+// comment. The keys themselves stand nowhere. A name may have several keys, so that one can replace another
+// without a pause. A fast hash will do, because keys are drawn and not thought up: nobody guesses 128 bits.
+// Immutable; any thread.
 class KeyRing {
  public:
   // Errors: invalid_argument with the line's number: malformed, or no key at all, which would lock everybody
@@ -38,6 +41,9 @@ class KeyRing {
   // The key's holder, or null. Every digest is compared, in constant time each: how long it takes
   // tells nothing of how near a wrong key is.
   const KeyHolder* holder_of(std::string_view key) const;
+
+  // The aliases of all the keys of one holder.
+  std::map<std::string, std::string> aliases_of(std::string_view holder) const;
 
  private:
   using Digest = std::array<unsigned char, 32>;
@@ -76,16 +82,19 @@ class Keys {
   void replace(KeyRing ring);
   // The key's holder, if it has one.
   std::optional<KeyHolder> holder_of(std::string_view key) const;
+  std::map<std::string, std::string> aliases_of(std::string_view holder) const;
   WrongKeys& wrong_keys() const { return wrong_keys_; }
 
  private:
+  std::shared_ptr<const KeyRing> ring() const;
+
   mutable WrongKeys wrong_keys_;
   mutable std::mutex mutex_;
   std::shared_ptr<const KeyRing> ring_;  // guarded by mutex_
 };
 
 // The key file's line for a key. Errors: invalid_argument when the name is not 1 to 64 of A-Z, a-z, 0-9, '.',
-// '_' and '-', or the priority not one of a key file.
+// '_' and '-', the priority not one of a key file, or an alias empty or with blanks or '#' in it.
 Result<std::string> key_line(const KeyHolder& holder, std::string_view key);
 
 // How a key is shown: "Authorization: Bearer KEY" or "api-key: KEY"; with `basic` also as the password of
@@ -99,5 +108,9 @@ http::Gate key_gate(std::shared_ptr<const Keys> keys, KeyScheme scheme, const Cl
 
 // Whose work a request is: its key's holder's, or its address's where there are no keys.
 const std::string& user_of(const http::Request& request);
+
+// The model that a user means by a name: what it stands for among the user's own aliases, else the name
+// itself. `keys` may be null.
+std::string model_meant(const Keys* keys, const std::string& user, const std::string& name);
 
 }  // namespace diffused::api

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/beast/core/string.hpp>
 #include <boost/json/value_to.hpp>
 #include <cmath>
 
@@ -16,10 +17,12 @@ constexpr std::string_view kSchema =
           {"type": "null"},
           {"type": "array", "maxItems": 16, "items": {"type": "object", "required": ["name"], "properties": {
             "name": {"type": "string", "minLength": 1, "maxLength": 255, "description": "Of those that GET /v1/models tells. Also: path."},
-            "weight": {"type": "number", "minimum": -10, "maximum": 10, "default": 1, "description": "Also: scale, multiplier, strength."}}}},
+            "weight": {"type": "number", "minimum": -10, "maximum": 10, "default": 1, "description": "Also: scale, multiplier, strength."},
+            "text_weight": {"type": ["number", "null"], "minimum": -10, "maximum": 10, "description": "In the text encoders; absent: weight."}}}},
           {"type": "object", "maxProperties": 16, "description": "One of them, or weights by name."}]})";
 
 constexpr std::size_t kNamesShown = 8;
+constexpr std::string_view kLoraEnding = ".safetensors";
 
 // `place` is where in the field's value: "[1].weight".
 tl::unexpected<Error> wrong_lora(std::string place, std::string message,
@@ -82,6 +85,9 @@ Result<LoraChoice> read_one(const json::value& value, const std::string& place) 
   TRY(lora.name, name_of(name->value(), inside(place, name->key())));
   if (const auto* weight = first_of(object, {"weight", "scale", "multiplier", "strength"})) {
     TRY(lora.weight, weight_of(weight->value(), inside(place, weight->key())));
+  }
+  if (const auto* weight = first_of(object, {"text_weight"})) {
+    TRY(lora.text_weight, weight_of(weight->value(), inside(place, weight->key())));
   }
   return lora;
 }
@@ -149,17 +155,38 @@ Result<void> check_loras(const PipelineInfo& model, std::span<const LoraChoice> 
   return {};
 }
 
+Result<std::optional<std::string>> find_lora(const PipelineInfo& model, std::string_view name) {
+  if (std::ranges::count(model.loras, name) > 0) return std::string(name);
+  const std::size_t bare = name.size() - std::min(name.size(), kLoraEnding.size());
+  const std::string_view ending = name.substr(bare);
+  if (boost::beast::iequals({ending.data(), ending.size()}, {kLoraEnding.data(), kLoraEnding.size()}))
+    return find_lora(model, name.substr(0, bare));
+  std::vector<std::string> found;
+  for (const std::string& own : model.loras)
+    if (std::string_view(own).substr(own.rfind('/') + 1) == name) found.push_back(own);
+  if (found.size() > 1)
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("several LoRAs are called \"{}\": {}", name, fmt::join(found, ", ")), "prompt");
+  return found.empty() ? std::optional<std::string>() : std::optional(found.front());
+}
+
 json::array write_loras(std::span<const LoraChoice> loras) {
   json::array list;
-  for (const LoraChoice& lora : loras)
-    list.push_back(json::object{{"name", lora.name}, {"weight", lora.weight}});
+  for (const LoraChoice& lora : loras) {
+    json::object item{{"name", lora.name}, {"weight", lora.weight}};
+    if (lora.text_weight) item["text_weight"] = *lora.text_weight;
+    list.push_back(std::move(item));
+  }
   return list;
 }
 
 std::vector<LoraChoice> read_loras(const json::value& list) {
   std::vector<LoraChoice> loras;
-  for (const json::value& item : list.as_array())
+  for (const json::value& item : list.as_array()) {
     loras.push_back({json::value_to<std::string>(item.at("name")), item.at("weight").to_number<double>()});
+    if (const json::value* const weight = item.as_object().if_contains("text_weight"))
+      loras.back().text_weight = weight->to_number<double>();
+  }
   return loras;
 }
 

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <boost/json/array.hpp>
+#include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "api/fields.h"
@@ -23,7 +26,12 @@ Field loras_field(std::vector<LoraChoice>& to);
 // names that there are.
 Result<void> check_loras(const PipelineInfo& model, std::span<const LoraChoice> loras);
 
-// [{"name", "weight"}], and back. Reading throws where it is no such list.
+// The LoRA that A1111's clients mean by a name: besides its own that of its file without the folder, or with
+// the ending. Nothing: the model has none. Errors: invalid_argument about `prompt` when several files are
+// called so.
+Result<std::optional<std::string>> find_lora(const PipelineInfo& model, std::string_view name);
+
+// [{"name", "weight", "text_weight"}], and back. Reading throws where it is no such list.
 boost::json::array write_loras(std::span<const LoraChoice> loras);
 std::vector<LoraChoice> read_loras(const boost::json::value& list);
 

@@ -9,6 +9,7 @@
 #include "api/openai/image_request.h"
 #include "api/openapi_schemas.h"
 #include "api/routes.h"
+#include "api/sdapi/extras.h"
 #include "api/sdapi/sd_request.h"
 
 namespace diffused::api {
@@ -46,9 +47,24 @@ constexpr std::string_view kJsonPictures = R"json({
 })json";
 
 constexpr std::string_view kSdPictures = R"json({
-  "init_images": {"description": "The picture: base64 or a data URL.", "type": "array", "minItems": 1, "maxItems": 1, "items": {"type": "string"}},
+  "init_images": {"description": "The picture: base64 or a data URL. Several: each for one picture of a batch.", "type": "array", "minItems": 1, "items": {"type": "string"}},
   "mask": {"description": "White is repainted.", "type": ["string", "null"]}
 })json";
+
+constexpr std::string_view kExtraPicture =
+    R"json({"image": {"description": "Base64 or a data URL.", "type": "string"}})json";
+
+constexpr std::string_view kExtraPictures = R"json({
+  "imageList": {"type": "array", "minItems": 1, "maxItems": 64, "items": {"type": "object", "required": ["data"], "properties": {
+    "data": {"type": "string", "description": "Base64 or a data URL."}, "name": {"type": "string"}}}}
+})json";
+
+json::object extra_content(const RequestLimits& limits, std::string_view pictures, const char* required) {
+  ExtrasRequest request;
+  json::object schema = with_pictures(schema_of(extras_fields(limits, request)), pictures);
+  schema["required"] = json::array{required};
+  return content("application/json", std::move(schema));
+}
 
 json::object edit_content(const RequestLimits& limits, bool prompt_required) {
   ImageRequest request;
@@ -82,11 +98,15 @@ json::object body_content(BodyKind kind, const RequestLimits& limits) {
       return content("application/json", json::parse(R"({"type": "object", "required": ["image"],
           "properties": {"image": {"type": "string", "description": "Base64 or a data URL."}}})")
                                              .as_object());
+    case BodyKind::sd_extra:
+      return extra_content(limits, kExtraPicture, "image");
+    case BodyKind::sd_extras:
+      return extra_content(limits, kExtraPictures, "imageList");
     case BodyKind::sd_options:
       return content(
           "application/json",
           json::parse(R"({"type": "object", "properties": {"sd_model_checkpoint": {"type": "string",
-          "description": "A served model's name."}}})")
+          "description": "A served model's name."}, "samples_format": {"enum": ["png", "jpg", "jpeg", "webp", null]}}})")
               .as_object());
     case BodyKind::ignored:
       return content("application/json", {});

@@ -198,7 +198,20 @@ constexpr std::string_view kSdapi = R"json({
     "properties": {
       "images": {"type": "array", "items": {"type": "string", "contentEncoding": "base64"}},
       "parameters": {"type": "object", "description": "The request without its pictures."},
-      "info": {"type": "string", "contentMediaType": "application/json", "description": "An object as text: prompt, seed, all_seeds, infotexts, …"}}
+      "info": {"type": "string", "contentMediaType": "application/json", "description": "An object as text: prompt, seed, all_seeds, infotexts, …"},
+      "warnings": {"type": "array", "items": {"type": "string"}, "description": "What of the request is not as it was asked for; absent where all is."}}
+  },
+  "SdStyles": {
+    "type": "array",
+    "items": {"type": "object", "required": ["name", "prompt", "negative_prompt"], "properties": {"name": {"type": "string"}}}
+  },
+  "SdExtra": {
+    "type": "object", "required": ["html_info", "image"],
+    "properties": {"html_info": {"type": "string"}, "image": {"type": "string", "contentEncoding": "base64"}}
+  },
+  "SdExtras": {
+    "type": "object", "required": ["html_info", "images"],
+    "properties": {"html_info": {"type": "string"}, "images": {"type": "array", "items": {"type": "string", "contentEncoding": "base64"}}}
   },
   "SdOptions": {
     "type": "object", "required": ["sd_model_checkpoint"],

@@ -32,8 +32,8 @@ std::string recipe_text(const Recipe& recipe, std::uint64_t seed, const Image& i
                     {"num_inference_steps", recipe.steps()},
                     {"guidance_scale", recipe.guidance_scale()},
                     {"scheduler", recipe.scheduler()},
-                    {"width", image.width},
-                    {"height", image.height}};
+                    {"width", request.width.value_or(image.width)},
+                    {"height", request.height.value_or(image.height)}};
   const auto add = [&](std::string_view name, const auto& value) {
     if (value) text[{name.data(), name.size()}] = json::value_from(*value);
   };
@@ -51,23 +51,30 @@ std::string recipe_text(const Recipe& recipe, std::uint64_t seed, const Image& i
   add("negative_target_size", request.negative_target_size);
   add("flow_shift", request.flow_shift);
   add("true_cfg_scale", request.true_cfg_scale);
-  add("clip_skip", request.clip_skip);
+  if (request.clip_skip.value_or(0) > 0) add("clip_skip", request.clip_skip);  // 0 is as absent
   add("max_sequence_length", request.max_sequence_length);
   add("prompt_syntax", request.prompt_syntax);
   add("strength", request.strength);
   if (!request.loras.empty()) text["loras"] = write_loras(request.loras);
+  for (const auto& [name, value] : recipe.extra) text[name] = value;
   text["version"] = recipe.version;
   return json_text(text);
 }
 
 std::vector<TextChunk> chunks_of(const Recipe& recipe, std::uint64_t seed, const Image& image) {
-  return {{"parameters", infotext(recipe, seed, image)}, {"diffused", recipe_text(recipe, seed, image)}};
+  return {{std::string(kParametersKey), infotext(recipe, seed, image)},
+          {"diffused", recipe_text(recipe, seed, image)}};
 }
 
 Result<Picture> encode(const Codec& codec, std::uint64_t seed, const Image& image,
                        const EncodeOptions& options) {
   TRY(std::string bytes, codec.encode(image, options));
   return Picture{seed, image.width, image.height, std::make_shared<const std::string>(std::move(bytes))};
+}
+
+std::string lora_tag(const LoraChoice& lora) {
+  return lora.text_weight ? fmt::format("<lora:{}:{}:{}>", lora.name, *lora.text_weight, lora.weight)
+                          : fmt::format("<lora:{}:{}>", lora.name, lora.weight);
 }
 
 }  // namespace
@@ -86,15 +93,18 @@ std::string Recipe::scheduler() const {
 std::string infotext(const Recipe& recipe, std::uint64_t seed, const Image& image) {
   const GenerateRequest& request = recipe.request;
   std::string text = request.prompt;
-  for (const LoraChoice& lora : request.loras) text += fmt::format("<lora:{}:{}>", lora.name, lora.weight);
+  for (const LoraChoice& lora : request.loras) text += lora_tag(lora);
   if (request.negative_prompt && !request.negative_prompt->empty())
     text += "\nNegative prompt: " + *request.negative_prompt;
   text += fmt::format(
       "\nSteps: {}, Sampler: {}, Schedule type: {}, CFG scale: {}, Seed: {}, Size: {}x{}, Model: {}",
       recipe.steps(), sampler_label(recipe.scheduler()), spacing_label(recipe.scheduler()),
-      recipe.guidance_scale(), seed, image.width, image.height, request.model);
+      recipe.guidance_scale(), seed, request.width.value_or(image.width),
+      request.height.value_or(image.height), request.model);
   if (request.strength) text += fmt::format(", Denoising strength: {}", *request.strength);
-  if (request.clip_skip) text += fmt::format(", Clip skip: {}", *request.clip_skip);
+  // A1111 counts the layer to stop at, 1 being the last.
+  if (request.clip_skip.value_or(0) > 0) text += fmt::format(", Clip skip: {}", *request.clip_skip + 1);
+  for (const auto& [name, value] : recipe.extra) text += fmt::format(", {}: {}", name, value);
   return text + ", Version: diffused " + recipe.version;
 }
 

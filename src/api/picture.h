@@ -3,6 +3,8 @@
 
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "api/api.h"
 #include "api/openai/image_request.h"
@@ -16,11 +18,15 @@ struct Picture {
   std::shared_ptr<const std::string> bytes;  // the file
 };
 
+// Names and values of A1111's text, in their order.
+using ExtraParameters = std::vector<std::pair<std::string, std::string>>;
+
 // What a picture was made from, with the model's defaults filled in where the request left them open.
 struct Recipe {
   GenerateRequest request;
   PipelineInfo model;
-  std::string version;  // the program's
+  std::string version;         // the program's
+  ExtraParameters extra = {};  // what else A1111's text says
 
   int steps() const;
   double guidance_scale() const;
@@ -28,11 +34,12 @@ struct Recipe {
 };
 
 // The parameters as AUTOMATIC1111's programs write and read them: prompt, negative prompt, "Steps: 28,
-// Sampler: …".
+// Sampler: …"; its clip skip is one more than ours. "Size" is what was asked for, of which a picture may
+// differ.
 std::string infotext(const Recipe& recipe, std::uint64_t seed, const Image& image);
 
-// Encodes the picture; a PNG gets the parameters as text chunks: "parameters" as above, and "diffused" as
-// JSON. Takes tens of milliseconds: not on an io thread. Errors: as Codec::encode.
+// Encodes the picture with the parameters as text: "parameters" as above, and, in a PNG, "diffused" as JSON.
+// Takes tens of milliseconds: not on an io thread. Errors: as Codec::encode.
 Result<Picture> encode_picture(const Codec& codec, int quality, const Recipe& recipe, std::uint64_t seed,
                                const Image& image);
 

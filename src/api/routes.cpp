@@ -12,30 +12,40 @@ http::Handler with(const Api& api, Answer endpoint) {
   return [&api, endpoint](http::Exchange& exchange) { return endpoint(api, exchange); };
 }
 
-// The gate belongs to the route that will run, so that no spelling of a path gets past it. Some clients leave
-// out /v1 and some cannot, hence the second names.
+// Where clients look for a path of OpenAI's, besides /v1: some leave that out, some have a word before it,
+// and those of Azure put the model into it.
+std::vector<std::string> openai_aliases(const std::string& path, bool of_a_model = false) {
+  std::vector<std::string> aliases{path, "/openai/v1" + path, "/api/v1" + path, "/openai" + path};
+  if (of_a_model) aliases.push_back("/openai/deployments/{deployment}" + path);
+  return aliases;
+}
+
+// The gate belongs to the route that will run, so that no spelling of a path gets past it.
 std::vector<Endpoint> openai_endpoints(const Api& api) {
   const http::Gate key = key_gate(api.options.keys, KeyScheme::bearer, api.clock);
   const std::size_t json_max = api.options.limits.json_bytes_max;
   const std::size_t upload_max = api.options.limits.upload_bytes_max;
   return {
-      {{"POST", "/v1/images/generations", with(api, generate_images), json_max, key, {"/images/generations"}},
+      {{"POST", "/v1/images/generations", with(api, generate_images), json_max, key,
+        openai_aliases("/images/generations", true)},
        "Make pictures from a prompt",
        BodyKind::generation,
        "ImagesResponse"},
-      {{"POST", "/v1/images/edits", with(api, edit_image), upload_max, key, {"/images/edits"}},
+      {{"POST", "/v1/images/edits", with(api, edit_image), upload_max, key,
+        openai_aliases("/images/edits", true)},
        "Make pictures from a picture and a prompt; with a mask, only a part of it",
        BodyKind::edit,
        "ImagesResponse"},
-      {{"POST", "/v1/images/variations", with(api, vary_image), upload_max, key, {"/images/variations"}},
+      {{"POST", "/v1/images/variations", with(api, vary_image), upload_max, key,
+        openai_aliases("/images/variations", true)},
        "Make pictures from a picture",
        BodyKind::variation,
        "ImagesResponse"},
-      {{"GET", "/v1/models", with(api, list_models), 0, key, {"/models"}},
+      {{"GET", "/v1/models", with(api, list_models), 0, key, openai_aliases("/models")},
        "The models and their aliases",
        BodyKind::none,
        "ModelList"},
-      {{"GET", "/v1/models/{id*}", with(api, show_model), 0, key, {"/models/{id*}"}},
+      {{"GET", "/v1/models/{id*}", with(api, show_model), 0, key, openai_aliases("/models/{id*}")},
        "One model",
        BodyKind::none,
        "Model"},
@@ -107,7 +117,7 @@ std::vector<Endpoint> sd_endpoints(const Api& api) {
   const http::Gate key = key_gate(api.options.keys, KeyScheme::basic, api.clock);
   const std::size_t json_max = api.options.limits.json_bytes_max;
   const std::size_t upload_max = api.options.limits.upload_bytes_max;
-  std::vector<Endpoint> endpoints{
+  return {
       {{"POST", "/sdapi/v1/txt2img", with(api, sd_text_to_image), json_max, key},
        "Make pictures from a prompt",
        BodyKind::sd_text,
@@ -117,9 +127,17 @@ std::vector<Endpoint> sd_endpoints(const Api& api) {
        BodyKind::sd_image,
        "SdPictures"},
       {{"POST", "/sdapi/v1/png-info", with(api, sd_png_info), upload_max, key},
-       "What a PNG says of how it was made",
+       "What a PNG, JPEG or WebP says of how it was made",
        BodyKind::sd_picture,
        "SdPngInfo"},
+      {{"POST", "/sdapi/v1/extra-single-image", with(api, sd_extra_single), upload_max, key},
+       "Make a picture larger, without a model",
+       BodyKind::sd_extra,
+       "SdExtra"},
+      {{"POST", "/sdapi/v1/extra-batch-images", with(api, sd_extra_batch), upload_max, key},
+       "Make pictures larger, without a model",
+       BodyKind::sd_extras,
+       "SdExtras"},
       {{"GET", "/sdapi/v1/options", with(api, sd_options), 0, key},
        "The chosen checkpoint",
        BodyKind::none,
@@ -144,15 +162,29 @@ std::vector<Endpoint> sd_endpoints(const Api& api) {
        "The LoRAs, for <lora:NAME:WEIGHT> in a prompt",
        BodyKind::none,
        "SdLoras"},
+      {{"GET", "/sdapi/v1/prompt-styles", with(api, sd_styles), 0, key},
+       "The styles that the server was started with",
+       BodyKind::none,
+       "SdStyles"},
       {{"GET", "/sdapi/v1/progress", with(api, sd_progress), 0, key},
        "How one's own oldest generation is getting on",
        BodyKind::none,
        "SdProgress"},
-      {{"POST", "/sdapi/v1/interrupt", with(api, sd_interrupt), json_max, key, {"/sdapi/v1/skip"}},
-       "End one's own generations; they are answered with the pictures they have",
+      {{"POST", "/sdapi/v1/skip", with(api, sd_skip), json_max, key},
+       "Finish the batch that one's own oldest generation is at as it is, and go on with the next",
+       BodyKind::ignored,
+       "Object"},
+      {{"POST", "/sdapi/v1/interrupt", with(api, sd_interrupt), json_max, key},
+       "End one's own generations; they are answered with the pictures they have, the unfinished as they are",
        BodyKind::ignored,
        "Object"},
   };
+}
+
+std::vector<Endpoint> sd_constant_endpoints(const Api& api) {
+  const http::Gate key = key_gate(api.options.keys, KeyScheme::basic, api.clock);
+  const std::size_t json_max = api.options.limits.json_bytes_max;
+  std::vector<Endpoint> endpoints;
   for (const auto& [method, path] : sd_constants())
     endpoints.push_back({{method, path, with(api, sd_constant), json_max, key},
                          "For clients that ask: always the same",
@@ -173,6 +205,7 @@ std::vector<Endpoint> make_endpoints(const Api& api) {
     add(job_endpoints(api));
     add(open_endpoints(api));
     add(sd_endpoints(api));
+    add(sd_constant_endpoints(api));
   }
   add(probe_endpoints(api));
   const http::Gate key = key_gate(api.options.keys, KeyScheme::bearer, api.clock);

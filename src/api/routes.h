@@ -10,7 +10,19 @@
 namespace diffused::api {
 
 // What an endpoint reads.
-enum class BodyKind { none, generation, edit, variation, sd_text, sd_image, sd_picture, sd_options, ignored };
+enum class BodyKind {
+  none,
+  generation,
+  edit,
+  variation,
+  sd_text,
+  sd_image,
+  sd_picture,
+  sd_extra,
+  sd_extras,
+  sd_options,
+  ignored
+};
 
 // A route and what /openapi.json says of it.
 struct Endpoint {

@@ -23,6 +23,39 @@ bool is_called(const SamplerName& sampler, const std::string& bare_name) {
                              [&](std::string_view alias) { return bare(alias) == bare_name; });
 }
 
+// The model's sampler that is called so, without a word for its spacing; empty: none. `wanted` is bare.
+std::string known_sampler(const PipelineInfo& model, const std::string& wanted) {
+  if (wanted.empty()) return {};
+  for (const std::string& own : model.schedulers)
+    if (bare(own) == wanted) return own;
+  for (const SamplerName& sampler : sampler_names()) {
+    const auto own = std::ranges::find(model.schedulers, sampler.class_name);
+    if (own != model.schedulers.end() && is_called(sampler, wanted)) return *own;
+  }
+  return {};
+}
+
+constexpr std::string_view kAutomatic = "automatic";
+
+// What a sampler's name may end in.
+std::vector<std::string_view> spacing_words() {
+  std::vector<std::string_view> words{kAutomatic};
+  for (const SpacingName& spacing : spacing_names()) {
+    words.push_back(spacing.label);
+    if (!spacing.short_word.empty()) words.push_back(spacing.short_word);
+  }
+  return words;
+}
+
+// The word of the spacing that is called so; where there is none, what it is called.
+std::string_view spacing_word(std::string_view called) {
+  for (const SpacingName& spacing : spacing_names())
+    if (bare(spacing.word) == bare(called) || bare(spacing.label) == bare(called) ||
+        spacing.short_word == called)
+      return spacing.word;
+  return called;
+}
+
 }  // namespace
 
 std::span<const SamplerName> sampler_names() {
@@ -52,30 +85,41 @@ std::span<const SamplerName> sampler_names() {
 }
 
 std::span<const SpacingName> spacing_names() {
-  static constexpr SpacingName kNames[] = {
-      {"karras", "Karras"}, {"exponential", "Exponential"}, {"beta", "Beta"}};
+  static constexpr SpacingName kNames[] = {{"karras", "Karras", "ka"},
+                                           {"polyexponential", "Polyexponential"},
+                                           {"exponential", "Exponential"},
+                                           {"beta", "Beta"},
+                                           {"sgm_uniform", "SGM Uniform"},
+                                           {"ddim_uniform", "DDIM Uniform"},
+                                           {"uniform", "Uniform"},
+                                           {"ddim", "DDIM"},
+                                           {"kl_optimal", "KL Optimal"},
+                                           {"align_your_steps", "Align Your Steps"},
+                                           {"normal", "Normal"},
+                                           {"simple", "Simple"},
+                                           {"turbo", "Turbo"}};
   return kNames;
 }
 
-std::string find_sampler(const PipelineInfo& model, std::string_view name) {
+SamplerChoice choose_sampler(const PipelineInfo& model, std::string_view name, std::string_view spacing) {
+  if (model.schedulers.empty()) return {};
   const std::string wanted = bare(name);
-  for (const std::string& own : model.schedulers)
-    if (bare(own) == wanted) return own;
-  for (const SamplerName& sampler : sampler_names()) {
-    const auto own = std::ranges::find(model.schedulers, sampler.class_name);
-    if (own != model.schedulers.end() && is_called(sampler, wanted)) return *own;
+  std::string own = wanted.empty() ? model.schedulers.front() : known_sampler(model, wanted);
+  if (own.find(':') != std::string::npos && !wanted.empty()) return {own, {}};
+  std::string_view word = spacing;
+  for (const std::string_view ending : spacing_words()) {
+    const std::string bare_ending = bare(ending);
+    if (!own.empty() || !wanted.ends_with(bare_ending)) continue;
+    own = known_sampler(model, wanted.substr(0, wanted.size() - bare_ending.size()));
+    word = ending;
   }
-  for (const SpacingName& spacing : spacing_names()) {
-    if (wanted.size() <= spacing.word.size() || !wanted.ends_with(spacing.word)) continue;
-    const std::string plain = find_sampler(model, wanted.substr(0, wanted.size() - spacing.word.size()));
-    return plain.empty() ? std::string() : with_spacing(model, plain, spacing.word);
-  }
-  return {};
-}
-
-std::string with_spacing(const PipelineInfo& model, std::string_view sampler, std::string_view label) {
-  const std::string name = std::string(class_of(sampler)) + ":" + bare(label);
-  return std::ranges::count(model.schedulers, name) > 0 ? name : std::string();
+  if (own.empty() || bare(word).empty() || bare(word) == kAutomatic) return {own, {}};
+  const std::string spaced = std::string(class_of(own)) + ":" + bare(spacing_word(word));
+  if (std::ranges::count(model.schedulers, spaced) > 0) return {spaced, {}};
+  // Some have a name of their own with it.
+  if (std::string joined = known_sampler(model, bare(own) + bare(spacing_word(word))); !joined.empty())
+    return {std::move(joined), {}};
+  return {own, std::string(word)};
 }
 
 std::string sampler_label(std::string_view name) {

@@ -162,10 +162,16 @@ Result<Ticket> StoreDispatcher::take(GenerateRequest request, SubmitOptions opti
   }
   asio::co_spawn(strand, run(errand), asio::detached);
   const auto waiting = static_cast<std::size_t>(std::max<std::int64_t>(0, api_.background->counts().queued));
-  return Ticket(errand->name, waiting, 0, [errand] {
-    errand->cancelled = true;
-    errand->bell->ring();
-  });
+  return Ticket(
+      errand->name, waiting, 0,
+      [errand] {
+        errand->cancelled = true;
+        errand->bell->ring();
+      },
+      [errand](std::size_t pictures) {
+        errand->finish_below = pictures;
+        errand->bell->ring();
+      });
 }
 
 void StoreDispatcher::drain(std::chrono::milliseconds timeout) {

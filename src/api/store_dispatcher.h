@@ -59,6 +59,7 @@ class StoreDispatcher final : public Dispatcher {
     std::string name;  // of its row
     std::string id;    // the same, once there is one
     std::atomic<bool> cancelled = false;
+    std::atomic<std::size_t> finish_below = 0;  // as Ticket::finish_early
     bool wants_events() const { return options.step_events || options.previews > 0; }
   };
   // Kept by the coroutine of an errand: when it goes, the errand is no longer under way.

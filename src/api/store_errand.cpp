@@ -1,6 +1,7 @@
 // One job that is made elsewhere while somebody here waits: from its request to its last event.
 #include <boost/json/parse.hpp>
 #include <optional>
+#include <utility>
 
 #include "api/ask.h"
 #include "api/background.h"
@@ -75,7 +76,10 @@ Result<std::vector<ImageReady>> fetch_pictures(const Api& api, const json::value
     if (!blob && blob.error().code == ErrorCode::unavailable) return tl::unexpected(blob.error());
     if (!blob) return fail(ErrorCode::data_loss, "a picture was lost before it was fetched");
     TRY(Image image, decode_image(*blob->bytes, DecodeLimits{}));
-    pictures.push_back({pictures.size(), item.at("seed").to_number<std::uint64_t>(), std::move(image)});
+    // Of a job that was finished early some may not be there.
+    const json::value* const index = item.as_object().if_contains("image_index");
+    pictures.push_back({index != nullptr ? index->to_number<std::size_t>() : pictures.size(),
+                        item.at("seed").to_number<std::uint64_t>(), std::move(image)});
   }
   return pictures;
 }
@@ -162,10 +166,14 @@ asio::awaitable<Result<Job>> StoreDispatcher::follow(Errand& errand) {
   EventId last;
   std::uint64_t changes = 0;
   SteadyTime looked = api_.clock.now();
+  std::size_t finish_told = 0;
   while (true) {
     co_await hand_on(errand, *feed, last);
+    const std::size_t finish = errand.finish_below;
+    if (finish > std::exchange(finish_told, finish)) looked = SteadyTime::min();
     if (auto may = may_go_on(errand); !may) co_return tl::unexpected(may.error());
-    if (changes != feed->row_changes() || api_.clock.now() - looked >= kRowLook) {
+    if (changes != feed->row_changes() || looked == SteadyTime::min() ||
+        api_.clock.now() - looked >= kRowLook) {
       changes = feed->row_changes();
       looked = api_.clock.now();
       const auto job =
@@ -181,6 +189,9 @@ asio::awaitable<Result<Job>> StoreDispatcher::follow(Errand& errand) {
         away.retry_after = 5s;
         co_return tl::unexpected(std::move(away));
       }
+      // A message may be lost, so it is said again; what nobody has begun has nothing to show.
+      if (job && job->state == JobState::running && finish > 0) api_.background->finish_job(id, finish);
+      if (job && job->state == JobState::queued && finish >= errand.request.n()) errand.cancelled = true;
       if (job && job->state == JobState::running && errand.wants_events())
         api_.background->ask_for_events(id, last);
     }

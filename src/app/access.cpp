@@ -84,6 +84,8 @@ void add_access_options(CLI::App& command, AccessOptions& options, ServerSetting
                      "what pictures' URLs begin with (default: $SERVICE_URL, else the request's Host)");
   command.add_option("--allowed-host", http.policy.hosts,
                      "a name this server may be addressed by, besides localhost and IP addresses; * is any");
+  command.add_flag("--any-host", options.any_host,
+                   "be addressed by whatever name leads here, as in containers; needs --api-keys");
   command.add_option("--allowed-origin", http.policy.origins,
                      "an origin whose pages may use the API; * is any");
 }
@@ -96,6 +98,12 @@ Result<void> apply_access(const AccessOptions& options, ServerSettings& settings
         fmt::format("on {} anybody who reaches this machine could use the server: give --api-keys FILE, "
                     "or --allow-anonymous if that is meant",
                     settings.http.host));
+  // A page that gives its own name this machine's address (DNS rebinding) has no key.
+  if (options.any_host && !settings.api.keys)
+    return fail(ErrorCode::invalid_argument,
+                "--any-host: without keys any page that a browser here shows could use the server: give "
+                "--api-keys FILE, or name the hosts by --allowed-host");
+  if (options.any_host) settings.http.policy.hosts.push_back("*");
   if (options.tls_certificate.empty() != options.tls_key.empty())
     return fail(ErrorCode::invalid_argument, "--tls-cert and --tls-key go together");
   if (!options.tls_certificate.empty())

@@ -12,17 +12,19 @@ namespace diffused::app {
 struct AccessOptions {
   std::string key_file;
   bool allow_anonymous = false;
+  bool any_host = false;
   std::string tls_certificate;
   std::string tls_key;
 };
 
-// Adds --host, --port, --public-url, --allowed-host, --allowed-origin, --api-keys, --allow-anonymous,
+// Adds --host, --port, --public-url, --allowed-host, --any-host, --allowed-origin, --api-keys,
+// --allow-anonymous,
 // --tls-cert and --tls-key. `options` and `settings` must outlive the parsing.
 void add_access_options(CLI::App& command, AccessOptions& options, ServerSettings& settings);
 
 // Completes the settings from the options and $SERVICE_URL. Errors: invalid_argument for files that cannot be
-// used, half a TLS pair, a public URL that is none, and an address that others can reach without a key unless
-// that is asked for.
+// used, half a TLS pair, a public URL that is none, an address that others can reach without a key unless
+// that is asked for, and any host without keys.
 Result<void> apply_access(const AccessOptions& options, ServerSettings& settings);
 
 }  // namespace diffused::app

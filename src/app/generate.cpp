@@ -17,6 +17,7 @@
 #include "base/files.h"
 #include "base/ids.h"
 #include "engine/local_dispatcher.h"
+#include "image/channels.h"
 
 namespace diffused::app {
 namespace {
@@ -107,7 +108,9 @@ Result<Image> read_picture(const std::string& path) {
 Result<void> read_source(const GenerateOptions& options, GenerateRequest& request) {
   if (!options.image.empty()) {
     TRY(Image image, read_picture(options.image));
-    request.init_image = std::make_shared<const Image>(std::move(image));
+    if (auto mask = options.mask.empty() ? api::mask_within(image) : std::nullopt)
+      request.mask = std::make_shared<const Image>(*std::move(mask));
+    request.init_image = std::make_shared<const Image>(to_rgb(on_paper(std::move(image))));
   }
   if (!options.mask.empty()) {
     TRY(Image mask, read_picture(options.mask));

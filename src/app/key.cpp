@@ -3,6 +3,8 @@
 
 #include <iostream>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "api/keys.h"
 #include "app/commands.h"
@@ -13,14 +15,28 @@ namespace {
 
 struct KeyOptions {
   api::KeyHolder holder;
+  std::vector<std::string> aliases;  // "NAME=MODEL"
   bool from_stdin = false;
 };
+
+Result<api::KeyHolder> holder_with_aliases(const KeyOptions& options) {
+  api::KeyHolder holder = options.holder;
+  for (const std::string& alias : options.aliases) {
+    const std::size_t equals = alias.find('=');
+    if (equals == std::string::npos)
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("--alias is '{}', but NAME=MODEL is wanted", alias));
+    holder.aliases[alias.substr(0, equals)] = alias.substr(equals + 1);
+  }
+  return holder;
+}
 
 Result<void> make_key(const KeyOptions& options) {
   std::string key = random_id("sk-");
   if (options.from_stdin) std::getline(std::cin, key);
   if (key.empty()) return fail(ErrorCode::invalid_argument, "there is no key on the standard input");
-  TRY(const std::string line, api::key_line(options.holder, key));
+  TRY(const api::KeyHolder holder, holder_with_aliases(options));
+  TRY(const std::string line, api::key_line(holder, key));
   fmt::print("{}\n", line);
   if (!options.from_stdin)
     fmt::print(stderr, "The key of {}, shown only now:\n{}\n", options.holder.name, key);
@@ -40,6 +56,10 @@ void add_key(CLI::App& program, int& exit_status) {
                    "of background jobs that are sent with this key: those of higher ones go first")
       ->check(CLI::Range(-api::kPriorityMax, api::kPriorityMax))
       ->capture_default_str();
+  command
+      ->add_option("--alias", options->aliases,
+                   "NAME=MODEL: the model that is meant when a request with this key names NAME")
+      ->take_all();
   command->add_flag("--from-stdin", options->from_stdin,
                     "take the first line of the standard input as the key instead of drawing one");
   command->callback([options, &exit_status] {

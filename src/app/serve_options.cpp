@@ -4,7 +4,9 @@
 
 #include <map>
 
+#include "base/files.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "http/policy.h"
 
 namespace diffused::app {
@@ -162,6 +164,12 @@ void add_serve_options(CLI::App& command, ServeOptions& options) {
   command.add_option("--default-response-format", options.server.api.default_response_format)
       ->transform(CLI::CheckedTransformer(std::map<std::string, Format>{
           {"auto", Format::automatic}, {"url", Format::url}, {"b64_json", Format::b64_json}}));
+  command
+      .add_option("--sdapi-prompt-syntax", options.server.api.sd_prompt_syntax,
+                  "how prompts of /sdapi are read that do not say it; a1111: with weights, and of any length")
+      ->check(CLI::IsMember({"diffusers", "a1111"}));
+  command.add_option("--styles", options.styles_file,
+                     "a styles.csv as A1111 writes it, whose styles requests of /sdapi may name");
   using Unknown = api::UnknownModel;
   command.add_option("--unknown-model", options.server.api.unknown_model)
       ->transform(CLI::CheckedTransformer(std::map<std::string, Unknown>{{"auto", Unknown::automatic},
@@ -180,6 +188,24 @@ void add_serve_options(CLI::App& command, ServeOptions& options) {
       ->capture_default_str();
 }
 
+namespace {
+
+constexpr std::size_t kStylesBytesMax = 16 << 20;
+
+Result<void> read_styles(const std::string& file, std::vector<api::SdStyle>& styles) {
+  if (file.empty()) return {};
+  const auto text = read_whole_file(file, kStylesBytesMax);
+  if (!text) return fail(ErrorCode::invalid_argument, "--styles: " + text.error().message);
+  auto read =
+      is_utf8(*text) ? api::parse_styles(*text) : fail(ErrorCode::invalid_argument, "it is not UTF-8");
+  if (!read)
+    return fail(ErrorCode::invalid_argument, fmt::format("--styles: {}: {}", file, read.error().message));
+  styles = *std::move(read);
+  return {};
+}
+
+}  // namespace
+
 Result<void> apply_serve_options(ServeOptions& options) {
   set_log_level(options.log_level == "debug"     ? LogLevel::debug
                 : options.log_level == "warning" ? LogLevel::warning
@@ -193,6 +219,7 @@ Result<void> apply_serve_options(ServeOptions& options) {
   if (options.server.api.unknown_model == api::UnknownModel::automatic && !options.server.store.empty())
     options.server.api.unknown_model = api::UnknownModel::openai;
   TRY_VOID(apply_access(options.access, options.server));
+  TRY_VOID(read_styles(options.styles_file, options.server.api.sd_styles));
 
   if (options.metrics_port) {
     options.server.watch = http::ServerOptions{};

@@ -19,6 +19,7 @@ struct ServeOptions {
   std::string log_level = "info";
   std::string job_list = "auto";
   bool plain_pictures = false;
+  std::string styles_file;
   int drain_seconds = 60;
   double drain_delay_seconds = 0;
   int request_seconds = 900;

@@ -32,10 +32,10 @@ DeviceLoop::DeviceLoop(const EngineOptions& options, Queue& queue, const Clock& 
 DeviceLoop::~DeviceLoop() { CHECK(rows_.empty()); }
 
 bool DeviceLoop::turn() {
-  admit();
+  const bool began = admit();
   if (rows_.empty()) {
     turns_ = {};
-    return false;
+    return began;  // and was done at once: there may be more
   }
   std::vector<RowDescription> rows;
   for (const ActiveRow& active : rows_) rows.push_back(active.description);
@@ -51,14 +51,19 @@ bool DeviceLoop::turn() {
   return true;
 }
 
-void DeviceLoop::admit() {
+bool DeviceLoop::admit() {
   Intake intake = queue_.take(clock_.now());
   for (auto& [job, error] : intake.ended) {
     drop_rows(*job);
     job->fail(std::move(error), observer_);
   }
+  for (const auto& [job, pictures] : intake.left_out) leave_out(*job, pictures);
   for (const Intake::Start& start : intake.starts) begin(start);
+  for (ActiveRow& active : rows_)
+    if (active.row != nullptr && !active.ending && active.job->ticket.to_be_finished(active.image_index))
+      finish_early(active);
   sweep();
+  return !intake.starts.empty();
 }
 
 void DeviceLoop::begin(const Intake::Start& start) {
@@ -129,6 +134,23 @@ void DeviceLoop::advance(ActiveRow& active) {
   active.description.alone = false;
   if (active.row->step() > active.steps_told) tell_step(active);
   if (next.kind == UnitKind::done) retire(active);
+}
+
+void DeviceLoop::finish_early(ActiveRow& active) {
+  const auto shown = guarded([&] { return pipeline(*active.job).finish_early(*active.row); });
+  if (!shown) return fail(*active.job, shown.error());
+  active.ending = true;
+  if (*shown) return advance(active);
+  active.row.reset();
+  queue_.row_ended(*active.job);
+  leave_out(*active.job, 1);
+}
+
+void DeviceLoop::leave_out(LiveJob& job, std::size_t pictures) {
+  job.leave_out(pictures);
+  if (!job.complete()) return;
+  queue_.remove(job);
+  job.finish(observer_);
 }
 
 void DeviceLoop::tell_step(ActiveRow& active) {

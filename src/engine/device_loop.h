@@ -34,8 +34,8 @@ class DeviceLoop {
   DeviceLoop(const EngineOptions& options, Queue& queue, const Clock& clock, EngineObserver& observer);
   ~DeviceLoop();
 
-  // One turn: ends what is to end, begins what may begin, runs one unit. False when no row is left, which
-  // means that the queue was empty when it was looked at.
+  // One turn: ends what is to end, begins what may begin, runs one unit. False when no row is left and none
+  // was begun, which means that the queue was empty when it was looked at.
   bool turn();
 
   // Any thread; without a lock.
@@ -47,14 +47,17 @@ class DeviceLoop {
     std::size_t image_index = 0;
     std::unique_ptr<Row> row;  // null: it has left, and is swept out at the end of the turn
     RowDescription description;
-    int steps_told = 0;  // steps whose events have been sent
+    int steps_told = 0;   // steps whose events have been sent
+    bool ending = false;  // it takes no further step
   };
 
-  void admit();
+  bool admit();  // whether any row was begun
   void begin(const Intake::Start& start);
   Result<void> run(std::span<const RowDescription> rows, std::span<const std::size_t> batch);
   void run_again_alone(std::span<const std::size_t> batch, const Error& error);
   void advance(ActiveRow& active);
+  void finish_early(ActiveRow& active);
+  void leave_out(LiveJob& job, std::size_t pictures);
   void tell_step(ActiveRow& active);
   void retire(ActiveRow& active);
   void fail(LiveJob& job, Error error);

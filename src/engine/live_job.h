@@ -26,8 +26,13 @@ struct JobTicket {
   SteadyTime submitted;
   std::shared_ptr<std::atomic<bool>> cancelled;  // shared with the client's Ticket; never null
   std::shared_ptr<Pipeline> pipeline;            // the model, which stays loaded as long as the job lives
+  // The pictures below this number are to be finished as they are. Shared as well; null: none.
+  std::shared_ptr<std::atomic<std::size_t>> finish_below = {};
 
   Flow flow() const;
+  bool to_be_finished(std::size_t image_index) const {
+    return finish_below && image_index < finish_below->load();
+  }
 };
 
 // Made on any thread, then used on the device thread only, but for `ticket` and `remaining_flops`.
@@ -47,7 +52,9 @@ class LiveJob {
   void send(Event event);
   // Sends a picture; after the last one the job is complete() and wants finish().
   void send_picture(std::size_t image_index, Image image, SteadyTime now);
-  bool complete() const { return pictures_ == ticket.request.n(); }
+  // That many pictures will not come.
+  void leave_out(std::size_t pictures) { left_out_ += pictures; }
+  bool complete() const { return pictures_ + left_out_ == ticket.request.n(); }
 
   // The last event. Exactly one of these is called, once.
   void finish(EngineObserver& observer);
@@ -63,7 +70,7 @@ class LiveJob {
   Timings timings_;
   bool started_ = false;
   bool ended_ = false;
-  std::size_t pictures_ = 0;
+  std::size_t pictures_ = 0, left_out_ = 0;
 };
 
 // Whether a preview is due after `step` (1 to steps) when `previews` are wanted for a picture of `steps`

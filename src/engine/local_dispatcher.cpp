@@ -111,15 +111,20 @@ Result<Ticket> LocalDispatcher::submit(GenerateRequest request, SubmitOptions op
   made.submitted = clock_.now();
   made.cancelled = std::make_shared<std::atomic<bool>>(false);
 
+  made.finish_below = std::make_shared<std::atomic<std::size_t>>(0);
+
   const std::string id = made.id;
   const auto cancelled = made.cancelled;
+  const auto finish_below = made.finish_below;
   const auto place = queue_.push(std::move(made), clock_.now());
   if (!place) {
     observer_.rejected(name, reason_word(place.error()));
     return tl::unexpected(place.error());
   }
-  // The loop looks at the flag every turn; a device thread that sleeps has no job that could be cancelled.
-  return Ticket(id, place->position, place->estimated_start_seconds, [cancelled] { cancelled->store(true); });
+  // The loop looks at both every turn; a device thread that sleeps has no job that could be cancelled.
+  return Ticket(
+      id, place->position, place->estimated_start_seconds, [cancelled] { cancelled->store(true); },
+      [finish_below](std::size_t pictures) { finish_below->store(pictures); });
 }
 
 void LocalDispatcher::close(std::chrono::milliseconds timeout) { queue_.close(clock_.now() + timeout); }

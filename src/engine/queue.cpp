@@ -127,8 +127,20 @@ Intake Queue::take(SteadyTime now) {
     if (error) intake.ended.push_back({entry.job, *std::move(error)});
     return error.has_value();
   });
+  leave_out(intake.left_out);
   start_rows(intake.starts);
   return intake;
+}
+
+void Queue::leave_out(std::vector<Intake::LeftOut>& left_out) {
+  for (Entry& entry : entries_) {
+    std::size_t pictures = 0;
+    for (; entry.rows_begun < entry.job->ticket.request.n() &&
+           entry.job->ticket.to_be_finished(entry.rows_begun);
+         ++entry.rows_begun, ++entry.rows_ended)
+      ++pictures;
+    if (pictures > 0) left_out.push_back({entry.job, pictures});
+  }
 }
 
 std::optional<Error> Queue::due_end(const Entry& entry, SteadyTime now) const {

@@ -41,7 +41,12 @@ struct Intake {
     std::shared_ptr<LiveJob> job;
     std::size_t image_index = 0;
   };
+  struct LeftOut {
+    std::shared_ptr<LiveJob> job;
+    std::size_t pictures = 0;  // to be finished as they are, and not begun
+  };
   std::vector<Ended> ended;
+  std::vector<LeftOut> left_out;
   std::vector<Start> starts;
 };
 
@@ -105,6 +110,7 @@ class Queue {
   std::optional<double> seconds_until_room(const Backlog& backlog, double users) const;
   Place place(const std::map<std::string, Backlog>& backlogs, const std::string& user) const;
   std::optional<Error> due_end(const Entry& entry, SteadyTime now) const;
+  void leave_out(std::vector<Intake::LeftOut>& left_out);
   void start_rows(std::vector<Intake::Start>& starts);
   std::vector<Entry>::iterator find(const LiveJob& job);
   Error draining_error() const;

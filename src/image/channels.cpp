@@ -37,6 +37,16 @@ Image to_grey(Image image) {
   });
 }
 
+Image on_paper(Image image, const std::array<std::uint8_t, 3>& colour) {
+  if (image.channels != 4) return image;
+  return converted(image, 3, [&](const std::uint8_t* from, std::uint8_t* to) {
+    for (int c = 0; c < 3; ++c) {
+      const int sum = from[c] * from[3] + colour[c] * (255 - from[3]) + 128;
+      to[c] = static_cast<std::uint8_t>(((sum >> 8) + sum) >> 8);  // sum / 255
+    }
+  });
+}
+
 bool has_transparency(const Image& image) {
   if (image.channels != 4) return false;
   for (std::size_t i = 3; i < image.pixels.size(); i += 4)
@@ -47,6 +57,11 @@ bool has_transparency(const Image& image) {
 Image mask_from_alpha(const Image& image) {
   CHECK(image.channels == 4);
   return converted(image, 1, [](const std::uint8_t* from, std::uint8_t* to) { to[0] = 255 - from[3]; });
+}
+
+Image alpha_of(const Image& image) {
+  CHECK(image.channels == 4);
+  return converted(image, 1, [](const std::uint8_t* from, std::uint8_t* to) { to[0] = from[3]; });
 }
 
 }  // namespace diffused

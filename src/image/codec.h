@@ -22,7 +22,10 @@ struct DecodeLimits {
   std::function<Result<void>(std::uint64_t bytes)> reserve = {};
 };
 
-// A key and a UTF-8 text that travel inside a PNG.
+// A key and a UTF-8 text that travel inside a file. A PNG has any; a JPEG and a WebP one, EXIF's comment for
+// the user, which is written from the text of this key and read under the other, as A1111's programs do.
+constexpr std::string_view kParametersKey = "parameters";
+constexpr std::string_view kCommentKey = "exif comment";
 struct TextChunk {
   std::string key;  // 1 to 79 printable ASCII characters
   std::string text;
@@ -30,7 +33,7 @@ struct TextChunk {
 
 struct EncodeOptions {
   int quality = 100;                 // 0 to 100; formats without loss ignore it
-  std::vector<TextChunk> text = {};  // formats without text chunks ignore it
+  std::vector<TextChunk> text = {};  // what the format cannot hold of it is left out
 };
 
 // One format. Stateless; any thread.
@@ -41,6 +44,8 @@ struct EncodeOptions {
 // (limits).
 //
 // encode: 1, 3 or 4 channels (JPEG drops alpha). Errors: unsupported when the format cannot hold that size.
+//
+// read_text: what stands in the file, in its order, without decoding a pixel. Errors: "invalid_image_file".
 struct Codec {
   std::string_view name;        // "png": the word in `output_format`
   std::string_view extension;   // "png", without the dot
@@ -48,17 +53,25 @@ struct Codec {
   bool (*recognizes)(std::string_view bytes);
   Result<Image> (*decode)(std::string_view bytes, const DecodeLimits& limits);
   Result<std::string> (*encode)(const Image& image, const EncodeOptions& options);
+  Result<std::vector<TextChunk>> (*read_text)(std::string_view bytes);
 };
 
-// THE LIST of formats; a new one is a line in codecs.cpp.
+// THE LIST of formats that are written; a new one is a line in codecs.cpp. More are read.
 std::span<const Codec> codecs();
 
 // The codec of that name ("jpg" counts as "jpeg"), or null.
 const Codec* find_codec(std::string_view name);
 
-// Decodes bytes of any known format, told by their content and never by a name.
-// Errors: as Codec::decode; "invalid_image_file" when no format recognizes the bytes.
+// Decodes bytes of any known format (those above, GIF, BMP and TIFF), told by their content and never by a
+// name. Errors: as Codec::decode; "invalid_image_file" when no format recognizes the bytes.
 Result<Image> decode_image(std::string_view bytes, const DecodeLimits& limits);
+
+// The texts in bytes of any known format. Errors: as Codec::read_text; "invalid_image_file" when no format
+// recognizes the bytes.
+Result<std::vector<TextChunk>> read_text(std::string_view bytes);
+
+// For encoders: the text of that key, or an empty one.
+std::string_view find_text(const EncodeOptions& options, std::string_view key);
 
 // For decoders: the two errors above, and the check against the limits. `bytes_per_pixel`: what decoding
 // takes at most.

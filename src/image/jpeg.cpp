@@ -86,13 +86,25 @@ struct Encoder {
   }
 };
 
-int orientation_of(const jpeg_decompress_struct& info) {
-  static constexpr std::string_view kExif("Exif\0\0", 6);
+constexpr std::string_view kExif("Exif\0\0", 6);
+constexpr std::size_t kMarkerBytesMax = 65533;
+
+// The TIFF block of the EXIF marker, or nothing.
+std::string_view exif_of(const jpeg_decompress_struct& info) {
   for (auto* marker = info.marker_list; marker != nullptr; marker = marker->next) {
     const std::string_view data(reinterpret_cast<const char*>(marker->data), marker->data_length);
-    if (data.substr(0, kExif.size()) == kExif) return exif_orientation(data.substr(kExif.size()));
+    if (data.starts_with(kExif)) return data.substr(kExif.size());
   }
-  return 1;
+  return {};
+}
+
+// Reads up to the first scan, with the markers that EXIF may be in.
+bool read_header(Decoder& decoder, std::string_view bytes) {
+  return survives(decoder.handler, [&] {
+    jpeg_mem_src(&decoder.info, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+    jpeg_save_markers(&decoder.info, JPEG_APP0 + 1, 0xFFFF);
+    jpeg_read_header(&decoder.info, TRUE);
+  });
 }
 
 // What remains of a colour of 0 to 255 under `ink` of 0 to 255, rounded: white * ink / 255.
@@ -116,16 +128,11 @@ bool is_jpeg(std::string_view bytes) { return bytes.substr(0, 3) == "\xFF\xD8\xF
 Result<Image> decode_jpeg(std::string_view bytes, const DecodeLimits& limits) {
   Decoder decoder;
   auto& info = decoder.info;
-  const bool headed = survives(decoder.handler, [&] {
-    jpeg_mem_src(&info, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
-    jpeg_save_markers(&info, JPEG_APP0 + 1, 0xFFFF);
-    jpeg_read_header(&info, TRUE);
-  });
-  if (!headed) return invalid_image("the JPEG is damaged or not whole");
+  if (!read_header(decoder, bytes)) return invalid_image("the JPEG is damaged or not whole");
   // A progressive one is kept whole, two bytes for each number, until its last scan.
   const int bytes_per_pixel = info.num_components * (info.progressive_mode ? 3 : 1);
   TRY_VOID(check_size(info.image_width, info.image_height, bytes_per_pixel, limits));
-  const int orientation = orientation_of(info);  // finishing frees the markers
+  const int orientation = exif_orientation(exif_of(info));  // finishing frees the markers
   const bool cmyk = info.jpeg_color_space == JCS_CMYK || info.jpeg_color_space == JCS_YCCK;
   info.out_color_space = cmyk ? JCS_CMYK : info.num_components == 1 ? JCS_GRAYSCALE : JCS_RGB;
 
@@ -150,6 +157,9 @@ Result<Image> decode_jpeg(std::string_view bytes, const DecodeLimits& limits) {
 
 Result<std::string> encode_jpeg(const Image& image, const EncodeOptions& options) {
   if (image.channels == 4) return encode_jpeg(to_rgb(image), options);
+  const std::string_view parameters = find_text(options, kParametersKey);
+  const std::string exif =
+      parameters.empty() ? std::string() : std::string(kExif) + exif_with_comment(parameters);
   Encoder encoder;
   auto& info = encoder.info;
   const bool written = survives(encoder.handler, [&] {
@@ -164,6 +174,9 @@ Result<std::string> encode_jpeg(const Image& image, const EncodeOptions& options
     if (options.quality >= kFullColourQuality)
       info.comp_info[0].h_samp_factor = info.comp_info[0].v_samp_factor = 1;
     jpeg_start_compress(&info, TRUE);
+    if (!exif.empty() && exif.size() <= kMarkerBytesMax)
+      jpeg_write_marker(&info, JPEG_APP0 + 1, reinterpret_cast<const unsigned char*>(exif.data()),
+                        static_cast<unsigned>(exif.size()));
     while (info.next_scanline < info.image_height) {
       auto* row = const_cast<unsigned char*>(image.pixels.data() + info.next_scanline * image.stride());
       jpeg_write_scanlines(&info, &row, 1);
@@ -172,6 +185,14 @@ Result<std::string> encode_jpeg(const Image& image, const EncodeOptions& options
   });
   if (!written) return fail(ErrorCode::unsupported, "the picture does not fit a JPEG");
   return std::string(reinterpret_cast<const char*>(encoder.bytes), encoder.size);
+}
+
+Result<std::vector<TextChunk>> read_jpeg_text(std::string_view bytes) {
+  Decoder decoder;
+  if (!read_header(decoder, bytes)) return invalid_image("the JPEG is damaged or not whole");
+  std::string comment = exif_comment(exif_of(decoder.info));
+  if (comment.empty()) return std::vector<TextChunk>();
+  return std::vector<TextChunk>{{std::string(kCommentKey), std::move(comment)}};
 }
 
 }  // namespace diffused

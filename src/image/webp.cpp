@@ -3,8 +3,10 @@
 #include <webp/decode.h>
 #include <webp/demux.h>
 #include <webp/encode.h>
+#include <webp/mux.h>
 
 #include <memory>
+#include <new>
 
 #include "base/check.h"
 #include "image/channels.h"
@@ -15,22 +17,37 @@ namespace {
 
 // Three of libwebp's six: half the time of its default for a few percent more bytes.
 constexpr int kEffort = 3;
-constexpr int kWebpPixelBytes = 8;  // RGBA, and once more within libwebp where nothing is lost
+constexpr std::size_t kExifBytesMax = 1 << 20;  // a larger one is left out
+constexpr int kWebpPixelBytes = 8;              // RGBA, and once more within libwebp where nothing is lost
 
 const std::uint8_t* data_of(std::string_view bytes) {
   return reinterpret_cast<const std::uint8_t*>(bytes.data());
 }
 
-int orientation_of(std::string_view bytes) {
+// The EXIF chunk, or nothing.
+std::string exif_of_webp(std::string_view bytes) {
   const WebPData data{data_of(bytes), bytes.size()};
   const std::unique_ptr<WebPDemuxer, void (*)(WebPDemuxer*)> demuxer(WebPDemux(&data), WebPDemuxDelete);
-  if (demuxer == nullptr) return 1;
+  if (demuxer == nullptr) return {};
   WebPChunkIterator chunk;
-  int orientation = 1;
-  if (WebPDemuxGetChunk(demuxer.get(), "EXIF", 1, &chunk) != 0)
-    orientation = exif_orientation({reinterpret_cast<const char*>(chunk.chunk.bytes), chunk.chunk.size});
+  std::string exif;
+  if (WebPDemuxGetChunk(demuxer.get(), "EXIF", 1, &chunk) != 0 && chunk.chunk.size <= kExifBytesMax)
+    exif.assign(reinterpret_cast<const char*>(chunk.chunk.bytes), chunk.chunk.size);
   WebPDemuxReleaseChunkIterator(&chunk);
-  return orientation;
+  return exif;
+}
+
+// The file with an EXIF chunk in it.
+std::string with_exif(std::string bytes, const std::string& exif) {
+  const WebPData file{data_of(bytes), bytes.size()}, block{data_of(exif), exif.size()};
+  const std::unique_ptr<WebPMux, void (*)(WebPMux*)> mux(WebPMuxCreate(&file, 0), WebPMuxDelete);
+  WebPData whole{nullptr, 0};
+  if (mux == nullptr || WebPMuxSetChunk(mux.get(), "EXIF", &block, 0) != WEBP_MUX_OK ||
+      WebPMuxAssemble(mux.get(), &whole) != WEBP_MUX_OK)
+    throw std::bad_alloc();  // nothing else can fail with a file of our own
+  const std::unique_ptr<const std::uint8_t, void (*)(const std::uint8_t*)> kept(
+      whole.bytes, [](const std::uint8_t* data) { WebPFree(const_cast<std::uint8_t*>(data)); });
+  return {reinterpret_cast<const char*>(whole.bytes), whole.size};
 }
 
 }  // namespace
@@ -52,7 +69,7 @@ Result<Image> decode_webp(std::string_view bytes, const DecodeLimits& limits) {
              static_cast<int>(image.stride())) == nullptr) {
     return invalid_image("the WebP is damaged or not whole");
   }
-  return oriented(std::move(image), orientation_of(bytes));
+  return oriented(std::move(image), exif_orientation(exif_of_webp(bytes)));
 }
 
 Result<std::string> encode_webp(const Image& image, const EncodeOptions& options) {
@@ -77,7 +94,15 @@ Result<std::string> encode_webp(const Image& image, const EncodeOptions& options
   const int stride = static_cast<int>(image.stride());
   if (import(picture.get(), image.pixels.data(), stride) == 0 || WebPEncode(&config, picture.get()) == 0)
     return fail(ErrorCode::unsupported, "the picture does not fit a WebP");
+  const std::string_view parameters = find_text(options, kParametersKey);
+  if (!parameters.empty()) return with_exif(std::move(bytes), exif_with_comment(parameters));
   return bytes;
+}
+
+Result<std::vector<TextChunk>> read_webp_text(std::string_view bytes) {
+  std::string comment = exif_comment(exif_of_webp(bytes));
+  if (comment.empty()) return std::vector<TextChunk>();
+  return std::vector<TextChunk>{{std::string(kCommentKey), std::move(comment)}};
 }
 
 }  // namespace diffused

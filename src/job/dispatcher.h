@@ -44,7 +44,8 @@ struct ImageReady {
   std::uint64_t seed = 0;
   Image image;
 };
-// The last event of a job that succeeded: every picture has been sent.
+// The last event of a job that succeeded: every picture has been sent, but for those that
+// Ticket::finish_early left out.
 struct JobDone {
   Timings timings;
 };
@@ -73,11 +74,13 @@ struct SubmitOptions {
 class Ticket {
  public:
   Ticket() = default;
-  Ticket(std::string id, std::size_t position, double estimated_start_seconds, std::function<void()> cancel)
+  Ticket(std::string id, std::size_t position, double estimated_start_seconds, std::function<void()> cancel,
+         std::function<void(std::size_t)> finish_early = {})
       : id_(std::move(id)),
         position_(position),
         estimated_start_seconds_(estimated_start_seconds),
-        cancel_(std::move(cancel)) {}
+        cancel_(std::move(cancel)),
+        finish_early_(std::move(finish_early)) {}
   Ticket(Ticket&& other) noexcept { *this = std::move(other); }
   Ticket& operator=(Ticket&& other) noexcept {
     if (this == &other) return *this;
@@ -86,6 +89,7 @@ class Ticket {
     position_ = other.position_;
     estimated_start_seconds_ = other.estimated_start_seconds_;
     cancel_ = std::exchange(other.cancel_, nullptr);
+    finish_early_ = std::exchange(other.finish_early_, nullptr);
     return *this;
   }
   ~Ticket() { cancel(); }
@@ -93,6 +97,11 @@ class Ticket {
   const std::string& id() const { return id_; }
   std::size_t position() const { return position_; }  // jobs ahead at the time of submitting
   double estimated_start_seconds() const { return estimated_start_seconds_; }
+  // Asks that the first `pictures` of the job take no further step: each comes as it is, within a unit and
+  // its decoding; one of which there is nothing to be seen is left out. Harmless when the job has ended.
+  void finish_early(std::size_t pictures) {
+    if (finish_early_) finish_early_(pictures);
+  }
   // Asks for an end within one unit; harmless when the job has ended.
   void cancel() {
     if (auto cancel = std::exchange(cancel_, nullptr)) cancel();
@@ -103,6 +112,7 @@ class Ticket {
   std::size_t position_ = 0;
   double estimated_start_seconds_ = 0;
   std::function<void()> cancel_;
+  std::function<void(std::size_t)> finish_early_;
 };
 
 // A model that can be asked for, as GET /v1/models tells it.

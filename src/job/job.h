@@ -23,6 +23,7 @@ namespace diffused {
 struct LoraChoice {
   std::string name;  // one of PipelineInfo::loras
   double weight = 1;
+  std::optional<double> text_weight = {};  // in the text encoders; absent: weight
 };
 
 // What a client wants, validated and bounded by the api room. Absent values are filled in by
@@ -48,6 +49,10 @@ struct GenerateRequest {
   std::optional<double> flow_shift;  // of the noise levels, > 0; absent: the folder's own
   std::vector<LoraChoice> loras;     // all at once; one named twice counts with the sum of its weights
   std::vector<std::uint64_t> seeds;  // one per picture; its size is n
+  // Variations of the pictures: as many seeds, or none, of other noises, and how far each picture's first
+  // noise is turned towards its other one: 0 to 1.
+  std::vector<std::uint64_t> variation_seeds;
+  std::optional<double> variation_strength;
   // What SDXL was trained to be told of a picture: its size before it was scaled and cropped, where the crop
   // began, and the size it is meant to have. Height (or top) and width (or left) in pixels.
   std::optional<std::array<int, 2>> original_size, crops_coords_top_left, target_size;
@@ -56,7 +61,7 @@ struct GenerateRequest {
   // Image-to-image and inpainting: absent for text-to-image. The pictures are shared, never changed.
   std::shared_ptr<const Image> init_image;
   std::shared_ptr<const Image> mask;  // grey; >= 128 is repainted
-  std::optional<double> strength;     // 0 to 1
+  std::optional<double> strength;     // 0 to 1; where that leaves no step: the picture as it is
 
   std::size_t n() const { return seeds.size(); }
 };

@@ -74,6 +74,11 @@ class Pipeline {
   // rows again one by one, so that only the row at fault is dropped.
   virtual void run(std::span<Row* const> rows) = 0;
 
+  // Ends the row's denoising: what it would be without noise, by its latest step's guess, is decoded next.
+  // False when there is no such guess yet, and the row is as it was. May throw as run does. Device thread
+  // only.
+  virtual Result<bool> finish_early(Row& row) = 0;
+
   // A small cheap picture of the present latents (latent → RGB, no decoder). Device thread only.
   virtual Result<Image> preview(const Row& row) const = 0;
 

@@ -54,6 +54,11 @@ Result<void> check_limits(const PipelineInfo& model, const GenerateRequest& requ
   TRY_VOID(check_side(model, *request.width, "width"));
   TRY_VOID(check_side(model, *request.height, "height"));
   TRY_VOID(check_range(*request.num_inference_steps, 1, kStepsMax, "num_inference_steps"));
+  if (!request.variation_seeds.empty() && request.variation_seeds.size() != request.n())
+    return wrong_field("there must be as many variation seeds as seeds", "variation_seeds");
+  const double strength = request.variation_strength.value_or(0);
+  if (!(strength >= 0 && strength <= 1))
+    return wrong_field("variation_strength must be 0 to 1", "variation_strength");
   if (request.guidance_scale && !std::isfinite(*request.guidance_scale))
     return wrong_field("guidance_scale must be a number", "guidance_scale");
   if (std::ranges::find(model.schedulers, request.scheduler) == model.schedulers.end())

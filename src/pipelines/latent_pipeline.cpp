@@ -11,6 +11,8 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "image/channels.h"
+#include "image/resize.h"
 #include "pipelines/latent_preview.h"
 #include "pipelines/latent_request.h"
 #include "pipelines/latent_row.h"
@@ -49,6 +51,7 @@ class LatentPipeline final : public Pipeline {
   double cost_flops(const GenerateRequest& resolved) const override {
     const LatentWork work = work_of(model_, resolved);
     const samplers::Schedule schedule = schedule_of(model_, resolved).value();
+    if (schedule.begin == schedule.calls()) return 0;
     return work.encode_flops +
            static_cast<double>(resolved.n()) *
                ((schedule.calls() - schedule.begin) * work.step_flops + work.decode_flops);
@@ -62,6 +65,7 @@ class LatentPipeline final : public Pipeline {
   }
   Result<std::unique_ptr<Row>> begin(const GenerateRequest& resolved, std::size_t image_index) override;
   void run(std::span<Row* const> rows) override;
+  Result<bool> finish_early(Row& row) override;
   Result<Image> preview(const Row& row) const override;
   Result<Image> take(Row& row) override;
 
@@ -99,23 +103,32 @@ Result<std::unique_ptr<Row>> LatentPipeline::begin(const GenerateRequest& resolv
   return with_memory_errors([&]() -> Result<std::unique_ptr<Row>> {
     auto row = std::make_unique<LatentRow>();
     row->request = resolved;
+    row->sampler = find_sampler(model_, resolved);
+    TRY(row->schedule, schedule_of(model_, resolved));
+    if (row->steps() == 0) {  // strength 0: the picture as it is, not even through the autoencoder
+      row->image = resize_lanczos(to_rgb(*resolved.init_image), *resolved.width, *resolved.height);
+      return row;
+    }
     row->size = size_of(model_, resolved);
     row->guidance = family_.guidance(resolved);
     TRY(row->loras, model_.loras.choose(resolved.loras));
+    TRY(row->text_loras, model_.loras.choose(in_text_encoders(resolved.loras)));
     TRY(row->positive, slot(resolved, PromptSide::positive));
     if (row->guided()) {
       TRY(row->negative, slot(resolved, PromptSide::negative));
     }
-    row->sampler = find_sampler(model_, resolved);
-    TRY(row->schedule, schedule_of(model_, resolved));
     plan(*row);
     row->generator = samplers::seeded_generator(resolved.seeds[image_index]);
+    if (!resolved.variation_seeds.empty())
+      row->variation = samplers::Variation{resolved.variation_seeds.at(image_index),
+                                           resolved.variation_strength.value_or(0)};
     if (!resolved.init_image) {
       const std::int64_t channels = model_.autoencoder->format().channels;
-      row->latents = family_
-                         .pack(first_latents(row->generator, {1, channels, row->size.height, row->size.width},
-                                             model_.dtype, *row->sampler, row->schedule))
-                         .to(model_.device);
+      const at::Tensor noise = samplers::draw_noise(
+          row->generator, {1, channels, row->size.height, row->size.width}, model_.dtype);
+      row->latents =
+          family_.pack(first_latents(samplers::varied(noise, row->variation), *row->sampler, row->schedule))
+              .to(model_.device);
     }
     return row;
   });
@@ -164,7 +177,7 @@ void LatentPipeline::run(std::span<Row* const> rows) {
 
 void LatentPipeline::encode(LatentRow& row) {
   {
-    const nn::LoraRows loras({&row.loras});
+    const nn::LoraRows loras({&row.text_loras});
     encode(row.positive);
     if (row.negative) encode(*row.negative);
   }
@@ -174,7 +187,8 @@ void LatentPipeline::encode(LatentRow& row) {
                       .mask = row.request.mask,
                       .width = *row.request.width,
                       .height = *row.request.height,
-                      .strength = *row.request.strength};
+                      .strength = *row.request.strength,
+                      .variation = row.variation};
   row.source = encode_source(source, family_, *model_.autoencoder, *row.sampler, row.schedule, generator,
                              at::TensorOptions(model_.device).dtype(model_.dtype));
   row.latents = row.source.start;
@@ -287,6 +301,21 @@ void LatentPipeline::decode(LatentRow& row) {
   }
   row.decoding = std::move(x);
   ++row.decode_done;
+}
+
+Result<bool> LatentPipeline::finish_early(Row& row) {
+  const c10::InferenceMode inference;
+  auto& own = static_cast<LatentRow&>(row);
+  if (own.next().kind == UnitKind::decode || own.image) return true;
+  if (!own.clean.defined()) return false;
+  return with_memory_errors([&]() -> Result<bool> {
+    at::Tensor latents = own.clean.to(model_.dtype);
+    if (own.source.mask.defined())
+      latents = restore_kept(own.source, *own.sampler, own.schedule, own.schedule.calls(), latents);
+    own.latents = std::move(latents);
+    own.ended_early = true;
+    return true;
+  });
 }
 
 Result<Image> LatentPipeline::preview(const Row& row) const {

@@ -127,12 +127,7 @@ Result<samplers::Schedule> schedule_of(const LatentModel& model, const GenerateR
   if (!resolved.init_image) return schedule;
   const int left_out =
       steps_left_out(model.family->traits().strength_rule, *resolved.num_inference_steps, *resolved.strength);
-  if (left_out >= *resolved.num_inference_steps) {
-    return wrong_field(
-        fmt::format("strength {} leaves none of {} steps", *resolved.strength, *resolved.num_inference_steps),
-        "strength");
-  }
-  schedule->begin = left_out * schedule->calls_per_step;
+  schedule->begin = std::min(left_out * schedule->calls_per_step, schedule->calls());
   return schedule;
 }
 

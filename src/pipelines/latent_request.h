@@ -40,7 +40,7 @@ std::shared_ptr<const samplers::Sampler> find_sampler(const LatentModel& model,
                                                       const GenerateRequest& request);
 
 // The noise levels that a resolved request goes through; with an image to start from, its strength says where
-// they begin. Error: invalid_argument, with the field.
+// they begin, which may be at their end. Error: invalid_argument, with the field.
 Result<samplers::Schedule> schedule_of(const LatentModel& model, const GenerateRequest& resolved);
 
 // A second or third prompt that is absent or empty becomes the first, as in Diffusers.

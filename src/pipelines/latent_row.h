@@ -15,6 +15,7 @@
 #include "pipelines/latent_request.h"
 #include "pipelines/latent_source.h"
 #include "pipelines/prompt_cache.h"
+#include "samplers/noise.h"
 #include "samplers/sampler.h"
 
 namespace diffused::pipelines {
@@ -31,7 +32,7 @@ struct LatentRow final : Row {
   Unit next() const override {
     if (image) return {UnitKind::done, 0, 0};
     if (!ready()) return {UnitKind::encode, encode_key, encode_flops};
-    if (step_done < steps()) return {UnitKind::step, step_key, step_flops};
+    if (step_done < steps() && !ended_early) return {UnitKind::step, step_key, step_flops};
     return {UnitKind::decode, decode_key + decode_done, decode_units[decode_done].flops};
   }
   int step() const override { return step_done; }
@@ -49,7 +50,7 @@ struct LatentRow final : Row {
   PromptSlot positive;
   std::optional<PromptSlot> negative;  // with classifier-free guidance only
   std::optional<Guidance> guidance;
-  nn::LoraSet loras;
+  nn::LoraSet loras, text_loras;  // of the denoiser and of the text encoders
   std::shared_ptr<const samplers::Sampler> sampler;
   samplers::Schedule schedule;
   std::uint64_t encode_key = 0, step_key = 0, decode_key = 0;  // decode_key: of the first unit
@@ -58,15 +59,17 @@ struct LatentRow final : Row {
 
   // Where it stands.
   at::Generator generator;
-  SourceLatents source;       // once encoded, when there is a picture to start from
-  at::Tensor latents;         // as Family::pack makes them, in the pipeline's dtype
-  samplers::History history;  // what the sampler remembers of the steps before
+  std::optional<samplers::Variation> variation;  // of its first noise
+  SourceLatents source;                          // once encoded, when there is a picture to start from
+  at::Tensor latents;                            // as Family::pack makes them, in the pipeline's dtype
+  samplers::History history;                     // what the sampler remembers of the steps before
   // As the latents, float32: what they would be without noise, by the latest step's guess.
   at::Tensor clean;
   // [G * K, width]: of steps conditioning_begin to + K, the negative prompt's before the positive's.
   at::Tensor conditioning;
   int conditioning_begin = 0;
   int step_done = 0;
+  bool ended_early = false;     // the latents are decoded as they are
   at::Tensor decoding;          // what the autoencoder's stages so far gave
   std::size_t decode_done = 0;  // units
   std::optional<Image> image;

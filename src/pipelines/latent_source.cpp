@@ -29,9 +29,9 @@ at::Tensor to_tensor(const Image& image) {
 
 }  // namespace
 
-at::Tensor first_latents(at::Generator& generator, at::IntArrayRef shape, at::ScalarType dtype,
-                         const samplers::Sampler& sampler, const samplers::Schedule& schedule) {
-  return samplers::draw_noise(generator, shape, dtype) * sampler.first_noise(schedule);
+at::Tensor first_latents(const at::Tensor& noise, const samplers::Sampler& sampler,
+                         const samplers::Schedule& schedule) {
+  return noise * sampler.first_noise(schedule);
 }
 
 SourceLatents encode_source(const Source& source, const Family& family,
@@ -59,7 +59,8 @@ SourceLatents encode_source(const Source& source, const Family& family,
   SourceLatents latents;
   if (!noise_alone || !traits.fills || traits.fill_encodes_picture)
     latents.clean = family.pack(encoded(pixels));
-  latents.noise = family.pack(draw());
+  latents.noise = family.pack(
+      samplers::varied(samplers::draw_noise(generator, shape, dtype), source.variation).to(options));
   latents.start = noise_alone ? latents.noise * sampler.first_noise(schedule)
                               : sampler.add_noise(schedule, schedule.begin, latents.clean, latents.noise);
   if (!source.mask) return latents;

@@ -5,10 +5,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <optional>
 
 #include "image/image.h"
 #include "models/autoencoder.h"
 #include "pipelines/family.h"
+#include "samplers/noise.h"
 #include "samplers/sampler.h"
 
 namespace diffused::pipelines {
@@ -19,6 +21,7 @@ struct Source {
   std::shared_ptr<const Image> mask;  // grey: >= 128 is repainted, the rest is kept; null: no inpainting
   int width = 0, height = 0;          // of the picture that is wanted
   double strength = 1;                // as GenerateRequest::strength
+  std::optional<samplers::Variation> variation = {};  // of the noise
 };
 
 // The source in latents, in the pipeline's dtype, each as Family::pack makes it of [1, C, h, w].
@@ -32,10 +35,10 @@ struct SourceLatents {
   at::Tensor fill;
 };
 
-// Latents of noise alone at the first noise level of a schedule, from the generator's next draw:
-// [1, C, h, w] of this dtype on the CPU.
-at::Tensor first_latents(at::Generator& generator, at::IntArrayRef shape, at::ScalarType dtype,
-                         const samplers::Sampler& sampler, const samplers::Schedule& schedule);
+// Latents of noise alone at the first noise level of a schedule: [1, C, h, w] of the noise's dtype on the
+// CPU.
+at::Tensor first_latents(const at::Tensor& noise, const samplers::Sampler& sampler,
+                         const samplers::Schedule& schedule);
 
 // The pictures are brought to the size that is wanted by Lanczos, as Pillow does. Draws from `generator`
 // first the autoencoder's choice of latents, then the noise, as Diffusers does. Inpainting that leaves no

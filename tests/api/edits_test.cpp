@@ -19,9 +19,9 @@ class Form {
     body_ += "--edge\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + value + "\r\n";
     return *this;
   }
-  Form& file(const std::string& name, const std::string& bytes) {
-    body_ += "--edge\r\nContent-Disposition: form-data; name=\"" + name +
-             "\"; filename=\"blob\"\r\nContent-Type: application/octet-stream\r\n\r\n" + bytes + "\r\n";
+  Form& file(const std::string& name, const std::string& bytes, const std::string& file_name = "blob") {
+    body_ += "--edge\r\nContent-Disposition: form-data; name=\"" + name + "\"; filename=\"" + file_name +
+             "\"\r\nContent-Type: application/octet-stream\r\n\r\n" + bytes + "\r\n";
     return *this;
   }
   http::Request request(const std::string& path, bool final_boundary = true) const {
@@ -155,6 +155,98 @@ TEST_F(Edits, ReadAMaskByItsAlphaOrItsLight) {
   EXPECT_EQ(mask_of(png(32, 32, 4, 255), "alpha"), 0);
 }
 
+TEST_F(Edits, ReadTruthsAsFormsWriteThem) {
+  const Form form = Form().field("prompt", "x").file("image", png(16, 16));
+  for (const char* yes : {"true", "True", "TRUE", "1", "on", "yes", "y", "t"}) {
+    http::FakeExchange exchange(io, Form(form).field("stream", yes).request("/v1/images/edits"));
+    run(exchange);
+    EXPECT_TRUE(exchange.stream_headers) << yes;
+  }
+  for (const char* no : {"false", "False", "0", "off", "no", "n", "f", ""}) {
+    const auto response = edit(Form(form).field("stream", no));
+    EXPECT_EQ(response.status, 200) << no << *response.body;
+  }
+  for (const char* neither : {"2", "maybe", "null!", "[]"})
+    expect_refusal(edit(Form(form).field("stream", neither)), "stream", "invalid_type");
+}
+
+TEST_F(Edits, TakeWhatWasLeftEmptyForAbsent) {
+  Form form =
+      Form().field("prompt", "x").file("image", png(32, 16)).file("mask", "", "").file("image[]", "", "");
+  for (const char* name :
+       {"n", "seed", "steps", "cfg_scale", "size", "width", "response_format", "output_format",
+        "output_compression", "stream", "mask_mode", "strength", "loras", "extra_body", "model",
+        "negative_prompt", "original_size", "background_job", "prompt_syntax"})
+    form.field(name, "");
+  const auto response = edit(form);
+  ASSERT_EQ(response.status, 200) << *response.body;
+  EXPECT_EQ(job().n(), 1u);
+  EXPECT_EQ(job().width, 32);
+  EXPECT_FALSE(job().mask);
+  EXPECT_EQ(edit(Form().field("prompt", "x").field("mask", "").file("image", png(32, 16))).status, 200);
+  // An alias counts where the name that beats it was left empty.
+  ASSERT_EQ(edit(Form()
+                     .field("prompt", "x")
+                     .field("num_inference_steps", "")
+                     .field("steps", "3")
+                     .file("image", png(16, 16)))
+                .status,
+            200);
+  EXPECT_EQ(job().num_inference_steps, 3);
+  expect_refusal(edit(Form().field("prompt", "x").file("image", "", "")), "image",
+                 "missing_required_parameter");
+  expect_refusal(edit(Form().field("prompt", "x").file("image", "")), "image", "invalid_image_file");
+  expect_refusal(edit(Form().field("prompt", "").file("image", png(16, 16))), "prompt", "invalid_value");
+  const std::string picture = "\"" + to_base64(png(16, 16)) + "\"";
+  for (const char* none :
+       {R"("")", "null", "[]", R"({"image_url": ""})", R"({"image_url": {"url": ""}})", R"([""])"})
+    EXPECT_EQ(edit_json(R"({"prompt": "x", "image": )" + picture + R"(, "mask": )" + none + "}").status, 200)
+        << none;
+}
+
+TEST_F(Edits, ShowNothingThatAPictureHides) {
+  // Red, of which the right half is transparent.
+  Image picture{32, 16, 4, {}};
+  for (int i = 0; i < 32 * 16; ++i)
+    picture.pixels.insert(picture.pixels.end(), {255, 0, 0, std::uint8_t(i % 32 < 16 ? 255 : 0)});
+  const std::string bytes = find_codec("png")->encode(picture, {}).value();
+  const auto green = [&](int x) -> int { return job().init_image->pixels[x * 3 + 1]; };
+  const Form form = Form().field("prompt", "x").file("image", bytes);
+  // Without a mask the transparency is the mask.
+  ASSERT_EQ(edit(form).status, 200);
+  EXPECT_EQ(green(0), 0);
+  EXPECT_EQ(green(31), 255);
+  ASSERT_TRUE(job().mask);
+  EXPECT_EQ(job().mask->pixels[0], 0);
+  EXPECT_EQ(job().mask->pixels[31], 255);
+  // With one it is not.
+  ASSERT_EQ(edit(Form(form).file("mask", png(32, 16, 3, 255))).status, 200);
+  EXPECT_EQ(job().mask->pixels[0], 255);
+  EXPECT_EQ(green(31), 255);
+  ASSERT_EQ(edit(Form(form).field("mask_mode", "luminance")).status, 200);
+  EXPECT_FALSE(job().mask);
+  ASSERT_EQ(ask(form.request("/v1/images/variations")).status, 200);
+  EXPECT_FALSE(job().mask);
+  EXPECT_EQ(green(31), 255);
+  // A trace of transparency would repaint nothing.
+  for (std::size_t i = 3; i < picture.pixels.size(); i += 4) picture.pixels[i] = i == 3 ? 200 : 255;
+  ASSERT_EQ(
+      edit(Form().field("prompt", "x").file("image", find_codec("png")->encode(picture, {}).value())).status,
+      200);
+  EXPECT_FALSE(job().mask);
+  dispatcher.served[0].info.inpaint = false;
+  ASSERT_EQ(edit(form).status, 200);
+  EXPECT_FALSE(job().mask);
+}
+
+TEST_F(Edits, AreMadeByModelsThatOnlyInpaint) {
+  dispatcher.served[0].info.image_to_image = false;
+  const Form form = Form().field("prompt", "x").file("image", png(32, 16));
+  EXPECT_EQ(edit(Form(form).file("mask", png(32, 16, 3, 255))).status, 200);
+  dispatcher.served[0].info.inpaint = false;
+  expect_refusal(edit(form), "image", "unsupported_value");
+}
+
 TEST_F(Edits, TakeJsonInTheSpellingsInUse) {
   const std::string text = to_base64(png(32, 32));
   const std::string url = "data:image/png;base64," + text;
@@ -258,7 +350,7 @@ TEST_F(Edits, RefuseMalformedForms) {
   expect_refusal(ask(plain), nullptr, "unsupported_content_type", 415);
   expect_refusal(edit(Form(form).field("user", "\xff")), "user", "invalid_value");
   expect_refusal(edit(Form(form).field("n", "two")), "n", "invalid_type");
-  expect_refusal(edit(Form(form).field("stream", "yes")), "stream", "invalid_type");
+  expect_refusal(edit(Form(form).field("stream", "maybe")), "stream", "invalid_type");
   expect_refusal(edit(Form(form).field("strength", "1.5")), "strength", "invalid_value");
   expect_refusal(edit(Form(form).field("denoising_strength", "NaN")), "denoising_strength", "invalid_type");
 }

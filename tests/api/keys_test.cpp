@@ -43,6 +43,31 @@ TEST(KeyRing, KnowsWhoseWorkGoesFirst) {
     EXPECT_FALSE(KeyRing::parse(key_line({"anna"}, "sk-a").value() + wrong)) << wrong;
 }
 
+TEST(KeyRing, KnowsWhatItsHoldersMeanByAModelsName) {
+  const std::string line = key_line({"anna", 3, {{"gpt-image-1", "photo"}, {"x", "a=b"}}}, "sk-a").value();
+  EXPECT_EQ(line.substr(line.find(" priority")), " priority=3 alias=gpt-image-1=photo alias=x=a=b");
+  const auto ring = KeyRing::parse(line + "\n" + key_line({"anna", 0, {{"y", "ink"}}}, "sk-n").value() +
+                                   "\n" + key_line({"berta"}, "sk-b").value());
+  ASSERT_TRUE(ring) << ring.error().message;
+  const Keys keys(*ring);
+  EXPECT_EQ(model_meant(&keys, "anna", "gpt-image-1"), "photo");
+  EXPECT_EQ(model_meant(&keys, "anna", "x"), "a=b");
+  EXPECT_EQ(model_meant(&keys, "anna", "y"), "ink");
+  EXPECT_EQ(model_meant(&keys, "anna", "z"), "z");
+  EXPECT_EQ(model_meant(&keys, "berta", "gpt-image-1"), "gpt-image-1");
+  EXPECT_EQ(model_meant(nullptr, "anna", "gpt-image-1"), "gpt-image-1");
+  for (const std::pair<const std::string, std::string>& wrong :
+       {std::pair<const std::string, std::string>{"", "m"},
+        {"a", ""},
+        {"a b", "m"},
+        {"a", "m#"},
+        {"a=", "m"}})
+    EXPECT_FALSE(key_line({"anna", 0, {wrong}}, "sk-a")) << wrong.first;
+  for (const char* wrong :
+       {" alias=", " alias=a", " alias=a=", " alias==m", " alias=a=m alias=a=n", " alias=a=m more"})
+    EXPECT_FALSE(KeyRing::parse(key_line({"anna"}, "sk-a").value() + wrong)) << wrong;
+}
+
 TEST(KeyRing, RefusesAFileThatIsNotOneOfKeys) {
   const std::string good = key_line({"anna"}, "sk-a").value() + "\n";
   for (const std::string& bad :
@@ -129,6 +154,37 @@ TEST_F(KeyedApi, KnowsOtherKeysOnceTheyAreReplaced) {
   EXPECT_EQ(generate({{"authorization", "Bearer sk-b"}}).status, 200);
   EXPECT_EQ(generate({{"authorization", "Bearer sk-c"}}).status, 200);
   EXPECT_EQ(dispatcher.jobs.back().options.user, "carl");
+}
+
+TEST_F(KeyedApi, AsksForTheModelThatItsHolderMeans) {
+  dispatcher.served.push_back({"other", {}, 0, small_model_info()});
+  keys->replace(
+      KeyRing::parse(key_line({"anna", 0, {{"dall-e-3", "other"}, {"mine", "demo"}}}, "sk-a").value() + "\n" +
+                     key_line({"berta"}, "sk-b").value())
+          .value());
+  const auto asked = [&](const std::string& key, const std::string& path, const std::string& body) {
+    http::Request wanted = request("POST", path, body);
+    wanted.headers.emplace_back("authorization", "Bearer " + key);
+    const auto response = ask(std::move(wanted));
+    return response.status == 200 ? dispatcher.jobs.back().request.model : std::to_string(response.status);
+  };
+  const std::string generations = "/v1/images/generations", body = R"({"prompt": "x", "model": "dall-e-3"})";
+  EXPECT_EQ(asked("sk-a", generations, body), "other");
+  EXPECT_EQ(asked("sk-b", generations, body), "demo");
+  EXPECT_EQ(asked("sk-b", generations, R"({"prompt": "x", "model": "mine"})"), "404");
+  EXPECT_EQ(asked("sk-a", "/openai/deployments/dall-e-3/images/generations", R"({"prompt": "x"})"), "other");
+  EXPECT_EQ(asked("sk-a", "/sdapi/v1/txt2img", body), "other");
+  const auto models = [&](const std::string& key) {
+    http::Request wanted = request("GET", "/v1/models");
+    wanted.headers.emplace_back("authorization", "Bearer " + key);
+    std::string ids;
+    const json::value list = body_of(ask(std::move(wanted)));
+    for (const json::value& model : list.at("data").as_array())
+      ids += std::string(model.at("id").as_string()) + " ";
+    return ids;
+  };
+  EXPECT_EQ(models("sk-a"), "dall-e-3 mine demo other ");
+  EXPECT_EQ(models("sk-b"), "demo dall-e-3 other ");
 }
 
 // By the route table itself: a new route is closed unless it stands here.

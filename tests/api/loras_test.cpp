@@ -167,8 +167,8 @@ TEST(PromptTags, AreTakenOutOfPrompts) {
 }
 
 TEST(PromptTags, HaveStrictNumbers) {
-  for (const char* weight :
-       {"", " 1", "1 ", "+1", "0x1", "1,5", "nan", "inf", "-inf", "10.01", "-11", "1e999", "1:1", "one"}) {
+  for (const char* weight : {"", " ", "+", "++1", "+-1", "0x1", "1,5", "nan", "inf", "-inf", "10.01", "-11",
+                             "1e999", "1:", "1:x", "te=", "1:unet=x", "one"}) {
     const auto taken = take_tags("a <lora:x:" + std::string(weight) + ">");
     ASSERT_FALSE(taken) << weight;
     EXPECT_EQ(taken.error().field, "prompt");

@@ -287,6 +287,28 @@ TEST_F(StoreDispatch, StopsTheJobOfWhoeverGoesAway) {
   while (!*dispatcher.jobs.at(0).cancelled) std::this_thread::yield();
 }
 
+TEST_F(StoreDispatch, HasPicturesFinishedEarlyWhereTheyAreMade) {
+  dispatcher.hold = true;
+  start();
+  Told told;
+  GenerateRequest request = wanted();
+  request.seeds = {5, 6, 7};
+  auto ticket = front_dispatcher_->submit(request, options_of_anna(), told.sink());
+  ASSERT_TRUE(ticket);
+  wait_for_submitted(1);
+  ticket->finish_early(3);
+  const FakeDispatcher::Job& job = dispatcher.jobs.at(0);
+  while (*job.finish_below == 0) std::this_thread::yield();
+  EXPECT_EQ(*job.finish_below, 3u);
+  // The first had not begun and does not come.
+  for (const std::size_t i : {2, 1}) job.sink(ImageReady{i, request.seeds[i], plain_image(64, 64, 200)});
+  job.sink(JobDone{});
+  const auto pictures = told.all<ImageReady>();
+  ASSERT_EQ(pictures.size(), 2u);
+  EXPECT_EQ(pictures[0].image_index, 1u);
+  EXPECT_EQ(pictures[1].seed, 7u);
+}
+
 TEST_F(StoreDispatch, ObeysTheDeadline) {
   dispatcher.hold = true;
   start();

@@ -44,8 +44,10 @@ NO_CHUNKS = "sends files with their length"
 
 CLIENTS = [
     javascript("openai 7 (npm)", "openai_node.mjs", "openai"),
+    javascript("openai 7 (npm), Azure", "openai_node.mjs", "openai", "azure"),
     javascript("openai 6 (npm)", "openai_node.mjs", "openai6"),
     python("openai 3 (PyPI)", "python", "openai_python.py", chunked=NO_CHUNKS),
+    python("openai 3 (PyPI), Azure", "python", "openai_python.py", "azure", chunked=NO_CHUNKS),
     python("openai 2 (PyPI)", "python_openai2", "openai_python.py", chunked=NO_CHUNKS),
     javascript("ai, openai-compatible", "ai_sdk.mjs", "@ai-sdk/openai-compatible", chunked=NO_CHUNKS, vary=NO_VARIATIONS,
                stream=NO_STREAM, list=NO_LIST),
@@ -62,11 +64,12 @@ CLIENTS = [
 
 NO_UPLOADS = "sends no pictures"
 NO_WORDS = "says only that it failed"
+NO_SETTINGS = "passes on a few settings only"
 
 SD_CLIENTS = [
     python("webuiapi", "python", "webuiapi_client.py", ping="has no sign of life"),
-    python("SillyTavern, auto", "python", "sillytavern.py", "auto", edit=NO_UPLOADS, read=NO_UPLOADS, progress="shows none", words=NO_WORDS),
-    python("SillyTavern, sdcpp", "python", "sillytavern.py", "sdcpp", edit=NO_UPLOADS, read=NO_UPLOADS, progress="shows none", words=NO_WORDS,
+    python("SillyTavern, auto", "python", "sillytavern.py", "auto", edit=NO_UPLOADS, read=NO_UPLOADS, enlarge=NO_UPLOADS, settings=NO_SETTINGS, progress="shows none", words=NO_WORDS),
+    python("SillyTavern, sdcpp", "python", "sillytavern.py", "sdcpp", edit=NO_UPLOADS, read=NO_UPLOADS, enlarge=NO_UPLOADS, settings=NO_SETTINGS, progress="shows none", words=NO_WORDS,
            lists="asks for models only", choose="names the model in the request", key="sends none", abort="waits for the answer"),
 ]
 

@@ -28,17 +28,26 @@ def events_of(body: bytes) -> list[tuple[str, str]]:
     return found
 
 
+def form_of(path: str) -> re.Pattern:
+    return re.compile(re.sub(r"\\{\w+(\\\*)?\\}", ".+", re.escape(path)) + "$")
+
+
+def aliases_of(item: dict) -> set[str]:
+    return {alias for operation in item.values() for alias in re.findall(r"Also at `([^`]+)`", operation.get("description", ""))}
+
+
 class Contract:
     def __init__(self, description: dict):
         self._description = description
         self._registry = Registry().with_resource(ROOT, Resource(contents=description, specification=DRAFT202012))
-        self._paths = {path: re.compile(re.sub(r"\\\{\w+\\\}", ".+", re.escape(path)) + "$") for path in description["paths"]}
+        # The path of each form that a target may have: its own, and those at which an operation says it is too.
+        self._paths = [(form_of(each), path) for path, item in description["paths"].items() for each in (path, *aliases_of(item))]
 
     def check(self, exchange: Exchange) -> None:
         path = exchange.target.partition("?")[0]
         # A model's name may hold slashes, so that more than one may fit: the longest says most.
-        fitting = [each for each, form in self._paths.items() if form.match(path)]
-        template = path if path in self._paths else max(fitting, key=len, default=None)
+        fitting = [(form.pattern == re.escape(path) + "$", len(form.pattern), each) for form, each in self._paths if form.match(path)]
+        template = max(fitting, default=(False, 0, None))[2]
         if exchange.method == "OPTIONS":
             assert 200 <= exchange.status < 300 and not exchange.body
         elif template is None:

@@ -64,6 +64,20 @@ def test_a_picture_of_other_proportions_is_fitted(client, served, tmp_path):
     assert len(set(pixels(made))) == 3
 
 
+@clients("edit")
+def test_a_mask_may_be_drawn_on_a_transparent_canvas(client, served, tmp_path):
+    noise = Image.effect_noise((128, 96), 90).convert("RGB")
+    noise.save(tmp_path / "image.png")
+    mask = Image.new("RGBA", (128, 96), (0, 0, 0, 0))
+    mask.paste((0, 0, 0, 255), (0, 0, 64, 96))
+    mask.save(tmp_path / "mask.png")
+    request = {**SMALL, "steps": 4, "denoising_strength": 1.0, "mask_blur": 0, "inpaint_full_res": False}
+    made = client("edit", server=served.url, request=request, images=[str(tmp_path / "image.png")], mask=str(tmp_path / "mask.png"))
+    shown = picture(made["pictures"][0])
+    assert shown.crop((64, 0, 128, 96)).tobytes() == noise.crop((64, 0, 128, 96)).tobytes()
+    assert shown.crop((0, 0, 64, 96)).tobytes() != noise.crop((0, 0, 64, 96)).tobytes()
+
+
 @clients()
 def test_steps_are_spaced_as_asked(client, served):
     made = {name: client("generate", server=served.url, request={**SMALL, "steps": 4, "scheduler": name}) for name in ("Automatic", "Karras")}
@@ -91,6 +105,32 @@ def test_a_picture_tells_how_it_was_made(client, served, tmp_path):
     assert client("read", server=served.url, image=str(tmp_path / "made.png")) == json.loads(made["info"])["infotexts"][0]
 
 
+@clients("settings")
+def test_a_variation_of_a_seed_and_a_second_pass(client, served):
+    varied = client("generate", server=served.url, request={**SMALL, "subseed": 3, "subseed_strength": 0.2, "batch_size": 2})
+    assert (varied["info"]["all_seeds"], varied["info"]["all_subseeds"], varied["info"]["subseed_strength"]) == ([7, 7], [3, 4], 0.2)
+    assert len(set(pixels(varied["pictures"]))) == 2
+    larger = client("generate", server=served.url, request={**SMALL, "enable_hr": True, "hr_resize_x": 192, "denoising_strength": 0.3})
+    assert picture(larger["pictures"][0]).size == (192, 144)
+    assert "Size: 128x96" in larger["info"]["infotexts"][0] and "Hires resize: 192x0" in larger["info"]["infotexts"][0]
+
+
+@clients("settings", "edit")
+def test_several_pictures_are_changed_at_once(client, served, tmp_path):
+    for name, colour in (("a", "red"), ("b", "blue")):
+        Image.new("RGB", (128, 96), colour).save(tmp_path / f"{name}.png")
+    request = {**SMALL, "batch_size": 2, "denoising_strength": 0}
+    made = client("edit", server=served.url, request=request, images=[str(tmp_path / "a.png"), str(tmp_path / "b.png")])
+    assert [picture(each).getpixel((0, 0)) for each in made["pictures"]] == [(255, 0, 0), (0, 0, 255)]
+
+
+@clients("enlarge")
+def test_pictures_are_made_larger(client, served, tmp_path):
+    Image.effect_noise((64, 48), 90).convert("RGB").save(tmp_path / "image.png")
+    made = client("enlarge", server=served.url, images=[str(tmp_path / "image.png")] * 2)
+    assert [picture(each).size for each in made] == [(128, 96)] * 3
+
+
 @clients("progress")
 def test_progress_is_shown_while_a_picture_is_made(client, served):
     client("begin", server=served.url, request=LONG)
@@ -98,7 +138,7 @@ def test_progress_is_shown_while_a_picture_is_made(client, served):
     assert client("progress", server=served.url)["state"]["job_count"] == 1
     wait_until(lambda: client("progress", server=served.url)["current_image"])
     assert picture(client("progress", server=served.url)["current_image"]).mode == "RGB"
-    assert client("abort") == "0 pictures"
+    assert client("abort") == "1 pictures"
     wait_until(lambda: client("progress", server=served.url)["progress"] == 0)
 
 

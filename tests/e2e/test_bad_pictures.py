@@ -63,7 +63,7 @@ BAD_FORMS = {
     "50,000 x 50,000": ([("image", bomb(50_000))], "image", "image_too_large"),
     "a JPEG of endless scans": ([("image", (DATA / "bomb_scans.jpg").read_bytes())], "image", "invalid_image_file"),
     "animated WebP": ([("image", animation())], "image", "invalid_image_file"),
-    "no picture": ([("image", b"GIF89a but not really")], "image", "invalid_image_file"),
+    "no picture": ([("image", b"GIF89a\x10\0\x10\0 but not really")], "image", "invalid_image_file"),
     "text": ([("image", b"Example data")], "image", "invalid_image_file"),
     "mask of another size": ([("image", PNG), ("mask", encoded(drawing(32, 64, "L")))], "mask", "invalid_value"),
     "mask of 50,000 x 50,000": ([("image", PNG), ("mask", bomb(50_000))], "mask", "image_too_large"),

@@ -133,6 +133,7 @@ def test_a_priority_that_is_none_is_refused(tmp_path):
 
 @pytest.mark.parametrize("options", [
     ["--host", "0.0.0.0"], ["--host", "::"], ["--tls-cert", "x.pem"], ["--api-keys", "/nonexistent"], ["--public-url", "example.com"],
+    ["--any-host"], ["--any-host", "--host", "0.0.0.0", "--allow-anonymous"],
 ])
 def test_a_server_that_would_not_be_safe_does_not_start(options):
     refused = run_program("serve", DEMO, "--port", "0", *options)
@@ -149,6 +150,24 @@ def test_a_key_file_with_a_plain_key_is_refused_without_printing_it(tmp_path):
 def test_anonymous_users_from_elsewhere_are_a_choice(tmp_path):
     with serve(tmp_path, "--host", "0.0.0.0", "--allow-anonymous") as server:
         assert server.post(GOOD).status_code == 200
+
+
+NAMES = ["nas.local:8000", "diffused", "host.docker.internal:8000"]
+
+
+def test_a_name_that_is_not_allowed_is_named(server):
+    for name in NAMES:
+        for path in ("/v1/models", "/sdapi/v1/options"):
+            reply = server.get(path, headers={"Host": name})
+            assert reply.status_code == 403 and f"--allowed-host {name.partition(':')[0]}" in reply.text
+
+
+def test_any_name_will_do_where_keys_are_needed(tmp_path):
+    key = make_key(tmp_path / "keys", "anna")
+    with serve(tmp_path / "data", "--api-keys", str(tmp_path / "keys"), "--any-host") as server:
+        for name in NAMES:
+            assert server.get("/v1/models", headers={"Host": name, "Authorization": f"Bearer {key}"}).status_code == 200
+            assert server.get("/v1/models", headers={"Host": name}).status_code == 401
 
 
 def test_pages_of_other_sites_cannot_use_the_server(server):

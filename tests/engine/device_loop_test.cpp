@@ -275,6 +275,44 @@ TEST(DeviceLoop, CancellingOneMemberOfABatchLeavesTheOthers) {
   }
 }
 
+TEST(DeviceLoop, FinishesTheFirstPicturesOfAJobEarlyAndTheOthersInFull) {
+  Rig rig;
+  Collector collector;
+  const auto request = make_request("p", {1, 2, 3}, 64, 20);
+  const auto job = rig.submit(request, {}, collector.sink());
+  for (int i = 0; i < 20; ++i) rig.loop.turn();
+  *job.finish_below = 2;
+  rig.run();
+  EXPECT_FALSE(collector.wait());
+  const auto pictures = collector.all<ImageReady>();
+  ASSERT_EQ(pictures.size(), 3u);
+  for (const ImageReady& picture : pictures)
+    EXPECT_EQ(picture.image.pixels == rig.pipeline->expected(request, picture.image_index).pixels,
+              picture.image_index == 2);
+  EXPECT_EQ(pictures.back().image_index, 2u);
+}
+
+TEST(DeviceLoop, LeavesOutPicturesOfWhichThereIsNothingYet) {
+  engine::EngineOptions options;
+  options.rows_active_max = 2;
+  Rig rig({}, options);
+  Collector collector, behind;
+  const auto job = rig.submit(make_request("p", {1, 2, 3}, 64, 20), {}, collector.sink());
+  rig.submit(make_request("q"), {}, behind.sink());
+  for (int i = 0; i < 10; ++i) rig.loop.turn();
+  *job.finish_below = std::size_t(-1);
+  rig.run();
+  EXPECT_FALSE(collector.wait());  // done, and not failed
+  EXPECT_EQ(collector.all<ImageReady>().size(), 1u);
+  EXPECT_EQ(behind.all<ImageReady>().size(), 1u);
+
+  Collector waiting;
+  *rig.submit(make_request("r"), {}, waiting.sink()).finish_below = 1;
+  rig.run();
+  EXPECT_FALSE(waiting.wait());
+  EXPECT_TRUE(waiting.all<ImageReady>().empty());
+}
+
 TEST(DeviceLoop, ADeadlineEndsAJobInMidst) {
   Rig rig;  // a unit takes 0.2 ms to 1 ms
   Collector collector;

@@ -34,6 +34,7 @@ class Rig {
   struct Submitted {
     Result<engine::Place> place;
     std::shared_ptr<std::atomic<bool>> cancelled;
+    std::shared_ptr<std::atomic<std::size_t>> finish_below;
   };
 
   explicit Rig(FakeOptions fake = {}, engine::EngineOptions options = {},
@@ -50,12 +51,12 @@ class Rig {
 
   Submitted submit(const GenerateRequest& request, SubmitOptions options, EventSink sink) {
     auto cancelled = std::make_shared<std::atomic<bool>>(false);
+    auto finish_below = std::make_shared<std::atomic<std::size_t>>(0);
     GenerateRequest resolved = *pipeline->resolve(request);
     const double cost = pipeline->cost_flops(resolved);
-    engine::JobTicket made{"job",           0,    std::move(resolved), std::move(options),
-                           std::move(sink), cost, clock.now(),         cancelled,
-                           pipeline};
-    return {queue.push(std::move(made), clock.now()), cancelled};
+    engine::JobTicket made{"job", 0,           std::move(resolved), std::move(options), std::move(sink),
+                           cost,  clock.now(), cancelled,           pipeline,           finish_below};
+    return {queue.push(std::move(made), clock.now()), cancelled, finish_below};
   }
   void at(double seconds, std::function<void()> what) { agenda_.emplace(seconds, std::move(what)); }
 

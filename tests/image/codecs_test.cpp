@@ -5,6 +5,7 @@
 
 #include "image/channels.h"
 #include "image/codec.h"
+#include "image/exif.h"
 #include "image/png.h"
 #include "support/files.h"
 #include "support/source_folder.h"
@@ -68,7 +69,15 @@ INSTANTIATE_TEST_SUITE_P(
         Fixture{"jpeg_exif_4.jpg", 3, 2}, Fixture{"jpeg_exif_5.jpg", 3, 2}, Fixture{"jpeg_exif_6.jpg", 3, 2},
         Fixture{"jpeg_exif_7.jpg", 3, 2}, Fixture{"jpeg_exif_8.jpg", 3, 2},
         Fixture{"webp_lossless.webp", 3, 0}, Fixture{"webp_alpha.webp", 4, 0},
-        Fixture{"webp_lossy.webp", 3, 1}, Fixture{"webp_exif.webp", 3, 0}),
+        Fixture{"webp_lossy.webp", 3, 1}, Fixture{"webp_exif.webp", 3, 0}, Fixture{"gif_palette.gif", 3, 0},
+        Fixture{"gif_interlaced.gif", 3, 0}, Fixture{"gif_transparent.gif", 4, 0},
+        Fixture{"bmp_rgb.bmp", 3, 0}, Fixture{"bmp_grey.bmp", 3, 0}, Fixture{"bmp_palette.bmp", 3, 0},
+        Fixture{"bmp_one_bit.bmp", 3, 0}, Fixture{"bmp_rgba.bmp", 3, 0}, Fixture{"bmp_565.bmp", 3, 0},
+        Fixture{"tiff_rgb.tiff", 3, 0}, Fixture{"tiff_lzw.tiff", 3, 0}, Fixture{"tiff_jpeg.tiff", 3, 2},
+        Fixture{"tiff_grey.tiff", 3, 0}, Fixture{"tiff_palette.tiff", 3, 0},
+        Fixture{"tiff_opaque_alpha.tiff", 3, 0}, Fixture{"tiff_turned_3.tiff", 3, 0},
+        Fixture{"tiff_turned_6.tiff", 3, 0}, Fixture{"tiff_turned_7.tiff", 3, 0},
+        Fixture{"tiff_pages.tiff", 3, 0}),
     [](const auto& test) { return std::filesystem::path(test.param.name).stem().string(); });
 
 struct Refusal {
@@ -88,7 +97,8 @@ TEST_P(Refuses, InOurOwnWords) {
 INSTANTIATE_TEST_SUITE_P(Decode, Refuses,
                          testing::Values(Refusal{"bomb_pixels.png", "image_too_large"},
                                          Refusal{"bomb_scans.jpg", "invalid_image_file"},
-                                         Refusal{"webp_animated.webp", "invalid_image_file"}),
+                                         Refusal{"webp_animated.webp", "invalid_image_file"},
+                                         Refusal{"gif_animated.gif", "invalid_image_file"}),
                          [](const auto& test) {
                            return std::filesystem::path(test.param.name).stem().string();
                          });
@@ -110,7 +120,8 @@ TEST(Decode, RefusesWhatIsNoPicture) {
 TEST(Decode, HoldsEveryFormatAgainstTheLimits) {
   const DecodeLimits narrow{.side_max = 4};
   const DecodeLimits few{.pixels_max = 10};
-  for (const char* name : {"png_rgb.png", "jpeg_rgb.jpg", "webp_lossless.webp"}) {
+  for (const char* name : {"png_rgb.png", "jpeg_rgb.jpg", "webp_lossless.webp", "gif_palette.gif",
+                           "bmp_rgb.bmp", "tiff_rgb.tiff"}) {
     for (const DecodeLimits& limits : {narrow, few}) {
       const auto image = decode_image(fixture(name), limits);
       ASSERT_FALSE(image) << name;
@@ -119,9 +130,28 @@ TEST(Decode, HoldsEveryFormatAgainstTheLimits) {
   }
 }
 
-const char* const kWhole[] = {"png_rgb.png",   "png_palette.png", "png_interlaced.png",   "png_exif.png",
-                              "png_text.png",  "jpeg_rgb.jpg",    "jpeg_progressive.jpg", "jpeg_exif_6.jpg",
-                              "jpeg_cmyk.jpg", "webp_lossy.webp", "webp_alpha.webp",      "webp_exif.webp"};
+TEST(Decode, AsksForMemoryBeforeItTakesAny) {
+  for (const char* name : {"png_rgb.png", "jpeg_rgb.jpg", "webp_lossless.webp", "gif_palette.gif",
+                           "bmp_rgb.bmp", "tiff_rgb.tiff"}) {
+    const Image image = decoded(name);
+    std::uint64_t asked = 0;
+    DecodeLimits limits;
+    limits.reserve = [&](std::uint64_t bytes) -> Result<void> {
+      asked += bytes;
+      return fail(ErrorCode::overloaded, "no memory");
+    };
+    const auto refused = decode_image(fixture(name), limits);
+    ASSERT_FALSE(refused) << name;
+    EXPECT_EQ(refused.error().code, ErrorCode::overloaded) << name;
+    EXPECT_GE(asked, image.pixels.size()) << name;
+  }
+}
+
+const char* const kWhole[] = {
+    "png_rgb.png",     "png_palette.png",      "png_interlaced.png", "png_exif.png",    "png_text.png",
+    "jpeg_rgb.jpg",    "jpeg_progressive.jpg", "jpeg_exif_6.jpg",    "jpeg_cmyk.jpg",   "webp_lossy.webp",
+    "webp_alpha.webp", "webp_exif.webp",       "gif_interlaced.gif", "bmp_palette.bmp", "bmp_565.bmp",
+    "tiff_lzw.tiff",   "tiff_palette.tiff"};
 
 TEST(Decode, RefusesAnyTruncation) {
   for (const char* name : kWhole) {
@@ -235,6 +265,69 @@ TEST(PngText, IsUtf8WhateverItCallsItself) {
 }
 
 TEST(PngText, RefusesWhatIsNoPng) { EXPECT_FALSE(read_png_text("hello")); }
+
+TEST(Text, TravelsInEveryFormat) {
+  const std::string parameters = "a kitten, Kätzchen 🐈, 子猫\nSteps: 28, Size: 64x64";
+  const EncodeOptions options{.quality = 80,
+                              .text = {{"diffused", "{}"}, {std::string(kParametersKey), parameters}}};
+  for (const Codec& codec : codecs()) {
+    for (const int channels : {1, 3, 4}) {
+      const auto bytes = codec.encode(noise(9, 7, channels), options);
+      ASSERT_TRUE(bytes) << codec.name;
+      const auto read = read_text(*bytes);
+      ASSERT_TRUE(read) << codec.name;
+      ASSERT_EQ(read->size(), codec.name == "png" ? 2u : 1u);
+      EXPECT_EQ(read->back().text, parameters);
+      EXPECT_EQ(read->back().key, codec.name == "png" ? kParametersKey : kCommentKey);
+      // The picture is the one without a text.
+      EXPECT_EQ(decode_image(*bytes, {})->pixels,
+                decode_image(*codec.encode(noise(9, 7, channels), {80}), {})->pixels);
+    }
+  }
+}
+
+TEST(Text, IsReadFromOtherWritersOfExif) {
+  const auto text_of = [](const char* name) {
+    const auto read = read_text(fixture(name));
+    return read && read->size() == 1 ? read->front().text : std::string("(none)");
+  };
+  EXPECT_EQ(text_of("jpeg_text.jpg"), "Kätzchen 🐈\nSteps: 28, Seed: 7");
+  EXPECT_EQ(text_of("webp_text.webp"), "Kätzchen 🐈\nSteps: 28, Seed: 7");
+  EXPECT_EQ(text_of("jpeg_ascii_text.jpg"), "a kitten");
+  EXPECT_EQ(text_of("jpeg_low_byte_first.jpg"), "a kitten");
+  EXPECT_EQ(text_of("jpeg_exif_6.jpg"), "(none)");
+}
+
+TEST(Text, TooLongForAJpegIsLeftOut) {
+  const EncodeOptions options{.text = {{std::string(kParametersKey), std::string(40'000, 'x')}}};
+  EXPECT_TRUE(read_text(*find_codec("jpeg")->encode(noise(4, 4, 3), options))->empty());
+  EXPECT_EQ(read_text(*find_codec("webp")->encode(noise(4, 4, 3), options))->front().text.size(), 40'000u);
+}
+
+TEST(Exif, SurvivesWhateverTheBlockHolds) {
+  const std::string whole = exif_with_comment("a kitten 🐈");
+  EXPECT_EQ(exif_comment(whole), "a kitten 🐈");
+  EXPECT_EQ(exif_comment("Exif" + std::string(2, '\0') + whole), "a kitten 🐈");
+  for (std::size_t size = 0; size < whole.size(); ++size)
+    EXPECT_EQ(exif_comment(std::string_view(whole).substr(0, size)), "") << size;
+  std::mt19937 random(3);
+  for (int round = 0; round < 2000; ++round) {
+    std::string bytes = whole;
+    for (int flips = 1 + random() % 4; flips > 0; --flips)
+      bytes[random() % bytes.size()] = static_cast<char>(random());
+    static_cast<void>(exif_comment(bytes));
+    EXPECT_LE(exif_orientation(bytes), 8);
+  }
+}
+
+TEST(Channels, LayTransparencyOnPaperAsPillowDoes) {
+  const Image picture = decoded("png_rgba.png");
+  EXPECT_EQ(on_paper(picture, {255, 240, 7}).pixels, decoded("png_rgba.paper.png").pixels);
+  EXPECT_EQ(on_paper(noise(3, 2, 3)).pixels, noise(3, 2, 3).pixels);
+  EXPECT_EQ(on_paper(noise(3, 2, 1)).channels, 1);
+  const Image alpha = alpha_of(picture);
+  for (std::size_t i = 0; i < alpha.pixels.size(); ++i) EXPECT_EQ(alpha.pixels[i], picture.pixels[4 * i + 3]);
+}
 
 TEST(Codecs, AreFoundByNameAndByExtension) {
   EXPECT_EQ(find_codec("jpeg"), find_codec("jpg"));

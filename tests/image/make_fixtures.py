@@ -35,6 +35,7 @@ def save(name: str, image: Image.Image, **options) -> None:
 def keep(name: str) -> None:
     with Image.open(DATA / name) as image:
         seen = ImageOps.exif_transpose(image).convert("RGB")
+        seen.info.pop("transparency", None)
     seen.save(DATA / f"{Path(name).stem}.rgb.png")
 
 
@@ -67,6 +68,52 @@ def interlaced() -> bytes:
     return bytes_[:8] + chunk(b"IHDR", header) + bytes_[8 + 25 :]
 
 
+def bmp_565(width: int, height: int) -> bytes:
+    """Sixteen bits by masks, the first row at the top, which Pillow reads but does not write."""
+    row = (width * 2 + 3) // 4 * 4
+    pixels = random.Random(9).randbytes(row * height)
+    masks = struct.pack("<III", 0xF800, 0x7E0, 0x1F)
+    header = struct.pack("<IiiHHIIiiII", 40, width, -height, 1, 16, 3, len(pixels), 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 14 + 40 + 12 + len(pixels), 0, 0, 14 + 40 + 12) + header + masks + pixels
+
+
+def save_read_only_formats() -> None:
+    save("gif_palette.gif", gradient(16, 16).quantize(7))
+    save("gif_interlaced.gif", gradient(13, 11).quantize(20), interlace=1)
+    save("gif_transparent.gif", gradient(16, 16).quantize(7), transparency=3)
+    frames = [noise("L", 8, 8, seed) for seed in range(3)]
+    frames[0].save(DATA / "gif_animated.gif", save_all=True, append_images=frames[1:], duration=100)
+    save("bmp_rgb.bmp", gradient(13, 8))
+    save("bmp_grey.bmp", noise("L", 7, 5, 3))
+    save("bmp_palette.bmp", gradient(16, 16).quantize(7))
+    save("bmp_one_bit.bmp", noise("L", 11, 3, 5).convert("1"))
+    save("bmp_rgba.bmp", noise("RGBA", 6, 5, 2))
+    (DATA / "bmp_565.bmp").write_bytes(bmp_565(7, 3))
+    keep("bmp_565.bmp")
+    save("tiff_rgb.tiff", gradient(13, 8))
+    save("tiff_lzw.tiff", gradient(24, 16), compression="tiff_lzw")
+    save("tiff_jpeg.tiff", gradient(32, 32), compression="jpeg", quality=95)
+    save("tiff_grey.tiff", noise("L", 6, 5, 3))
+    save("tiff_palette.tiff", gradient(16, 16).quantize(7))
+    save("tiff_opaque_alpha.tiff", gradient(6, 5).convert("RGBA"))
+    for orientation in (3, 6, 7):
+        save(f"tiff_turned_{orientation}.tiff", gradient(7, 4), tiffinfo={0x0112: orientation})
+    gradient(5, 4).save(DATA / "tiff_pages.tiff", save_all=True, append_images=[gradient(3, 3)])
+    keep("tiff_pages.tiff")
+
+
+def save_texts() -> None:
+    # As A1111 writes its parameters: EXIF's UserComment, UTF-16 with the high byte first.
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + "Kätzchen 🐈\nSteps: 28, Seed: 7".encode("utf-16-be")
+    gradient(4, 4).save(DATA / "jpeg_text.jpg", exif=exif)
+    gradient(4, 4).save(DATA / "webp_text.webp", exif=exif)
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0" + b"a kitten"
+    gradient(4, 4).save(DATA / "jpeg_ascii_text.jpg", exif=exif)
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + "a kitten".encode("utf-16-le")
+    gradient(4, 4).save(DATA / "jpeg_low_byte_first.jpg", exif=exif)
+
 def main() -> None:
     DATA.mkdir(exist_ok=True)
     for mode, width, height in [("RGB", 37, 23), ("L", 20, 31)]:
@@ -77,6 +124,9 @@ def main() -> None:
 
     save("png_rgb.png", gradient(13, 8))
     save("png_rgba.png", noise("RGBA", 6, 5, 2))
+    paper = Image.new("RGB", (6, 5), (255, 240, 7))
+    paper.paste(noise("RGBA", 6, 5, 2), mask=noise("RGBA", 6, 5, 2))
+    paper.save(DATA / "png_rgba.paper.png")
     save("png_grey.png", noise("L", 6, 5, 3))
     save("png_grey_alpha.png", noise("LA", 6, 5, 4))
     save("png_palette.png", gradient(16, 16).quantize(7))
@@ -104,11 +154,14 @@ def main() -> None:
     save("png_exif.png", gradient(7, 4), exif=exif)
     save("webp_exif.webp", gradient(7, 4), lossless=True, exif=exif)
 
+    save_texts()
+
     save("webp_lossless.webp", gradient(13, 8), lossless=True)
     save("webp_alpha.webp", noise("RGBA", 6, 5, 6), lossless=True, exact=True)
     save("webp_lossy.webp", gradient(32, 32), quality=90)
     frames = [noise("RGB", 8, 8, seed) for seed in range(3)]
     frames[0].save(DATA / "webp_animated.webp", save_all=True, append_images=frames[1:], duration=100)
+    save_read_only_formats()
 
     (DATA / "bomb_pixels.png").write_bytes(png(50_000, 50_000, 8, 2, b"\0" * 64))
     profile = b"icc\0\0" + zlib.compress(b"\0" * 8_000_000, 9)

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "image/channels.h"
 #include "pipelines/latent_source.h"
 #include "pipelines/tiny_model.h"
 
@@ -52,6 +53,39 @@ TEST(Sd3Edits, TakeOnlyTheStepsThatStrengthLeaves) {
   EXPECT_EQ(steps(heun), 5);  // two calls of the network a step, one for the last
 }
 
+TEST(Sd3Edits, LeaveThePictureAsItIsWhenNoStepIsLeft) {
+  const auto pipeline = load_tiny();
+  for (const char* scheduler : {"", "FlowMatchHeunDiscreteScheduler"}) {
+    auto request = edit_of(4, 0.0);
+    request.scheduler = scheduler;
+    request.mask = stripes(64, 64, 1);
+    const auto row = begin(*pipeline, request);
+    EXPECT_EQ(row->steps(), 0);
+    EXPECT_EQ(row->next().kind, UnitKind::done);
+    EXPECT_EQ(pipeline->take(*row)->pixels, to_rgb(*request.init_image).pixels);
+    EXPECT_EQ(pipeline->cost_flops(pipeline->resolve(request).value()), 0);
+  }
+}
+
+TEST(Sd3Edits, FinishEarlyAsTheLatestStepGuessesAndKeepWhatTheMaskKeeps) {
+  const auto pipeline = load_tiny();
+  auto request = edit_of(10, 0.8);
+  request.mask = std::make_shared<const Image>(Image{64, 64, 1, std::vector<std::uint8_t>(64 * 64, 0)});
+  const auto row = begin(*pipeline, request);
+  EXPECT_FALSE(pipeline->finish_early(*row).value());  // not even encoded
+  run_unit(*pipeline, *row);
+  EXPECT_FALSE(pipeline->finish_early(*row).value());
+  EXPECT_EQ(row->next().kind, UnitKind::step);
+  run_unit(*pipeline, *row);
+  EXPECT_TRUE(pipeline->finish_early(*row).value());
+  EXPECT_TRUE(pipeline->finish_early(*row).value());
+  EXPECT_EQ(row->next().kind, UnitKind::decode);
+  const Image early = finish(*pipeline, *row);
+  // Nothing is repainted: what comes is what the autoencoder makes of the picture, however many steps are
+  // done.
+  EXPECT_EQ(early.pixels, finish(*pipeline, *begin(*pipeline, request)).pixels);
+}
+
 TEST(Sd3Edits, StartAtDiffusersStrengthUnlessItIsSaid) {
   const auto pipeline = load_tiny();
   auto request = edit_of(10, 0.3);
@@ -80,7 +114,6 @@ TEST(Sd3Edits, AreRefusedByField) {
   EXPECT_EQ(refused(edit_of(4, -0.1)), "strength");
   EXPECT_EQ(refused(edit_of(4, 1.1)), "strength");
   EXPECT_EQ(refused(edit_of(4, std::nan(""))), "strength");
-  EXPECT_EQ(refused(edit_of(4, 0.0)), "strength");  // leaves no step
   EXPECT_EQ(refused(edit_of(1, 0.999)), "accepted");
   auto mask_alone = request_of("a fox");
   mask_alone.mask = stripes(64, 64, 1);

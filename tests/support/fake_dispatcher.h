@@ -45,6 +45,7 @@ class FakeDispatcher final : public Dispatcher {
     SubmitOptions options;
     EventSink sink;
     std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
+    std::shared_ptr<std::atomic<std::size_t>> finish_below = std::make_shared<std::atomic<std::size_t>>(0);
   };
 
   std::vector<ServedModel> served = {{"demo", {"dall-e-3"}, 1'700'000'000, small_model_info()}};
@@ -87,7 +88,9 @@ class FakeDispatcher final : public Dispatcher {
     const Job job = jobs.back();
     if (!hold) run(job);
     on_submit();
-    return Ticket("job_1", position, 0.25, [cancelled = job.cancelled] { *cancelled = true; });
+    return Ticket(
+        "job_1", position, 0.25, [cancelled = job.cancelled] { *cancelled = true; },
+        [below = job.finish_below](std::size_t pictures) { *below = pictures; });
   }
 
   // Sends all the events of a job, as an engine would: pictures end in any order, here the last one first.

@@ -70,6 +70,12 @@ class FakeRow final : public Row {
     }
   }
 
+  // A row without a step has nothing to show.
+  bool finish_early() {
+    if (kind_ == UnitKind::step && step_ > 0) kind_ = UnitKind::decode;
+    return kind_ == UnitKind::decode || kind_ == UnitKind::done;
+  }
+
   Image image(int width, int height) const {
     Image image{width, height, 3, {}};
     image.pixels.resize(image.stride() * static_cast<std::size_t>(height));
@@ -198,6 +204,11 @@ class FakePipeline final : public Pipeline {
       options_.before_row(static_cast<const FakeRow&>(*row));
       static_cast<FakeRow*>(row)->advance();
     }
+  }
+
+  Result<bool> finish_early(Row& row) override {
+    on_device_thread();
+    return static_cast<FakeRow&>(row).finish_early();
   }
 
   Result<Image> preview(const Row& row) const override {

@@ -33,13 +33,14 @@ Result<Image> read_mask(const Upload& upload, const Image& image, MaskMode mode,
   return mask;
 }
 
-// Decodes what the model can take.
+// Decodes what the model can take. As OpenAI has it, a transparent picture that is to be edited is its own
+// mask. What is hidden in a picture is never seen.
 Result<EditPictures> read_pictures(const UploadForm& form, const PipelineInfo& model, MaskMode mode,
-                                   const DecodeLimits& limits) {
+                                   bool variation, const DecodeLimits& limits) {
   if (form.images.empty()) return wrong_edit("image is required", "image", "missing_required_parameter");
   if (form.images.size() > 1)
     return fail(ErrorCode::unsupported, "this model takes one image", form.images[1].field);
-  if (!model.image_to_image)
+  if (!model.image_to_image && !model.inpaint)
     return fail(ErrorCode::unsupported, "this model does not edit images", form.images[0].field);
   if (form.masks.size() > 1) return wrong_edit("one mask is accepted", form.masks[1].field);
   if (!form.masks.empty() && !model.inpaint)
@@ -48,7 +49,10 @@ Result<EditPictures> read_pictures(const UploadForm& form, const PipelineInfo& m
   TRY(pictures.image, decode_upload(form.images[0], limits));
   if (!form.masks.empty()) {
     TRY(pictures.mask, read_mask(form.masks[0], pictures.image, mode, limits));
+  } else if (!variation && model.inpaint && mode != MaskMode::luminance) {
+    pictures.mask = mask_within(pictures.image);
   }
+  pictures.image = to_rgb(on_paper(std::move(pictures.image)));
   return pictures;
 }
 
@@ -67,9 +71,9 @@ Result<ImageJob> parse_edit(const Api& api, const http::Request& http_request, b
   const auto fields = edit_fields(limits, request);
   if (limits.strict) TRY_VOID(refuse_unknown(fields, form.fields, {"image", "images", "mask"}));
   TRY(request.spelling, read_fields(fields, form.fields, form.source));
-  TRY(const ServedModel model, choose_model(api, request.model));
+  TRY(const ServedModel model, choose_model(api, named_model(api, http_request, request)));
   TRY(EditPictures pictures,
-      read_pictures(form, model.info, request.mask_mode, counted(limits.upload, http_request)));
+      read_pictures(form, model.info, request.mask_mode, variation, counted(limits.upload, http_request)));
   const Size own = size_for_upload(pictures.image, model.info);
   request.generate.width = request.generate.width.value_or(own.width);
   request.generate.height = request.generate.height.value_or(own.height);
@@ -77,7 +81,7 @@ Result<ImageJob> parse_edit(const Api& api, const http::Request& http_request, b
   request.fingerprint = fingerprint_of(http_request);
   TRY(ImageJob job, complete(api, std::move(request), model));
   GenerateRequest& generate = job.request.generate;
-  generate.init_image = held_picture(fitted(to_rgb(std::move(pictures.image)), generate), http_request);
+  generate.init_image = held_picture(fitted(pictures.image, generate), http_request);
   if (pictures.mask) generate.mask = held_picture(fitted(*pictures.mask, generate), http_request);
   return job;
 }

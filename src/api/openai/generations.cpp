@@ -13,7 +13,7 @@ Result<ImageJob> parse_generation(const Api& api, const http::Request& http_requ
   const auto fields = generation_fields(api.options.limits, request);
   if (api.options.limits.strict) TRY_VOID(refuse_unknown(fields, body));
   TRY(request.spelling, read_fields(fields, body, Source::json));
-  TRY(const ServedModel model, choose_model(api, request.model));
+  TRY(const ServedModel model, choose_model(api, named_model(api, http_request, request)));
   request.fingerprint = fingerprint_of(http_request);
   return complete(api, std::move(request), model);
 }

@@ -20,7 +20,8 @@ constexpr double kFlowShiftMin = 0.01, kFlowShiftMax = 100;
 
 std::string text_of(const json::value& value) { return std::string(value.get_string()); }
 
-Result<std::optional<std::uint64_t>> parse_seed(const json::value& value) {
+Result<std::optional<std::uint64_t>> parse_seed(const json::value& sent) {
+  const json::value value = as_whole(sent);
   if (value.is_null()) return std::nullopt;
   if (value.is_uint64()) return value.get_uint64();
   if (value.is_int64() && value.get_int64() >= 0) return static_cast<std::uint64_t>(value.get_int64());
@@ -78,16 +79,20 @@ constexpr int kPixelsMax = 65536;
 // [height, width] or [top, left].
 Setter into_pixels(std::optional<std::array<int, 2>>& to) {
   return [&to](const json::value& value) -> Result<void> {
-    const auto fits = [](const json::value& side) {
-      return side.is_int64() && side.get_int64() >= 0 && side.get_int64() <= kPixelsMax;
-    };
-    if (!value.is_array() || value.get_array().size() != 2 || !std::ranges::all_of(value.get_array(), fits)) {
+    std::vector<std::int64_t> sides;
+    if (value.is_array()) {
+      for (const json::value& item : value.get_array()) {
+        const json::value side = as_whole(item);
+        const bool fits = side.is_int64() && side.get_int64() >= 0 && side.get_int64() <= kPixelsMax;
+        sides.push_back(fits ? side.get_int64() : -1);
+      }
+    }
+    if (sides.size() != 2 || std::ranges::min(sides) < 0) {
       return fail(ErrorCode::invalid_argument,
                   fmt::format("must be two integers from 0 to {}, in a list", kPixelsMax), {},
                   value.is_array() ? "invalid_value" : "invalid_type");
     }
-    const json::array& sides = value.get_array();
-    to = std::array<int, 2>{static_cast<int>(sides[0].get_int64()), static_cast<int>(sides[1].get_int64())};
+    to = std::array<int, 2>{static_cast<int>(sides[0]), static_cast<int>(sides[1])};
     return {};
   };
 }

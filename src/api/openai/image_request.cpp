@@ -114,6 +114,12 @@ const Quality& quality_of(std::string_view word) {
   return known == kQualities.end() ? kQualities[1] : *known;
 }
 
+std::string named_model(const Api& api, const http::Request& http_request, const ImageRequest& request) {
+  const auto deployment = http_request.parameters.find("deployment");
+  return model_meant(api.options.keys.get(), user_of(http_request),
+                     deployment != http_request.parameters.end() ? deployment->second : request.model);
+}
+
 Result<ServedModel> choose_model(const Api& api, const std::string& name) {
   const std::vector<ServedModel> models = api.dispatcher.models();
   const auto named = find_named(models, name);
@@ -137,8 +143,18 @@ Result<ImageJob> complete(const Api& api, ImageRequest request, const ServedMode
   request.generate.model = model.name;
   if (!request.generate.num_inference_steps)
     request.generate.num_inference_steps = steps_for(request.quality_preset, model.info, limits);
-  if (const std::string own = find_sampler(model.info, request.generate.scheduler); !own.empty())
-    request.generate.scheduler = own;
+  if (!request.generate.scheduler.empty()) {
+    const SamplerChoice choice = choose_sampler(model.info, request.generate.scheduler);
+    if (!choice.missing.empty())
+      return tl::unexpected(
+          as_spelled(Error{ErrorCode::invalid_argument,
+                           fmt::format("this model has no scheduler \"{}\"; the nearest is {}",
+                                       request.generate.scheduler, choice.name),
+                           "scheduler",
+                           {}},
+                     request.spelling));
+    if (!choice.name.empty()) request.generate.scheduler = choice.name;
+  }
   if (request.generate.flow_shift && !model.info.flow_shift)
     return tl::unexpected(
         as_spelled(Error{ErrorCode::unsupported, "this model's noise levels have no shift", "flow_shift", {}},

@@ -7,6 +7,7 @@
 
 #include "api/api.h"
 #include "api/fields.h"
+#include "http/exchange.h"
 #include "image/codec.h"
 #include "job/job.h"
 
@@ -61,6 +62,10 @@ struct Quality {
   double steps;           // times the model's default number, where the request names none
 };
 const Quality& quality_of(std::string_view word);
+
+// The model that a request names, in its path, where Azure's clients have it, or in its body; an alias of the
+// caller's own stands for what it means.
+std::string named_model(const Api& api, const http::Request& http_request, const ImageRequest& request);
 
 // The model served under that name or chosen by the policy for unknown names. A name that a model once had
 // stands for no other one.

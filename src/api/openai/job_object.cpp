@@ -62,6 +62,7 @@ json::value result_of(const Api& api, const http::Request& request, const Job& j
     if (picture == nullptr) continue;  // of a request that waits: it is in the row
     const std::string id(picture->as_string());
     item.erase("picture");
+    item.erase("image_index");
     const auto blob = room ? api.images.get(id) : fail(ErrorCode::unavailable, {});
     if (blob) {
       item["b64_json"] = to_base64(*blob->bytes);

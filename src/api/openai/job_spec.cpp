@@ -46,6 +46,8 @@ void each_spec_member(Spec& spec, const Visit& visit) {
   visit("loras", generate.loras);
   visit("strength", generate.strength);
   visit("seeds", generate.seeds);
+  visit("variation_seeds", generate.variation_seeds);
+  visit("variation_strength", generate.variation_strength);
   visit("quality", request.quality);
   visit("quality_preset", request.quality_preset);
   visit("partial_images", request.partial_images);
@@ -76,6 +78,10 @@ template <typename T>
 void from_member(const json::object& object, const char* name, std::optional<T>& to) {
   const json::value* const value = object.if_contains(name);
   if (value && !value->is_null()) to = json::value_to<T>(*value);
+}
+void from_member(const json::object& object, const char* name, std::vector<std::uint64_t>& to) {
+  if (const json::value* const value = object.if_contains(name))
+    to = json::value_to<std::vector<std::uint64_t>>(*value);
 }
 void from_member(const json::object& object, const char* name, std::vector<LoraChoice>& to) {
   if (const json::value* const value = object.if_contains(name)) to = read_loras(*value);

@@ -1,5 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <map>
+
 #include "api/endpoints.h"
 #include "api/openai/answer.h"
 
@@ -28,13 +31,24 @@ json::object describe_model(const ServedModel& model, const std::string& id) {
           {"loras", json::array(info.loras.begin(), info.loras.end())}};
 }
 
-// Calls `visit` with every name that can be asked for. Some clients only offer models whose id they know,
-// which is what aliases are for, so each alias is listed as a model.
+// Calls `visit` with every name that the caller can ask for. Some clients only offer models whose id they
+// know, which is what aliases are for, so each alias is listed as a model; the caller's own come first.
 template <typename Visit>
-void each_model(const Api& api, const Visit& visit) {
-  for (const ServedModel& model : api.dispatcher.models()) {
-    visit(model, model.name);
-    for (const std::string& alias : model.aliases) visit(model, alias);
+void each_model(const Api& api, const http::Request& request, const Visit& visit) {
+  const auto models = api.dispatcher.models();
+  const auto answers_to = [](const ServedModel& model, const std::string& name) {
+    return model.name == name || std::ranges::count(model.aliases, name) > 0;
+  };
+  std::map<std::string, std::string> own;
+  if (api.options.keys) own = api.options.keys->aliases_of(user_of(request));
+  for (const auto& [alias, name] : own) {
+    const auto model = std::ranges::find_if(models, [&](const auto& each) { return answers_to(each, name); });
+    if (model != models.end()) visit(*model, alias);
+  }
+  for (const ServedModel& model : models) {
+    if (!own.contains(model.name)) visit(model, model.name);
+    for (const std::string& alias : model.aliases)
+      if (!own.contains(alias)) visit(model, alias);
   }
 }
 
@@ -42,7 +56,7 @@ void each_model(const Api& api, const Visit& visit) {
 
 asio::awaitable<void> list_models(const Api& api, http::Exchange& exchange) {
   json::array data;
-  each_model(api, [&](const ServedModel& model, const std::string& id) {
+  each_model(api, exchange.request(), [&](const ServedModel& model, const std::string& id) {
     data.push_back(describe_model(model, id));
   });
   const json::object body{{"object", "list"}, {"data", std::move(data)}};
@@ -52,7 +66,7 @@ asio::awaitable<void> list_models(const Api& api, http::Exchange& exchange) {
 asio::awaitable<void> show_model(const Api& api, http::Exchange& exchange) {
   const std::string& wanted = exchange.request().parameters.at("id");
   std::optional<json::object> found;
-  each_model(api, [&](const ServedModel& model, const std::string& id) {
+  each_model(api, exchange.request(), [&](const ServedModel& model, const std::string& id) {
     if (id == wanted && !found) found = describe_model(model, id);
   });
   if (found) co_return co_await send_json(exchange, *found);

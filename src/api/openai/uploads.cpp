@@ -15,6 +15,9 @@
 namespace diffused::api {
 namespace {
 
+// Of a mask's greys the first that is repainted (GenerateRequest::mask).
+constexpr std::uint8_t kRepainted = 128;
+
 bool starts_with(std::string_view text, std::string_view start) {
   return text.substr(0, start.size()) == start;
 }
@@ -52,11 +55,16 @@ void add_field(json::object& fields, std::string_view name, std::string_view tex
   }
 }
 
+// What a browser sends for a file input in which nothing was chosen, and other clients for no file.
+bool is_no_file(const http::Part& part) { return part.filename.empty() && part.data.empty(); }
+
 Result<UploadForm> read_multipart(const http::Request& request, std::size_t images_max) {
   TRY(const auto parts, http::parse_multipart(request.header("content-type"), request.body));
   UploadForm form;
   form.source = Source::form;
   for (const http::Part& part : parts) {
+    const bool picture = is_image_name(part.name) || part.name == "mask" || part.name == "markup";
+    if (picture && is_no_file(part)) continue;
     if (is_image_name(part.name)) {
       form.images.push_back({part.name, std::string(part.data)});
       TRY_VOID(check_image_count(form.images.size(), images_max, part.name));
@@ -73,11 +81,19 @@ Result<UploadForm> read_multipart(const http::Request& request, std::size_t imag
   return form;
 }
 
+// Whether there is no image where one could be: null, an empty text, or an object of nothing else.
+bool is_no_image(const json::value& item) {
+  if (item.is_null() || item == "") return true;
+  const auto* object = item.if_object();
+  return object != nullptr && !object->empty() &&
+         std::ranges::all_of(*object, [](const auto& member) { return is_no_image(member.value()); });
+}
+
 // One image of a JSON body, whichever of the spellings in use it has.
 Result<std::string> item_bytes(const json::value& item) {
   if (const auto* object = item.if_object()) {
     for (const char* name : {"image_url", "url", "b64_json", "base64"})
-      if (const auto* inner = object->if_contains(name); inner != nullptr && !inner->is_null())
+      if (const auto* inner = object->if_contains(name); inner != nullptr && !is_no_image(*inner))
         return item_bytes(*inner);
     if (object->contains("file_id"))
       return fail(ErrorCode::unsupported, "file_id is not supported: send the image itself");
@@ -97,10 +113,11 @@ Result<std::string> item_bytes(const json::value& item) {
 Result<void> take_images(const json::object& body, std::string_view name, std::size_t images_max,
                          std::vector<Upload>& uploads) {
   const auto* member = body.if_contains({name.data(), name.size()});
-  if (member == nullptr || member->is_null()) return {};
+  if (member == nullptr) return {};
   const json::array one{*member};
   const json::array& items = member->is_array() ? member->get_array() : one;
   for (const json::value& item : items) {
+    if (is_no_image(item)) continue;
     auto bytes = item_bytes(item);
     if (!bytes) return about(bytes.error(), name);
     uploads.push_back({std::string(name), *std::move(bytes)});
@@ -134,6 +151,13 @@ Result<Image> to_mask(Image image, MaskMode mode) {
     return fail(ErrorCode::invalid_argument, "the mask has no alpha channel, which mask_mode asks for");
   const bool alpha = mode == MaskMode::alpha || (mode == MaskMode::automatic && has_transparency(image));
   return alpha ? mask_from_alpha(image) : to_grey(std::move(image));
+}
+
+std::optional<Image> mask_within(const Image& image) {
+  if (!has_transparency(image)) return std::nullopt;
+  Image mask = mask_from_alpha(image);
+  if (std::ranges::max(mask.pixels) < kRepainted) return std::nullopt;
+  return mask;
 }
 
 Size size_for_upload(const Image& image, const PipelineInfo& model) {

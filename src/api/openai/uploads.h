@@ -27,9 +27,10 @@ struct UploadForm {
 
 // Takes a multipart/form-data or JSON body apart. In a form, files named image, image[] and image[0] are
 // images, in any order among the other parts; in JSON, `image` and `images` hold one item or a list, each a
-// data URL, bare base64 or an object with image_url, b64_json or base64. No URL is ever fetched. Not on an io
-// thread: megabytes are decoded. Errors: unsupported_content_type, invalid_argument (malformed, not base64, a
-// URL, more than `images_max` images), unsupported (file_id), payload_too_large (too many parts).
+// data URL, bare base64 or an object with image_url, b64_json or base64. A file input that was left empty,
+// null and "" are no image. No URL is ever fetched. Not on an io thread: megabytes are decoded. Errors:
+// unsupported_content_type, invalid_argument (malformed, not base64, a URL, more than `images_max` images),
+// unsupported (file_id), payload_too_large (too many parts).
 Result<UploadForm> read_upload_form(const http::Request& request, std::size_t images_max);
 
 // Adds the images that a member of a JSON body holds, one or a list of them, in the spellings above.
@@ -41,6 +42,10 @@ Result<Image> decode_upload(const Upload& upload, const DecodeLimits& limits);
 
 // The mask in grey, 255 repainted. Errors: invalid_argument when `mode` is alpha and there is none.
 Result<Image> to_mask(Image image, MaskMode mode);
+
+// The mask that a picture is for itself, as OpenAI has it: what is transparent is repainted. None where there
+// is not enough of that to repaint anything.
+std::optional<Image> mask_within(const Image& image);
 
 // The size of picture that an uploaded one asks for when the request names none: its own, shrunk in
 // proportion to the model's largest side and rounded down to the model's multiple.

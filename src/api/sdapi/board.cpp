@@ -5,9 +5,11 @@
 namespace diffused::api {
 
 constexpr std::size_t kChoicesMax = 1000;
+constexpr std::size_t kAllImages = std::size_t(-1);
 
-SdBoard::Run::Run(SdBoard& board, std::string user, std::size_t images, std::int64_t started)
-    : board_(board), user_(std::move(user)), started_(started), rows_(images) {
+SdBoard::Run::Run(SdBoard& board, std::string user, std::size_t images, std::size_t batch,
+                  std::int64_t started)
+    : board_(board), user_(std::move(user)), batch_(batch), started_(started), rows_(images) {
   const std::lock_guard lock(board_.mutex_);
   board_.runs_.push_back(this);
 }
@@ -17,19 +19,38 @@ SdBoard::Run::~Run() {
   std::erase(board_.runs_, this);
 }
 
-void SdBoard::Run::set_cancel(std::function<void()> cancel) {
+void SdBoard::Run::set_finish(std::function<void(std::size_t images)> finish) {
   const std::lock_guard lock(board_.mutex_);
-  cancel_ = std::move(cancel);
-  if (interrupted_) cancel_();
+  finish_ = std::move(finish);
+  if (interrupted_) finish_(kAllImages);
 }
 
-void SdBoard::Run::take(const Event& event, std::size_t first_row) {
+void SdBoard::Run::take(const Event& event, std::size_t first, std::size_t stride) {
   const std::lock_guard lock(board_.mutex_);
   if (const auto* step = std::get_if<StepDone>(&event))
-    rows_.at(first_row + step->image_index) = {step->step, step->steps, false};
+    rows_.at(first + step->image_index * stride) = {step->step, step->steps, false};
   if (const auto* preview = std::get_if<PreviewReady>(&event)) preview_ = preview->image;
   if (const auto* ready = std::get_if<ImageReady>(&event))
-    rows_.at(first_row + ready->image_index).done = true;
+    rows_.at(first + ready->image_index * stride).done = true;
+}
+
+void SdBoard::Run::skip() {
+  if (interrupted_) return;
+  std::size_t row = skipped_;
+  while (row < rows_.size() && rows_[row].done) ++row;
+  const std::size_t end = std::min((row / batch_ + 1) * batch_, rows_.size());
+  const auto is_begun = [](const Row& each) { return each.step > 0; };
+  // Before its first step there is nothing to be skipped.
+  if (!finish_ || std::none_of(rows_.begin() + static_cast<std::ptrdiff_t>(std::min(row, end)),
+                               rows_.begin() + static_cast<std::ptrdiff_t>(end), is_begun))
+    return;
+  skipped_ = end;
+  finish_(end);
+}
+
+bool SdBoard::Run::skipped(std::size_t image) const {
+  const std::lock_guard lock(board_.mutex_);
+  return image < skipped_;
 }
 
 bool SdBoard::Run::interrupted() const {
@@ -69,21 +90,27 @@ void SdBoard::interrupt(const std::string& user) {
   for (Run* run : runs_) {
     if (run->user_ != user || run->interrupted_) continue;
     run->interrupted_ = true;
-    if (run->cancel_) run->cancel_();
+    if (run->finish_) run->finish_(kAllImages);
   }
 }
 
-std::string SdBoard::checkpoint(const std::string& user) const {
+void SdBoard::skip(const std::string& user) {
   const std::lock_guard lock(mutex_);
-  for (const auto& [chooser, checkpoint] : choices_)
-    if (chooser == user) return checkpoint;
+  const auto oldest = std::ranges::find_if(runs_, [&](const Run* run) { return run->user_ == user; });
+  if (oldest != runs_.end()) (*oldest)->skip();
+}
+
+SdOptions SdBoard::options(const std::string& user) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [chooser, options] : choices_)
+    if (chooser == user) return options;
   return {};
 }
 
-void SdBoard::choose(const std::string& user, std::string checkpoint) {
+void SdBoard::choose(const std::string& user, SdOptions options) {
   const std::lock_guard lock(mutex_);
   std::erase_if(choices_, [&](const auto& choice) { return choice.first == user; });
-  choices_.emplace_front(user, std::move(checkpoint));
+  choices_.emplace_front(user, std::move(options));
   if (choices_.size() > kChoicesMax) choices_.pop_back();
 }
 

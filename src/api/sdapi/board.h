@@ -28,22 +28,31 @@ struct SdProgress {
   std::optional<Image> preview;
 };
 
+// What a user chose for what follows.
+struct SdOptions {
+  std::string checkpoint;      // empty: the default
+  std::string samples_format;  // "jpg"; empty: png
+};
+
 // Any thread.
 class SdBoard {
  public:
   // One generation. Held by the coroutine that answers it; it leaves the board when the last holder goes.
   class Run {
    public:
-    // `images`: those that are made on the way are counted too.
-    Run(SdBoard& board, std::string user, std::size_t images, std::int64_t started);
+    // `images`: those that are made on the way are counted too. `batch`: how many of them A1111 makes at
+    // once.
+    Run(SdBoard& board, std::string user, std::size_t images, std::size_t batch, std::int64_t started);
     ~Run();
     Run(const Run&) = delete;
     Run& operator=(const Run&) = delete;
 
-    // The job that is running now; `cancel` ends it and may be called on any thread.
-    void set_cancel(std::function<void()> cancel);
-    // Notes what an event says of its progress; its job's first picture is number `first_row`.
-    void take(const Event& event, std::size_t first_row);
+    // What is running now; `finish` has its pictures below a number finished as they are, and may be called
+    // on any thread.
+    void set_finish(std::function<void(std::size_t images)> finish);
+    // Notes what an event says of its progress: its job's picture i is number first + i * stride.
+    void take(const Event& event, std::size_t first, std::size_t stride = 1);
+    bool skipped(std::size_t image) const;
     bool interrupted() const;
 
    private:
@@ -52,31 +61,38 @@ class SdBoard {
       int step = 0, steps = 0;
       bool done = false;
     };
-    SdProgress progress() const;  // wants the board's mutex
+    // These want the board's mutex.
+    SdProgress progress() const;
+    void skip();
 
     SdBoard& board_;
     const std::string user_;
+    const std::size_t batch_;
     const std::int64_t started_;
     // Guarded by the board's mutex:
     std::vector<Row> rows_;
     std::optional<Image> preview_;
-    std::function<void()> cancel_;
+    std::function<void(std::size_t)> finish_;
+    std::size_t skipped_ = 0;  // pictures below it are to take no further step
     bool interrupted_ = false;
   };
 
   SdProgress progress(const std::string& user) const;
 
-  // Ends the user's generations; each is answered with the pictures that it has.
+  // Ends the user's generations; each is answered with the pictures that it has, the unfinished as they are.
   void interrupt(const std::string& user);
 
-  // The checkpoint a user chose, or empty. The last thousand users are remembered.
-  std::string checkpoint(const std::string& user) const;
-  void choose(const std::string& user, std::string checkpoint);
+  // Has the batch that the user's oldest generation is at finished as it is; it goes on with the next.
+  void skip(const std::string& user);
+
+  // What a user chose. The last thousand users are remembered.
+  SdOptions options(const std::string& user) const;
+  void choose(const std::string& user, SdOptions options);
 
  private:
   mutable std::mutex mutex_;
-  std::vector<Run*> runs_;                                   // the oldest first
-  std::deque<std::pair<std::string, std::string>> choices_;  // user and checkpoint, the newest first
+  std::vector<Run*> runs_;                                 // the oldest first
+  std::deque<std::pair<std::string, SdOptions>> choices_;  // by user, the newest first
 };
 
 }  // namespace diffused::api

@@ -5,6 +5,7 @@
 
 #include "api/endpoints.h"
 #include "api/errors.h"
+#include "api/fields.h"
 #include "api/json_body.h"
 #include "api/keys.h"
 #include "api/offload.h"
@@ -33,7 +34,6 @@ constexpr std::array kConstants{
     Constant{"GET", "hypernetworks", "[]"},
     Constant{"GET", "face-restorers", "[]"},
     Constant{"GET", "realesrgan-models", "[]"},
-    Constant{"GET", "prompt-styles", "[]"},
     Constant{"GET", "embeddings", R"({"loaded": {}, "skipped": {}})"},
     Constant{"GET", "scripts", R"({"txt2img": [], "img2img": []})"},
     Constant{"GET", "script-info", "[]"},
@@ -46,6 +46,13 @@ constexpr std::array kConstants{
     Constant{"POST", "refresh-loras", "null"},
     Constant{"POST", "refresh-vae", "null"},
 };
+
+// What of A1111's many settings means anything here.
+std::vector<Field> sd_option_fields(SdOptions& options) {
+  return {text("sd_model_checkpoint", 256, "A served model's name.", into(options.checkpoint)),
+          choice("samples_format", {"png", "jpg", "jpeg", "webp"}, "The pictures' file format.",
+                 into(options.samples_format))};
+}
 
 bool is_served(const Api& api, const std::string& name) {
   const auto models = api.dispatcher.models();
@@ -110,6 +117,14 @@ asio::awaitable<void> sd_schedulers(const Api& api, http::Exchange& exchange) {
   co_await send_json(exchange, schedulers);
 }
 
+asio::awaitable<void> sd_styles(const Api& api, http::Exchange& exchange) {
+  json::array styles;
+  for (const SdStyle& style : api.options.sd_styles)
+    styles.push_back(json::object{
+        {"name", style.name}, {"prompt", style.prompt}, {"negative_prompt", style.negative_prompt}});
+  co_await send_json(exchange, styles);
+}
+
 asio::awaitable<void> sd_loras(const Api& api, http::Exchange& exchange) {
   std::set<std::string> names;
   for (const ServedModel& model : api.dispatcher.models())
@@ -122,31 +137,34 @@ asio::awaitable<void> sd_loras(const Api& api, http::Exchange& exchange) {
 }
 
 asio::awaitable<void> sd_options(const Api& api, http::Exchange& exchange) {
-  std::string chosen = api.sd_board->checkpoint(user_of(exchange.request()));
-  if (chosen.empty())
-    if (const auto model = choose_model(api, {})) chosen = model->name;
-  const json::object options{{"sd_model_checkpoint", chosen},
-                             {"sd_checkpoint_hash", ""},
-                             {"sd_vae", "Automatic"},
-                             {"CLIP_stop_at_last_layers", 1},
-                             {"samples_format", "png"}};
+  SdOptions chosen = api.sd_board->options(user_of(exchange.request()));
+  if (chosen.checkpoint.empty())
+    if (const auto model = choose_model(api, {})) chosen.checkpoint = model->name;
+  const json::object options{
+      {"sd_model_checkpoint", chosen.checkpoint},
+      {"sd_checkpoint_hash", ""},
+      {"sd_vae", "Automatic"},
+      {"CLIP_stop_at_last_layers", 1},
+      {"samples_format", chosen.samples_format.empty() ? "png" : chosen.samples_format}};
   co_await send_json(exchange, options);
 }
 
 asio::awaitable<void> sd_set_options(const Api& api, http::Exchange& exchange) {
   const http::Request& request = exchange.request();
-  const auto options = co_await offload_large(request.body.size(), api.workers, user_of(request),
-                                              [&] { return json_body(request); });
-  if (!options) co_return co_await send_error(exchange, options.error());
-  const auto* chosen = options->if_contains("sd_model_checkpoint");
-  if (chosen != nullptr && chosen->is_string()) {
-    const std::string name(chosen->get_string());
-    if (!is_served(api, name)) {
-      Error error{ErrorCode::not_found, "there is no checkpoint " + name, "sd_model_checkpoint", {}};
-      co_return co_await send_error(exchange, std::move(error));
-    }
-    api.sd_board->choose(user_of(exchange.request()), name);
+  const std::string& user = user_of(request);
+  const auto body =
+      co_await offload_large(request.body.size(), api.workers, user, [&] { return json_body(request); });
+  if (!body) co_return co_await send_error(exchange, body.error());
+  SdOptions options = api.sd_board->options(user);
+  const auto read = read_fields(sd_option_fields(options), *body, Source::form);
+  if (!read) co_return co_await send_error(exchange, read.error());
+  const std::string meant = model_meant(api.options.keys.get(), user, options.checkpoint);
+  if (!meant.empty() && !is_served(api, meant)) {
+    Error error{
+        ErrorCode::not_found, "there is no checkpoint " + options.checkpoint, "sd_model_checkpoint", {}};
+    co_return co_await send_error(exchange, std::move(error));
   }
+  api.sd_board->choose(user, std::move(options));
   const json::value done(nullptr);
   co_await send_json(exchange, done);
 }

@@ -6,7 +6,8 @@
 #include "api/openai/answer.h"
 #include "api/openai/uploads.h"
 #include "api/sdapi/infotext.h"
-#include "image/png.h"
+#include "base/utf8.h"
+#include "image/codec.h"
 
 namespace diffused::api {
 namespace {
@@ -18,15 +19,16 @@ Result<json::object> read_info(const http::Request& request) {
   TRY_VOID(take_images(body, "image", 1, images));
   if (images.empty())
     return fail(ErrorCode::invalid_argument, "image is required", "image", "missing_required_parameter");
-  // A JPEG or WebP has no text of this kind, which is no mistake.
-  const auto chunks = read_png_text(images[0].bytes);
+  // One without a text is no mistake.
+  const auto chunks = read_text(images[0].bytes);
   if (!chunks && chunks.error().code == ErrorCode::payload_too_large) return about(chunks.error(), "image");
   json::object items;
   std::string info;
   if (chunks) {
     for (const TextChunk& chunk : *chunks) {
+      if (!is_utf8(chunk.text) || !is_utf8(chunk.key)) continue;
       items[chunk.key] = chunk.text;
-      if (chunk.key == "parameters") info = chunk.text;
+      if (chunk.key == kParametersKey || chunk.key == kCommentKey) info = chunk.text;
     }
   }
   return json::object{{"info", info}, {"items", std::move(items)}, {"parameters", parse_infotext(info)}};

@@ -1,4 +1,5 @@
 #include "api/endpoints.h"
+#include "api/fields.h"
 #include "api/keys.h"
 #include "api/offload.h"
 #include "api/openai/answer.h"
@@ -36,7 +37,7 @@ asio::awaitable<void> sd_progress(const Api& api, http::Exchange& exchange) {
   const http::Request& request = exchange.request();
   const SdProgress progress = api.sd_board->progress(user_of(request));
   const auto skip = request.query.find("skip_current_image");
-  const bool wanted = skip == request.query.end() || (skip->second != "true" && skip->second != "1");
+  const bool wanted = skip == request.query.end() || read_truth(json::value(skip->second)) != true;
   const double passed = static_cast<double>(api.clock.unix_seconds() - progress.started);
   const double left = progress.progress > 0 ? passed / progress.progress - passed : 0;
   json::object body{{"progress", progress.progress},
@@ -47,6 +48,12 @@ asio::awaitable<void> sd_progress(const Api& api, http::Exchange& exchange) {
   if (wanted && progress.preview)
     body["current_image"] =
         co_await offload(api.workers, user_of(request), [&] { return picture_of(progress.preview); });
+  co_await send_json(exchange, body);
+}
+
+asio::awaitable<void> sd_skip(const Api& api, http::Exchange& exchange) {
+  api.sd_board->skip(user_of(exchange.request()));
+  const json::object body;
   co_await send_json(exchange, body);
 }
 

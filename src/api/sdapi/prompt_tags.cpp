@@ -5,6 +5,8 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <optional>
+#include <utility>
 
 #include "api/loras.h"
 
@@ -44,24 +46,77 @@ Tag next_tag(std::string_view& prompt, std::string& text) {
   return {};
 }
 
-Result<LoraChoice> read_tag(std::string_view rest) {
-  const std::size_t colon = rest.find(':');
-  LoraChoice lora{std::string(rest.substr(0, colon)), 1};
-  if (lora.name.empty() || lora.name.size() > kLoraNameBytesMax)
+std::string_view trimmed_part(std::string_view text) {
+  const std::size_t begin = std::min(text.find_first_not_of(" \t\n"), text.size());
+  text.remove_prefix(begin);
+  return text.substr(0, text.find_last_not_of(" \t\n") + 1);
+}
+
+// As Python's float() reads it: blanks around it and a plus sign are no matter.
+Result<double> read_tag_weight(std::string_view text, std::string_view name) {
+  std::string_view digits = trimmed_part(text);
+  if (digits.size() > 1 && digits[0] == '+' && digits[1] != '-') digits.remove_prefix(1);
+  double weight = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), weight);
+  const bool number = error == std::errc() && end == digits.data() + digits.size();
+  if (number && std::abs(weight) <= kLoraWeightMax) return weight;  // not NaN
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("the weight of <lora:{}:…> in the prompt must be a number from {} to {}", name,
+                          -kLoraWeightMax, kLoraWeightMax),
+              "prompt");
+}
+
+// What stands between the colons of a tag.
+struct TagArguments {
+  std::vector<std::string_view> in_order;
+  std::vector<std::pair<std::string_view, std::string_view>> named;
+};
+
+TagArguments split_tag(std::string_view rest) {
+  TagArguments arguments;
+  while (true) {
+    const std::string_view part = rest.substr(0, rest.find(':'));
+    const std::size_t equals = part.find('=');
+    if (equals == std::string_view::npos)
+      arguments.in_order.push_back(part);
+    else
+      arguments.named.emplace_back(trimmed_part(part.substr(0, equals)), part.substr(equals + 1));
+    if (part.size() == rest.size()) return arguments;
+    rest.remove_prefix(part.size() + 1);
+  }
+}
+
+Result<void> read_tag(std::string_view rest, TaggedPrompt& taken) {
+  const TagArguments arguments = split_tag(rest);
+  const auto& words = arguments.in_order;
+  const std::string_view name = words.empty() ? std::string_view() : trimmed_part(words[0]);
+  if (name.empty() || name.size() > kLoraNameBytesMax)
     return fail(ErrorCode::invalid_argument,
                 fmt::format("a <lora:NAME:WEIGHT> in the prompt must have a name of 1 to {} bytes",
                             kLoraNameBytesMax),
                 "prompt");
-  if (colon == std::string_view::npos) return lora;
-  const std::string_view digits = rest.substr(colon + 1);
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), lora.weight);
-  const bool number = error == std::errc() && end == digits.data() + digits.size();
-  if (!number || !(std::abs(lora.weight) <= kLoraWeightMax))  // so that NaN fails
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("the weight of <lora:{}:…> in the prompt must be a number from {} to {}",
-                            lora.name, -kLoraWeightMax, kLoraWeightMax),
-                "prompt");
-  return lora;
+  double text_weight = 1;
+  std::optional<double> weight;
+  if (words.size() > 1) {
+    TRY(text_weight, read_tag_weight(words[1], name));
+  }
+  if (words.size() > 2) {
+    TRY(weight, read_tag_weight(words[2], name));
+  }
+  for (const auto& [key, value] : arguments.named) {
+    if (key == "te") {
+      TRY(text_weight, read_tag_weight(value, name));
+    } else if (key == "unet") {
+      TRY(weight, read_tag_weight(value, name));
+    } else {
+      taken.ignored.push_back(fmt::format("\"{}\" of <lora:{}> is not served", key, name));
+    }
+  }
+  if (words.size() > 3) taken.ignored.push_back(fmt::format("the rank of <lora:{}> is not served", name));
+  LoraChoice lora{std::string(name), weight.value_or(text_weight)};
+  if (text_weight != lora.weight) lora.text_weight = text_weight;
+  taken.loras.push_back(std::move(lora));
+  return {};
 }
 
 }  // namespace
@@ -69,9 +124,11 @@ Result<LoraChoice> read_tag(std::string_view rest) {
 Result<TaggedPrompt> take_tags(std::string_view prompt) {
   TaggedPrompt taken;
   for (Tag tag = next_tag(prompt, taken.text); tag.length() > 0; tag = next_tag(prompt, taken.text)) {
-    if (tag.kind == "hypernet") continue;
-    TRY(LoraChoice lora, read_tag(tag.rest));
-    taken.loras.push_back(std::move(lora));
+    if (tag.kind == "hypernet") {
+      taken.ignored.push_back(fmt::format("<hypernet:{}> is not served", tag.rest));
+    } else {
+      TRY_VOID(read_tag(tag.rest, taken));
+    }
   }
   return taken;
 }

@@ -10,11 +10,14 @@
 
 namespace diffused::api {
 
-// What is left of a prompt without its tags, and the LoRAs that they name; "<lora:NAME>" has weight 1.
-// "<lyco:…>" is another word for it; "<hypernet:…>", which no model here has, is left out.
+// What is left of a prompt without its tags, and the LoRAs that they name. Between colons stand the name, the
+// weight in the text encoders and that in the denoiser, each 1 or as the one before it where it is left out;
+// "te=" and "unet=" name the weights. "<lyco:…>" is another word for it; "<hypernet:…>", which no model here
+// has, is left out.
 struct TaggedPrompt {
   std::string text;
   std::vector<LoraChoice> loras;
+  std::vector<std::string> ignored;  // what is read and does nothing, in words for people
 };
 // Errors: invalid_argument about `prompt` where a tag has no name or no number for a weight.
 Result<TaggedPrompt> take_tags(std::string_view prompt);

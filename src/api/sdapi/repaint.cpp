@@ -16,11 +16,21 @@ Image shown_by(Image mask) {
   return mask;
 }
 
+// As A1111 reads a mask: where anything is transparent, what is drawn is the mask, whatever its colours; else
+// what is light.
+Image drawn_mask(Image mask, bool rounded) {
+  if (!has_transparency(mask)) return to_grey(std::move(mask));
+  mask = alpha_of(mask);
+  if (rounded)
+    for (std::uint8_t& pixel : mask.pixels) pixel = pixel > 128 ? 255 : 0;
+  return mask;
+}
+
 }  // namespace
 
 Repaint prepare_repaint(const SdRequest& request, Image picture, Image mask, int width, int height) {
-  picture = to_rgb(std::move(picture));
-  mask = resize_lanczos(to_grey(std::move(mask)), picture.width, picture.height);
+  picture = to_rgb(on_paper(std::move(picture), request.paper));
+  mask = resize_lanczos(drawn_mask(std::move(mask), request.mask_rounded), picture.width, picture.height);
   if (request.mask_inverted)
     for (std::uint8_t& pixel : mask.pixels) pixel = 255 - pixel;
   mask = blur_gaussian(mask, request.mask_blur);

@@ -9,8 +9,14 @@
 
 namespace diffused::api {
 
-// The object that its clients find as text in "info" and take apart.
-json::object sd_info(const Recipe& recipe, const SdRequest& request, const std::vector<ImageReady>& images,
+// A picture, and what its text says.
+struct SdPicture {
+  const ImageReady* image;
+  Recipe recipe;
+};
+
+// The object that its clients find as text in "info" and take apart. `recipe` is that of all the pictures.
+json::object sd_info(const Recipe& recipe, const SdRequest& request, const std::vector<SdPicture>& pictures,
                      std::int64_t unix_seconds);
 
 // "20261123141000": when something began, in UTC.

@@ -119,9 +119,14 @@ Result<std::shared_ptr<const nn::Lora>> LoraLibrary::load(const std::string& nam
   return lora;
 }
 
+std::vector<LoraChoice> in_text_encoders(std::vector<LoraChoice> choices) {
+  for (LoraChoice& choice : choices) choice.weight = choice.text_weight.value_or(choice.weight);
+  return choices;
+}
+
 std::string lora_key(const std::vector<LoraChoice>& choices) {
   std::string key;
-  for (const LoraChoice& choice : choices) {
+  for (const LoraChoice& choice : in_text_encoders(choices)) {
     if (choice.weight != 0) key += fmt::format("\n{}:{:a}", choice.name, choice.weight);
   }
   return key;

@@ -51,6 +51,9 @@ class LoraLibrary {
   LoraDevice device_;
 };
 
+// The same, each with the weight that it has in the text encoders.
+std::vector<LoraChoice> in_text_encoders(std::vector<LoraChoice> choices);
+
 // Equal for sets that change prompts alike; empty for none.
 std::string lora_key(const std::vector<LoraChoice>& choices);
 

@@ -1,10 +1,13 @@
-// openai from npm; the argument is the name under which the version is installed.
+// openai from npm; the argument is the name under which the version is installed. With `azure` behind it its client for that.
 import fs from "node:fs";
 import { abortable, download, serve } from "./loop.mjs";
 
-const { default: OpenAI, toFile } = await import(process.argv[2]);
+const { default: OpenAI, AzureOpenAI, toFile } = await import(process.argv[2]);
 
-const client = ({ server, key = "none", retries = 0 }) => new OpenAI({ baseURL: `${server}/v1`, apiKey: key, maxRetries: retries });
+const azure = ({ server, key = "none", retries = 0 }) =>
+  new AzureOpenAI({ endpoint: server, apiVersion: "2025-04-01-preview", apiKey: key, maxRetries: retries });
+const openai = ({ server, key = "none", retries = 0 }) => new OpenAI({ baseURL: `${server}/v1`, apiKey: key, maxRetries: retries });
+const client = process.argv[3] === "azure" ? azure : openai;
 const pictures = (reply) => Promise.all(reply.data.map((item) => item.b64_json ?? download(item.url)));
 
 // Streams leave without a length (chunked); files made from bytes leave as a form of known length.

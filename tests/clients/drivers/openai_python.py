@@ -1,12 +1,15 @@
-"""openai from PyPI; the version is that of the virtual environment which runs this."""
+"""openai from PyPI; the version is that of the virtual environment which runs this. With the argument `azure` its client for that."""
 
 import contextlib
+import sys
 
 import openai
 from loop import abortable, download, serve
 
 
 def client(server, key="none", retries=0):
+    if "azure" in sys.argv:
+        return openai.AsyncAzureOpenAI(azure_endpoint=server, api_version="2025-04-01-preview", api_key=key, max_retries=retries)
     return openai.AsyncOpenAI(base_url=f"{server}/v1", api_key=key, max_retries=retries)
 
 

@@ -57,6 +57,14 @@ async def lists(**options):
             "vaes": [each["model_name"] for each in await call(api.get_sd_vae)]}
 
 
+async def enlarge(images, **options):
+    """One by itself and all together."""
+    api, pictures = client(**options), [Image.open(path) for path in images]
+    one = await call(api.extra_single_image, pictures[0], upscaler_1="Lanczos", upscaling_resize=2)
+    batch = await call(api.extra_batch_images, pictures, upscaler_1="Lanczos", upscaling_resize=2)
+    return outcome(one)["pictures"] + outcome(batch)["pictures"]
+
+
 async def choose(model, **options):
     api = client(**options)
     await call(api.util_set_model, model)
@@ -84,5 +92,5 @@ async def abort():
     return f"{len((await task)['pictures'])} pictures"
 
 
-serve({"generate": generate, "edit": edit, "lists": lists, "choose": choose, "read": read, "begin": begin,
+serve({"generate": generate, "edit": edit, "enlarge": enlarge, "lists": lists, "choose": choose, "read": read, "begin": begin,
        "progress": progress, "abort": abort})
