@@ -9,7 +9,6 @@
 namespace diffused::tokenizers {
 namespace {
 
-constexpr std::string_view kEndOfWord = "</w>";
 constexpr int kNone = -1;
 
 // Bytes that GPT-2's table spells as themselves (Latin-1); the others get the code points from 256 on, in
@@ -54,7 +53,7 @@ struct BytePair::Candidate {
 };
 
 Result<BytePair> BytePair::create(const Vocabulary& vocabulary, const std::vector<Merge>& merges,
-                                  int unknown_id) {
+                                  std::optional<int> unknown_id, std::string_view end_of_word) {
   BytePair model;
   const auto id_of = [&](const std::string& symbol, int otherwise) {
     const auto found = vocabulary.find(symbol);
@@ -62,8 +61,8 @@ Result<BytePair> BytePair::create(const Vocabulary& vocabulary, const std::vecto
   };
   const auto spellings = byte_spellings();
   for (std::size_t byte = 0; byte < spellings.size(); ++byte) {
-    model.inner_ids_[byte] = id_of(spellings[byte], unknown_id);
-    model.last_ids_[byte] = id_of(spellings[byte] + std::string(kEndOfWord), unknown_id);
+    model.inner_ids_[byte] = id_of(spellings[byte], unknown_id.value_or(kNone));
+    model.last_ids_[byte] = id_of(spellings[byte] + std::string(end_of_word), unknown_id.value_or(kNone));
   }
   model.merges_.reserve(merges.size());
   for (std::size_t rank = 0; rank < merges.size(); ++rank) {
@@ -87,15 +86,18 @@ const BytePair::Merged* BytePair::find_merge(int left, int right) const {
 }
 
 void BytePair::append_ids(std::string_view word, std::vector<int>& ids) const {
-  if (word.empty()) return;
-  const int length = static_cast<int>(word.size());
   std::vector<Symbol> symbols;
   symbols.reserve(word.size());
-  for (int i = 0; i < length; ++i) {
-    const auto byte = static_cast<unsigned char>(word[static_cast<std::size_t>(i)]);
-    const bool last = i + 1 == length;
-    symbols.push_back({last ? last_ids_[byte] : inner_ids_[byte], i - 1, last ? kNone : i + 1});
+  for (std::size_t i = 0; i < word.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(word[i]);
+    const int id = i + 1 == word.size() ? last_ids_[byte] : inner_ids_[byte];
+    if (id == kNone) continue;
+    const int place = static_cast<int>(symbols.size());
+    symbols.push_back({id, place - 1, place + 1});
   }
+  if (symbols.empty()) return;
+  symbols.back().next = kNone;
+  const int length = static_cast<int>(symbols.size());
   const auto at = [&](int position) -> Symbol& { return symbols[static_cast<std::size_t>(position)]; };
 
   std::priority_queue<Candidate> candidates;

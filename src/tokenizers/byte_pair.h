@@ -1,8 +1,9 @@
-// Byte-pair encoding of one word, with an end-of-word mark, as CLIP has it.
+// Byte-pair encoding of one word: with an end-of-word mark as CLIP has it, or without one as GPT-2.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -20,11 +21,14 @@ class BytePair {
  public:
   using Merge = std::pair<std::string, std::string>;
 
-  // `vocabulary` spells bytes with GPT-2's printable characters; the last symbol of a word carries `</w>`.
-  // Earlier merges come first. `unknown_id` stands for symbols that `vocabulary` lacks. data_loss: a merge of
-  // symbols, or into a symbol, that `vocabulary` lacks.
+  // CLIP's mark, which the last symbol of a word carries.
+  static constexpr std::string_view kEndOfWord = "</w>";
+
+  // `vocabulary` spells bytes with GPT-2's printable characters; the last symbol of a word carries
+  // `end_of_word`. Earlier merges come first. `unknown_id` stands for symbols that `vocabulary` lacks;
+  // without one they are left out. data_loss: a merge of symbols, or into a symbol, that `vocabulary` lacks.
   static Result<BytePair> create(const Vocabulary& vocabulary, const std::vector<Merge>& merges,
-                                 int unknown_id);
+                                 std::optional<int> unknown_id, std::string_view end_of_word = kEndOfWord);
 
   // Appends the ids of one word, taken byte by byte.
   void append_ids(std::string_view word, std::vector<int>& ids) const;

@@ -1,13 +1,10 @@
 // The CLIP tokenizer: NFC, white space, lower case, words, byte-pair encoding. Rules: CLIPTokenizer of
 // transformers 5.23 (models/clip/tokenization_clip.py), which builds the same pipeline whichever kind of file
 // the folder holds.
-#include <fmt/format.h>
-
 #include <array>
-#include <limits>
-#include <sstream>
 
 #include "tokenizers/byte_pair.h"
+#include "tokenizers/byte_pair_files.h"
 #include "tokenizers/folder.h"
 #include "tokenizers/framed_tokenizer.h"
 #include "tokenizers/special_tokens.h"
@@ -90,84 +87,11 @@ class ClipText final : public TextModel {
   Composer composer_;
 };
 
-struct BytePairData {
-  Vocabulary vocabulary = {};
-  std::vector<BytePair::Merge> merges = {};
-  std::filesystem::path merges_file;
-};
-
-Result<Vocabulary> read_vocabulary(const json::object& object, const std::filesystem::path& file) {
-  Vocabulary vocabulary;
-  vocabulary.reserve(object.size());
-  for (const auto& [token, id] : object) {
-    if (!id.is_int64() || id.get_int64() < 0 || id.get_int64() > std::numeric_limits<int>::max()) {
-      return bad_file(ErrorCode::data_loss, file,
-                      fmt::format("the id of \"{}\" must be a whole number", std::string_view(token)));
-    }
-    vocabulary.emplace(token, static_cast<int>(id.get_int64()));
-  }
-  return vocabulary;
-}
-
-// "left right"; nothing when it is not of that form.
-std::optional<BytePair::Merge> split_merge(std::string_view text) {
-  const std::size_t space = text.find(' ');
-  if (space == std::string_view::npos || text.rfind(' ') != space) return std::nullopt;
-  return BytePair::Merge(text.substr(0, space), text.substr(space + 1));
-}
-
-std::optional<BytePair::Merge> read_merge(const json::value& value) {
-  if (value.is_string()) return split_merge(value.get_string());
-  const json::array* pair = value.if_array();
-  const bool two_strings = pair && pair->size() == 2 && pair->front().is_string() && pair->back().is_string();
-  if (!two_strings) return std::nullopt;
-  return BytePair::Merge(pair->front().get_string(), pair->back().get_string());
-}
-
-Result<BytePairData> read_byte_pair_json(const Folder& folder) {
-  const std::filesystem::path file = tokenizer_file(folder);
-  BytePairData data{.merges_file = file};
-  TRY(const json::object* model, model_member(folder, "BPE"));
-  TRY(const json::object* vocabulary, object_member(*model, "vocab", file));
-  TRY(data.vocabulary, read_vocabulary(*vocabulary, file));
-  TRY(const json::array* merges, array_member(*model, "merges", file));
-  for (const json::value& value : *merges) {
-    auto merge = read_merge(value);
-    if (!merge) return bad_file(ErrorCode::data_loss, file, "a merge must be \"a b\" or [\"a\", \"b\"]");
-    data.merges.push_back(std::move(*merge));
-  }
-  return data;
-}
-
-Result<BytePairData> read_classic_files(const Folder& folder) {
-  const std::filesystem::path vocabulary_file = folder.path / "vocab.json";
-  BytePairData data{.merges_file = folder.path / "merges.txt"};
-  std::error_code error;
-  if (!std::filesystem::exists(vocabulary_file, error)) {
-    return bad_file(ErrorCode::not_found, folder.path,
-                    "holds neither tokenizer.json nor vocab.json and merges.txt");
-  }
-  TRY(const json::object vocabulary, read_json(vocabulary_file));
-  TRY(data.vocabulary, read_vocabulary(vocabulary, vocabulary_file));
-  TRY(const std::string merges, read_file(data.merges_file));
-  std::istringstream lines(merges);
-  for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with("#version")) continue;
-    if (line.ends_with('\r')) line.pop_back();
-    auto merge = split_merge(line);
-    if (!merge) {
-      return bad_file(ErrorCode::data_loss, data.merges_file, fmt::format("\"{}\" is not a merge", line));
-    }
-    data.merges.push_back(std::move(*merge));
-  }
-  return data;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Tokenizer>> load_clip_tokenizer(const std::filesystem::path& path) {
   TRY(const Folder folder, read_folder(path));
-  TRY(const BytePairData data, folder.tokenizer ? read_byte_pair_json(folder) : read_classic_files(folder));
+  TRY(const BytePairFiles data, read_byte_pair_files(folder));
   const TokenRoles defaults{.begin = "<|startoftext|>",
                             .end = "<|endoftext|>",
                             .unknown = "<|endoftext|>",

@@ -64,11 +64,12 @@ class FramedTokenizer final : public Tokenizer {
     std::vector<int>& ids = encoding.ids;
     if (frame_.begin_id) ids.push_back(*frame_.begin_id);
     append_text(valid_utf8(text), ids);
-    encoding.token_count = static_cast<int>(ids.size()) + 1;
+    const std::size_t end = frame_.end_id ? 1 : 0;
+    encoding.token_count = static_cast<int>(ids.size() + end);
 
     const auto length = static_cast<std::size_t>(std::max(length_max, 1));
-    ids.resize(std::min(ids.size(), length - 1));
-    ids.push_back(frame_.end_id);
+    ids.resize(std::min(ids.size(), length - end));
+    if (frame_.end_id) ids.push_back(*frame_.end_id);
     ids.resize(length, frame_.padding_id);
     return encoding;
   }

@@ -1,4 +1,4 @@
-// What both tokenizers do around their model: cut out added tokens, truncate, put begin, end and padding.
+// What all tokenizers do around their model: cut out added tokens, truncate, put begin, end and padding.
 #pragma once
 
 #include <memory>

@@ -4,8 +4,9 @@
 // prompts in chunks, where asked for: weighted_prompt.h.
 //
 // How a text travels (the files in that order): unicode.h makes it valid UTF-8, added_tokens.h cuts out
-// special tokens, clip.cpp or t5.cpp normalises and splits what is left, byte_pair.h or unigram.h turns each
-// word into ids, framed_tokenizer.h adds begin, end and padding. folder.h, special_tokens.h read the files.
+// special tokens, clip.cpp, t5.cpp or qwen2.cpp normalises and splits what is left, byte_pair.h or unigram.h
+// turns each word into ids, framed_tokenizer.h adds begin, end and padding. folder.h, special_tokens.h read
+// the files. chat_template.h puts a prompt into the words that a chat model expects.
 #pragma once
 
 #include <filesystem>
@@ -21,7 +22,7 @@ namespace diffused::tokenizers {
 
 // A text as ids.
 struct Encoding {
-  // Exactly `length_max` ids: begin token (CLIP only), text, end token, padding.
+  // Exactly `length_max` ids: begin token (CLIP), text, end token (CLIP, T5), padding.
   std::vector<int> ids;
   // How many ids the whole text needs, begin and end included: more than ids.size() when text was cut off.
   int token_count = 0;
@@ -30,7 +31,7 @@ struct Encoding {
 // What a tokenizer puts round a text.
 struct Frame {
   std::optional<int> begin_id = std::nullopt;
-  int end_id = 0;
+  std::optional<int> end_id = std::nullopt;
   int padding_id = 0;
   std::optional<int> length_default;
 };
@@ -40,7 +41,7 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  // Turns `text` into `length_max` ids (at least 2): what does not fit is cut off at the right, the end token
+  // Turns `text` into `length_max` ids (at least 2): what does not fit is cut off at the right, an end token
   // is kept. Never fails: bytes that are not UTF-8 count as U+FFFD. Time grows as length times log of length.
   virtual Encoding encode(std::string_view text, int length_max) const = 0;
 
@@ -56,9 +57,10 @@ class Tokenizer {
 };
 
 // Load a tokenizer folder of Diffusers (`tokenizer`, `tokenizer_2`, `tokenizer_3`): tokenizer.json when it is
-// there, else vocab.json and merges.txt (CLIP), or spiece.model (T5). Errors, each naming the file: not_found
-// (no such files), data_loss (damaged), unsupported (another kind of tokenizer).
+// there, else vocab.json and merges.txt (CLIP, Qwen2), or spiece.model (T5). Errors, each naming the file:
+// not_found (no such files), data_loss (damaged), unsupported (another kind of tokenizer).
 Result<std::unique_ptr<Tokenizer>> load_clip_tokenizer(const std::filesystem::path& folder);
 Result<std::unique_ptr<Tokenizer>> load_t5_tokenizer(const std::filesystem::path& folder);
+Result<std::unique_ptr<Tokenizer>> load_qwen2_tokenizer(const std::filesystem::path& folder);
 
 }  // namespace diffused::tokenizers

@@ -1,4 +1,4 @@
-// The few Unicode questions both tokenizers ask, answered by ICU. Any thread.
+// The few Unicode questions the tokenizers ask, answered by ICU. Any thread.
 #pragma once
 
 #include <unicode/normalizer2.h>

@@ -164,7 +164,7 @@ class Chunker {
  public:
   Chunker(const Tokenizer& tokenizer, int length)
       : tokenizer_(tokenizer), frame_(tokenizer.frame()), length_(static_cast<std::size_t>(length)) {
-    const std::size_t framing = frame_.begin_id ? 2 : 1;
+    const std::size_t framing = (frame_.begin_id ? 1u : 0u) + (frame_.end_id ? 1u : 0u);
     room_ = std::max(length_, framing + 1) - framing;
     if (const auto comma = tokenizer.text_ids(","); comma.size() == 1) comma_ = comma.front();
   }
@@ -180,7 +180,7 @@ class Chunker {
     };
     if (frame_.begin_id) put(*frame_.begin_id, 1);
     for (std::size_t i = 0; i < open_.ids.size(); ++i) put(open_.ids[i], open_.weights[i]);
-    put(frame_.end_id, 1);
+    if (frame_.end_id) put(*frame_.end_id, 1);
     while (chunk.ids.size() < length_) put(frame_.padding_id, 1);
     chunks_.push_back(std::move(chunk));
     open_ = {};
@@ -248,9 +248,9 @@ WeightedIds weighted_text(const Tokenizer& tokenizer, std::string_view prompt, i
       text.weights.push_back(static_cast<float>(piece.weight));
     }
   }
-  text.ids.resize(std::min(text.ids.size(), size - 1));
-  text.ids.push_back(frame.end_id);
-  text.weights.resize(text.ids.size() - 1);
+  text.ids.resize(std::min(text.ids.size(), size - (frame.end_id ? 1 : 0)));
+  text.weights.resize(text.ids.size());
+  if (frame.end_id) text.ids.push_back(*frame.end_id);
   text.ids.resize(size, frame.padding_id);
   text.weights.resize(size, 1);
   return text;

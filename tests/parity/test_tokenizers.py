@@ -20,7 +20,7 @@ import tokenizer_texts  # noqa: E402
 
 SEED = 7
 NAMES = ["clip_l", "clip_g", "clip_g3", "clip_small", "clip_l_json", "clip_g_json", "clip_flags_json"]
-NAMES += ["t5", "t5_decoder", "t5_json"]
+NAMES += ["t5", "t5_decoder", "t5_json", "qwen2", "qwen2_small", "qwen2_json"]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def folders() -> Path:
 
 
 def our_ids(folder: Path, texts: list[str], length: int) -> list[list[int]]:
-    kind = "clip" if folder.name.startswith("clip") else "t5"
+    kind = folder.name.split("_")[0]
     lines = "".join(json.dumps(text) + "\n" for text in texts)
     command = [BUILD / "tokenizer_encode", kind, folder, str(length)]
     done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
@@ -60,12 +60,12 @@ def test_fuzz_with_combining_marks(folders: Path, name: str) -> None:
     assert_equal(folders / name, list(tokenizer_texts.fuzz(SEED, 2000)))
 
 
-@pytest.mark.parametrize("name", ["clip_l", "t5"])
+@pytest.mark.parametrize("name", ["clip_l", "t5", "qwen2"])
 def test_every_character(folders: Path, name: str) -> None:
     assert_equal(folders / name, list(tokenizer_texts.every_character()))
 
 
-@pytest.mark.parametrize(("name", "length"), [("clip_l", 77), ("clip_g", 77), ("clip_l_json", 5), ("t5", 256), ("t5_json", 1)])
+@pytest.mark.parametrize(("name", "length"), [("clip_l", 77), ("clip_g", 77), ("clip_l_json", 5), ("t5", 256), ("t5_json", 1), ("qwen2", 64), ("qwen2_json", 1)])
 def test_truncation_and_padding(folders: Path, name: str, length: int) -> None:
     texts = list(tokenizer_texts.prompts(SEED))[-600:]
     options = {"padding": "max_length", "truncation": True, "max_length": length}

@@ -13,7 +13,7 @@ namespace {
 using ::testing::HasSubstr;
 
 Result<std::unique_ptr<Tokenizer>> load(const std::filesystem::path& folder, const std::string& name) {
-  return name.starts_with("clip") ? load_clip_tokenizer(folder) : load_t5_tokenizer(folder);
+  return load_kind(name, folder);
 }
 
 // A copy of a good folder with one file rewritten.

@@ -1,5 +1,5 @@
 // tokenizer_encode KIND FOLDER LENGTH: reads one JSON string a line on stdin and writes its ids as a JSON
-// array a line; KIND is clip or t5. LENGTH 0 writes all ids of the text, without padding. For
+// array a line; KIND is clip, t5 or qwen2. LENGTH 0 writes all ids of the text, without padding. For
 // tests/parity/test_tokenizers.py.
 #include <fmt/format.h>
 
@@ -16,18 +16,23 @@ using diffused::tokenizers::Encoding;
 using diffused::tokenizers::Tokenizer;
 
 Encoding encode(const Tokenizer& tokenizer, const std::string& text, int length) {
-  return tokenizer.encode(text, length > 0 ? length : tokenizer.encode(text, 2).token_count);
+  if (length > 0) return tokenizer.encode(text, length);
+  const int all = tokenizer.encode(text, 2).token_count;
+  // A text of no ids at all cannot be asked for.
+  return all == 0 ? Encoding() : tokenizer.encode(text, all);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc != 4) {
-    std::cerr << "usage: tokenizer_encode clip|t5 FOLDER LENGTH\n";
+    std::cerr << "usage: tokenizer_encode clip|t5|qwen2 FOLDER LENGTH\n";
     return EXIT_FAILURE;
   }
-  const auto load = std::string(argv[1]) == "clip" ? diffused::tokenizers::load_clip_tokenizer
-                                                   : diffused::tokenizers::load_t5_tokenizer;
+  const std::string kind = argv[1];
+  const auto load = kind == "clip" ? diffused::tokenizers::load_clip_tokenizer
+                    : kind == "t5" ? diffused::tokenizers::load_t5_tokenizer
+                                   : diffused::tokenizers::load_qwen2_tokenizer;
   const auto tokenizer = load(argv[2]);
   if (!tokenizer) {
     std::cerr << tokenizer.error().message << "\n";

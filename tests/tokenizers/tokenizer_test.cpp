@@ -16,8 +16,7 @@ namespace {
 namespace json = boost::json;
 
 std::unique_ptr<Tokenizer> load(const std::string& name) {
-  auto tokenizer =
-      name.starts_with("clip") ? load_clip_tokenizer(kData / name) : load_t5_tokenizer(kData / name);
+  auto tokenizer = load_kind(name, kData / name);
   if (!tokenizer) ADD_FAILURE() << tokenizer.error().message;
   return tokenizer ? std::move(*tokenizer) : nullptr;
 }
@@ -50,7 +49,8 @@ TEST_P(TokenizerFolders, GiveTheIdsOfTransformers) {
 
 INSTANTIATE_TEST_SUITE_P(All, TokenizerFolders,
                          testing::Values("clip_l", "clip_g", "clip_g3", "clip_small", "clip_l_json",
-                                         "clip_g_json", "clip_flags_json", "t5", "t5_decoder", "t5_json"),
+                                         "clip_g_json", "clip_flags_json", "t5", "t5_decoder", "t5_json",
+                                         "qwen2", "qwen2_small", "qwen2_json"),
                          [](const auto& info) { return info.param; });
 
 TEST(Tokenizer, KnowsTheLengthItsFolderAsksFor) {
@@ -58,6 +58,7 @@ TEST(Tokenizer, KnowsTheLengthItsFolderAsksFor) {
   EXPECT_EQ(load("clip_small")->length_default(), 77);  // CLIP's own, where the folder has no word on it
   EXPECT_EQ(load("t5")->length_default(), 512);
   EXPECT_EQ(load("t5_decoder")->length_default(), std::nullopt);  // 10^30 means no limit
+  EXPECT_EQ(load("qwen2")->length_default(), 131072);
 }
 
 TEST(Tokenizer, KeepsTheEndTokenHoweverShortTheResult) {
@@ -70,6 +71,16 @@ TEST(Tokenizer, KeepsTheEndTokenHoweverShortTheResult) {
   EXPECT_EQ(cut.ids[2], whole.ids[76]);  // this tokenizer pads with its end token
   EXPECT_EQ(cut.token_count, whole.token_count);
   for (const int length : {-1, 0, 1}) EXPECT_EQ(clip->encode("a cat", length).ids.size(), 1u);
+}
+
+TEST(Tokenizer, HasNoEndTokenWhereItsKindHasNone) {
+  const auto qwen2 = load("qwen2");
+  EXPECT_EQ(qwen2->frame().end_id, std::nullopt);
+  const auto ids = qwen2->text_ids("a cat on a mat");
+  const Encoding cut = qwen2->encode("a cat on a mat", 3);
+  EXPECT_EQ(cut.ids, std::vector<int>(ids.begin(), ids.begin() + 3));
+  EXPECT_EQ(cut.token_count, static_cast<int>(ids.size()));
+  EXPECT_EQ(qwen2->encode("", 2).ids, std::vector<int>(2, qwen2->frame().padding_id));
 }
 
 // The score of "▁ab" is the exact sum of those of "▁a" and "b", so the single piece, found first, stays.
@@ -91,7 +102,7 @@ TEST(Tokenizer, StartsAWordAtEachMarkInsideOne) {
 }
 
 TEST(Tokenizer, TakesBytesThatAreNotUtf8ForReplacementCharacters) {
-  for (const char* name : {"clip_l", "t5"}) {
+  for (const char* name : {"clip_l", "t5", "qwen2"}) {
     const auto tokenizer = load(name);
     for (const auto& [broken, mended] :
          std::vector<std::pair<std::string, std::string>>{{"a \xFF b", "a \uFFFD b"},
@@ -106,7 +117,7 @@ TEST(Tokenizer, TakesBytesThatAreNotUtf8ForReplacementCharacters) {
 }
 
 TEST(Tokenizer, ServesManyThreadsAtOnce) {
-  for (const char* name : {"clip_l", "t5"}) {
+  for (const char* name : {"clip_l", "t5", "qwen2"}) {
     const auto tokenizer = load(name);
     const std::string text = "An “old” robot, e\u0301t\u0065\u0301 in Paris — 4k \U0001F9D1\u200D\U0001F680";
     const std::vector<int> expected = tokenizer->encode(text, 64).ids;
@@ -121,9 +132,10 @@ TEST(Tokenizer, ServesManyThreadsAtOnce) {
 
 // 100 kB take a few hundredths of a second; work growing with the square of the length would take minutes.
 TEST(Tokenizer, StaysQuickOnHugeTextsWithoutSpaces) {
-  for (const char* name : {"clip_g", "t5_decoder"}) {
+  for (const char* name : {"clip_g", "t5_decoder", "qwen2"}) {
     const auto tokenizer = load(name);
-    for (const char* unit : {"a", "!", "<", "\u0301", "\U0001F469\u200D", "\u2581", "<extra_id_0> ", " \n"}) {
+    for (const char* unit :
+         {"a", "!", "<", "\u0301", "\U0001F469\u200D", "\u2581", "<extra_id_0> ", " \n", " ", "'"}) {
       std::string text;
       while (text.size() < 100'000) text += unit;
       const auto begin = std::chrono::steady_clock::now();

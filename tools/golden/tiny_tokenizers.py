@@ -1,7 +1,8 @@
-"""Tiny tokenizers in the true formats: CLIP's byte pairs and T5's unigram pieces, trained on the lines below.
+"""Tiny tokenizers in the true formats: CLIP's and Qwen2's byte pairs and T5's unigram pieces, trained on the lines below.
 
 The vocabularies are laid out as the published ones are (bytes, bytes with </w>, merges, then the two special tokens;
-pad, end, unknown, pieces, then a hundred sentinels), only shorter. Training is deterministic.
+bytes, merges, then added tokens; pad, end, unknown, pieces, then a hundred sentinels), only shorter. Training is
+deterministic.
 """
 
 import collections
@@ -11,12 +12,21 @@ import json
 from pathlib import Path
 
 import sentencepiece
-from transformers import CLIPTokenizer, T5Tokenizer
+from tokenizers import AddedToken
+from transformers import CLIPTokenizer, Qwen2Tokenizer, T5Tokenizer
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 CLIP_LENGTH = 77
 CLIP_MERGES = 180
 T5_SENTINELS = 100
+QWEN2_MERGES = 180
+QWEN2_ADDED = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<think>", "</think>"]
+# What Qwen3's template makes of a user's message, and of one to a model that shall not think.
+QWEN2_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
 
 LINES = [
     f"a {adjective} {animal} {place}, {style}"
@@ -40,11 +50,19 @@ def byte_symbols() -> list[str]:
 
 
 def clip_merges(count: int = CLIP_MERGES) -> list[tuple[str, str]]:
+    return most_frequent_pairs(CLIPTokenizer(), count, "</w>")
+
+
+def qwen2_merges(count: int = QWEN2_MERGES) -> list[tuple[str, str]]:
+    return most_frequent_pairs(Qwen2Tokenizer(), count, "")
+
+
+def most_frequent_pairs(tokenizer, count: int, end_of_word: str) -> list[tuple[str, str]]:
     """The most frequent pairs, one after the other; of equally frequent ones the first in the alphabet."""
-    backend = CLIPTokenizer().backend_tokenizer
+    backend = tokenizer.backend_tokenizer
     lines = [backend.normalizer.normalize_str(line) for line in LINES]
     words = collections.Counter(word for line in lines for word, _ in backend.pre_tokenizer.pre_tokenize_str(line))
-    symbols = {word: [*word[:-1], word[-1] + "</w>"] for word in words}
+    symbols = {word: [*word[:-1], word[-1] + end_of_word] for word in words}
     merges = []
     for _ in range(count):
         pairs = collections.Counter()
@@ -70,6 +88,11 @@ def merge(parts: list[str], pair: tuple[str, str]) -> list[str]:
 def clip_vocabulary(merges: list[tuple[str, str]]) -> dict[str, int]:
     symbols = byte_symbols()
     tokens = symbols + [symbol + "</w>" for symbol in symbols] + ["".join(pair) for pair in merges] + [START, END]
+    return {token: index for index, token in enumerate(dict.fromkeys(tokens))}
+
+
+def qwen2_vocabulary(merges: list[tuple[str, str]]) -> dict[str, int]:
+    tokens = byte_symbols() + ["".join(pair) for pair in merges]
     return {token: index for index, token in enumerate(dict.fromkeys(tokens))}
 
 
@@ -118,4 +141,24 @@ def save_t5_tokenizer(folder: Path, classic: bool) -> int:
     tokenizer = T5Tokenizer.from_pretrained(folder, extra_ids=T5_SENTINELS)
     tokenizer.save_pretrained(folder)
     (folder / ("tokenizer.json" if classic else "spiece.model")).unlink()
+    return len(tokenizer)
+
+
+def save_qwen2_tokenizer(folder: Path, classic: bool) -> int:
+    """Writes the tokenizer's folder, as vocab.json + merges.txt or as tokenizer.json; returns the vocabulary's size."""
+    pairs = qwen2_merges()
+    vocabulary = qwen2_vocabulary(pairs)
+    tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=pairs, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    tokenizer.add_tokens([AddedToken(token, special="think" not in token, normalized=False) for token in QWEN2_ADDED])
+    tokenizer.chat_template = QWEN2_TEMPLATE
+    tokenizer.save_pretrained(folder)
+    if classic:
+        added = {str(index): token.__getstate__() for index, token in tokenizer.added_tokens_decoder.items()}
+        (folder / "tokenizer.json").unlink()
+        (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
+        lines = ["#version: 0.2", *(" ".join(pair) for pair in pairs)]
+        (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        config["added_tokens_decoder"] = added
+        (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     return len(tokenizer)

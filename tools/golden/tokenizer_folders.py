@@ -15,10 +15,10 @@ from pathlib import Path
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import CLIPTokenizer, T5Tokenizer
+from transformers import CLIPTokenizer, Qwen2Tokenizer, T5Tokenizer
 
 import tokenizer_texts
-from tiny_tokenizers import END, START, byte_symbols, clip_vocabulary
+from tiny_tokenizers import END, QWEN2_ADDED, START, byte_symbols, clip_vocabulary, qwen2_vocabulary
 
 DATA = Path(__file__).parents[2] / "tests/tokenizers/data"
 SEED = 20
@@ -151,14 +151,41 @@ def write_t5_folders(folder: Path, model: bytes) -> None:
     )
 
 
-def load(folder: Path) -> CLIPTokenizer | T5Tokenizer:
-    return (CLIPTokenizer if folder.name.startswith("clip") else T5Tokenizer).from_pretrained(folder)
+def train_qwen2_merges(lines: list[str], count: int) -> Merges:
+    """Byte-pair merges of Qwen2's words, most frequent first."""
+    qwen2 = Qwen2Tokenizer().backend_tokenizer
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=count + len(alphabet), initial_alphabet=alphabet, show_progress=False)
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer, tokenizer.pre_tokenizer = qwen2.normalizer, qwen2.pre_tokenizer
+    tokenizer.train_from_iterator(lines, trainer)
+    return [tuple(merge) for merge in json.loads(tokenizer.to_str())["model"]["merges"]][:count]
+
+
+def write_qwen2_folders(folder: Path, merges: Merges) -> None:
+    vocabulary = qwen2_vocabulary(merges)
+    # As Qwen3: the special tokens follow the vocabulary; some of them are no special ones.
+    decoder = {str(len(vocabulary) + index): special(token, special="think" not in token) for index, token in enumerate(QWEN2_ADDED)}
+    config = {"add_prefix_space": False, "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "unk_token": None}
+    config |= {"added_tokens_decoder": decoder, "additional_special_tokens": QWEN2_ADDED[1:3], "model_max_length": 131072}
+    write_clip(folder / "qwen2", merges, vocabulary, config, None)
+    # Of symbols that the vocabulary lacks nothing remains.
+    small = {token: index for index, token in enumerate(token for token in vocabulary if token.isascii())}
+    some = [merge for merge in merges if all(part in small for part in (*merge, "".join(merge)))]
+    write_clip(folder / "qwen2_small", some, small, {}, None)
+    Qwen2Tokenizer.from_pretrained(folder / "qwen2").save_pretrained(folder / "qwen2_json")
+
+
+def load(folder: Path) -> CLIPTokenizer | T5Tokenizer | Qwen2Tokenizer:
+    kinds = {"clip": CLIPTokenizer, "t5": T5Tokenizer, "qwen2": Qwen2Tokenizer}
+    return kinds[folder.name.split("_")[0]].from_pretrained(folder)
 
 
 def write_large(folder: Path) -> None:
     lines = tokenizer_texts.training_lines(SEED)
     write_clip_folders(folder, train_merges(lines, 6000))
     write_t5_folders(folder, train_unigram(lines, 12000, coverage=0.98))
+    write_qwen2_folders(folder, train_qwen2_merges(lines, 6000))
 
 
 def write_small(folder: Path) -> None:
@@ -172,9 +199,11 @@ def write_small(folder: Path) -> None:
     rules.write_text("\n".join(hexadecimal) + "\n", encoding="utf-8")
     write_t5_folders(folder, train_unigram(lines, 400, coverage=0.98, rules=rules))
     rules.unlink()
+    write_qwen2_folders(folder, train_qwen2_merges(lines, 150))
 
     texts = ["", " ", "a photo of a CAT, it's 12 o'clock!", "x" * 400, "word " * 300]
     texts += [*tokenizer_texts.TRICKY, *tokenizer_texts.EMOJI, *tokenizer_texts.LITERALS, *tokenizer_texts.fuzz(SEED, 40)]
+    texts += tokenizer_texts.CHATS
     texts += ["a <l> b <r> c cat cats <r>\t<l>", "é x  É X e\u0301 X", "\x01 \x00 \x7f\ttab\r\nline", "a<extra_id_1> b </s> c"]
     cases = {"texts": texts, "length": 20, "folders": {}}
     for name in sorted(path.name for path in folder.iterdir() if path.is_dir()):

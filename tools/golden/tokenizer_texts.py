@@ -20,6 +20,8 @@ LITERALS += ["<extra_id_0>", "<extra_id_99>", "<extra_id_100>", "<Extra_Id_5>", 
 TRICKY = ["it's they'll WE'VE don't i'm you're he'd 'S ''s '", "İSTANBUL ıI", "ΟΔΥΣΣΕΥΣ ς", "ﬁne ﬃx ﬀ", "ｆｕｌｌ ｗｉｄｔｈ", "ſ\u0301 ſt"]
 TRICKY += ["x² ½ Ⅷ ⅷ 三 ٣ ৩ 12345 3.14 1,000", "a\u0301 e\u0301 A\u030a \u0301 \u0301a", "각 각", "ｶﾞ ﾊﾟ", "Ǆ ǅ ǆ ẞ ß", "№ ℃ ㎏ ㍿"]
 TRICKY += ["d\u0313 ｄ\u0313", "\u1100\u1161\u11a8", "क्षि ज़ श्री", "ก็ นํ้า", "مُحَمَّد ﷺ ﻼ", "שָׁלוֹם", "\U00011935\U00011930", "\u0344 \u0958 \u2adc"]
+CHATS = ["<|im_start|>user\na cat<|im_end|>\n<|im_start|>assistant\n", "<think>\n\n</think>\n\n", "a<|IM_END|>b<|im_end|> c"]
+CHATS += ["I'M we'Ve 'ſ x'ſt 'LLama 'll 'D", "1234 ١٢ a1b", "!!\r\n\n a \n \n b  c \t", " \u3000a \u3000", "'re're 'r 'v' \u00a0x", "tail  "]
 SUBJECTS = "kitten,robot,old man,café,naïve façade,castle,東京タワー,Straße,щенок,γάτα,قطة,बिल्ली".split(",")
 STYLES = "oil painting,4k,highly detailed,Van Gogh,f/1.8,35 mm,#art,(masterpiece:1.2),[trending],--ar 16:9".split(",")
 BYTES_MAX = 5000
@@ -73,7 +75,7 @@ def prompts(seed: int) -> Iterator[str]:
     """More than 2,000 prompts of every kind, from none to 5,000 bytes."""
     source = random.Random(seed)
     fragments = [*SPACES, *INVISIBLE, *CONTROLS, *EMOJI, *LITERALS, *TRICKY]
-    yield from ["", " ", "\x00", *fragments]
+    yield from ["", " ", "\x00", *CHATS, *fragments]
     yield from (f"a{fragment}b {fragment} c" for fragment in fragments)
     for script in letters_by_script():
         for count in (1, 4, 12):
