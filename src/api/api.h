@@ -88,7 +88,8 @@ struct ApiOptions {
 // Whether requests can be served now, for GET /health.
 struct Health {
   bool ready = false;
-  json::object checks;  // each check's name and what it found, for people
+  json::object checks;    // each check's name and what it found, for people
+  bool degraded = false;  // a store fails or is full: what need not be kept is answered all the same
 };
 
 class Background;

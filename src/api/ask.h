@@ -4,12 +4,13 @@
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <memory>
+#include <optional>
 #include <utility>
 
+#include "api/post_surely.h"
 #include "jobstore/job_store.h"
 
 namespace diffused::api {
@@ -24,9 +25,15 @@ boost::asio::awaitable<Result<T>> ask(Call call) {
         // Replies come from a thread that the io_context does not know: work is held until then.
         auto executor =
             asio::prefer(asio::get_associated_executor(handler), asio::execution::outstanding_work.tracked);
-        const auto kept = std::make_shared<decltype(handler)>(std::move(handler));
-        call(jobstore::Reply<T>([kept, executor](Result<T> result) {
-          asio::post(executor, [kept, result = std::move(result)]() mutable { (*kept)(std::move(result)); });
+        struct Caller {
+          decltype(handler) resume;
+          std::optional<Result<T>> result;
+          void operator()() { resume(*std::move(result)); }
+        };
+        const auto caller = std::make_shared<Caller>(std::move(handler));
+        call(jobstore::Reply<T>([caller, executor](Result<T> result) {
+          caller->result = std::move(result);
+          post_surely(executor, caller);
         }));
       },
       asio::use_awaitable);

@@ -1,12 +1,12 @@
 #include "api/background.h"
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 
 #include "api/ask.h"
 #include "api/errors.h"
 #include "api/model_note.h"
+#include "base/last_word.h"
 #include "base/log.h"
 
 namespace diffused::api {
@@ -14,13 +14,11 @@ namespace diffused::api {
 using jobstore::Job;
 using jobstore::Lease;
 
-void log_fault(const std::exception_ptr& fault) {
-  try {
-    if (fault) std::rethrow_exception(fault);
-  } catch (const std::exception& error) {
-    log(LogLevel::error, "background_fault", {{"error", error.what()}});
-  }
-}
+namespace {
+constexpr auto kLoopRestart = std::chrono::milliseconds(200);
+}  // namespace
+
+void log_background_fault(const std::exception_ptr& fault) { log_fault("background_fault", fault); }
 
 Background::Background(const Api& api, jobstore::JobStore& store, storage::BlobStore& inputs,
                        BackgroundOptions options, asio::any_io_executor executor)
@@ -35,9 +33,26 @@ Background::Background(const Api& api, jobstore::JobStore& store, storage::BlobS
 Background::~Background() { store_.hear(nullptr); }
 
 void Background::start() {
-  store_.hear([this](const std::string& message) { asio::co_spawn(strand_, hear(message), log_fault); });
-  asio::co_spawn(strand_, claim_jobs(), log_fault);
-  asio::co_spawn(strand_, keep_leases(), log_fault);
+  store_.hear(
+      [this](const std::string& message) { asio::co_spawn(strand_, hear(message), log_background_fault); });
+  for (const auto loop : {&Background::claim_jobs, &Background::keep_leases})
+    asio::co_spawn(strand_, keep_up(loop), [](const std::exception_ptr& fault) {
+      if (fault) end_process("background_ended", fault);
+    });
+}
+
+// What every job depends on begins again when it ends in a fault.
+asio::awaitable<void> Background::keep_up(asio::awaitable<void> (Background::*loop)()) {
+  bool failed = false;
+  while (true) {
+    try {
+      if (std::exchange(failed, false)) co_await pause(kLoopRestart);
+      co_return co_await (this->*loop)();
+    } catch (const std::exception&) {
+      failed = true;
+      log_background_fault(std::current_exception());
+    }
+  }
 }
 
 void Background::stop() {
@@ -139,14 +154,26 @@ asio::awaitable<void> Background::claim_jobs() {
                      std::move(reply));
       });
       if (claimed && !claimed->empty()) {
-        for (Job& job : *claimed) {
-          runs_[{job.id, job.lease}] = nullptr;
-          asio::co_spawn(strand_, run(std::move(job)), log_fault);
-        }
+        for (Job& job : *claimed) start_run(std::move(job));
         continue;
       }
     }
     co_await work_bell_.wait(options_.poll);
+  }
+}
+
+// However it ends, its place is free again; its row goes back when its lease has run out.
+void Background::start_run(Job job) {
+  const std::pair key{job.id, job.lease};
+  const auto place = runs_.emplace(key, nullptr).first;
+  try {
+    asio::co_spawn(strand_, run(std::move(job)), [this, key](const std::exception_ptr& fault) {
+      log_background_fault(fault);
+      if (runs_.erase(key) > 0) work_bell_.ring();
+    });
+  } catch (...) {
+    runs_.erase(place);
+    throw;
   }
 }
 

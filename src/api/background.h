@@ -25,6 +25,8 @@ constexpr int kAwaitedPriority = 10 * kPriorityMax;
 struct BackgroundOptions {
   int jobs_running_max = 8;  // taken from the store at a time; the rest waits there. 0: others make them
   std::int64_t jobs_queued_max = 10'000;
+  // Of the pictures that one user's waiting jobs start from, in a store of this server's own.
+  std::uint64_t inputs_of_user_bytes_max = 256ull << 20;
   std::chrono::milliseconds poll = std::chrono::seconds(2);   // how often to look without being told
   std::chrono::milliseconds renew = std::chrono::seconds(5);  // well below the store's lease
   // A picture can be fetched as long as its job is remembered (StoreOptions::lifetime).
@@ -47,7 +49,7 @@ struct BackgroundFigures {
 };
 
 // Logs what ended a coroutine that nobody waits for: it must not end unseen.
-void log_fault(const std::exception_ptr& fault);
+void log_background_fault(const std::exception_ptr& fault);
 
 struct JobSpec;
 struct Picture;
@@ -73,6 +75,7 @@ class Background {
 
   jobstore::JobStore& store() const { return store_; }
   storage::BlobStore& inputs() const { return inputs_; }
+  std::uint64_t inputs_of_user_bytes_max() const { return options_.inputs_of_user_bytes_max; }
 
   // The rest: any thread.
   // Whether another job of the model may be queued. Jobs of a model that no server has at present may take a
@@ -99,7 +102,10 @@ class Background {
   BackgroundFigures figures() const;
 
  private:
+  // Runs the loop to its end, again when it ends in a fault.
+  asio::awaitable<void> keep_up(asio::awaitable<void> (Background::*loop)());
   asio::awaitable<void> claim_jobs();
+  void start_run(jobstore::Job job);
   asio::awaitable<void> keep_leases();
   asio::awaitable<void> renew_all();
   asio::awaitable<void> announce_models();

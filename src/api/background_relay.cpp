@@ -94,7 +94,7 @@ void Background::send_event(const std::string& id, const JobFeed::Entry& entry) 
     message["data"] = entry.data;
     return tell(std::move(message));
   }
-  asio::co_spawn(strand_, send_preview(std::move(message), entry.data), log_fault);
+  asio::co_spawn(strand_, send_preview(std::move(message), entry.data), log_background_fault);
 }
 
 // A preview goes where pictures are kept, as all servers find it there.
@@ -104,7 +104,7 @@ asio::awaitable<void> Background::send_preview(json::object message, std::string
   const auto kept = co_await offload(api_.workers, kOwnWork, [&]() -> Result<void> {
     TRY(std::string bytes, from_base64(payload.at("b64_json").as_string()));
     return api_.images.put(blob, {std::make_shared<const std::string>(std::move(bytes)), "image/png",
-                                  api_.clock.unix_seconds() + kPreviewSeconds});
+                                  api_.clock.lifetime_seconds() + kPreviewSeconds});
   });
   if (!kept) co_return;
   payload.erase("b64_json");

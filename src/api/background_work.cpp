@@ -166,7 +166,7 @@ asio::awaitable<Result<void>> Background::keep_picture(std::string_view model, c
 asio::awaitable<Result<json::object>> Background::item_of(const Job& job, const JobSpec& spec,
                                                           const Picture& picture) {
   const std::string id = random_id("img_");
-  const std::int64_t expires = api_.clock.unix_seconds() + options_.picture_lifetime.count();
+  const std::int64_t expires = api_.clock.lifetime_seconds() + options_.picture_lifetime.count();
   const storage::Blob blob{picture.bytes, std::string(spec.request.codec->media_type), expires};
   const bool awaited = spec.awaited.value_or(false);
   const auto kept = co_await keep_picture(job.pool, id, blob, awaited ? 1 : kStoreRetries);

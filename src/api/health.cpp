@@ -31,7 +31,9 @@ asio::awaitable<void> show_live(const Api&, http::Exchange& exchange) {
 
 asio::awaitable<void> show_health(const Api& api, http::Exchange& exchange) {
   const Health health = api.health();
-  const json::object body{{"status", health.ready ? "ready" : "unavailable"},
+  const json::object body{{"status", !health.ready     ? "unavailable"
+                                     : health.degraded ? "degraded"
+                                                       : "ready"},
                           {"version", api.options.version},
                           {"checks", health.checks}};
   co_await send_json(exchange, body, health.ready ? 200 : 503);

@@ -12,6 +12,8 @@
 #include <exception>
 #include <memory>
 
+#include "api/post_surely.h"
+
 namespace diffused::api {
 namespace {
 
@@ -43,12 +45,15 @@ asio::awaitable<void> run_on(Workers& workers, Lane lane, const std::string& use
         const auto abandoned = std::make_shared<std::atomic<bool>>(false);
         if (auto slot = asio::get_associated_cancellation_slot(handler); slot.is_connected())
           slot.assign([abandoned](asio::cancellation_type) { *abandoned = true; });
-        auto caller = std::make_shared<decltype(handler)>(std::move(handler));
-        workers.post(lane, user, [&work, abandoned, executor, caller = std::move(caller)]() mutable {
-          auto failure = outcome_of(work, *abandoned);
-          asio::post(executor, [caller = std::move(caller), failure = std::move(failure)]() mutable {
-            (*caller)(std::move(failure));
-          });
+        struct Caller {
+          decltype(handler) resume;
+          std::exception_ptr failure;
+          void operator()() { resume(std::move(failure)); }
+        };
+        const auto caller = std::make_shared<Caller>(std::move(handler));
+        workers.post(lane, user, [&work, abandoned, executor, caller]() mutable {
+          caller->failure = outcome_of(work, *abandoned);
+          post_surely(executor, std::move(caller));
         });
       },
       asio::use_awaitable);

@@ -184,7 +184,7 @@ constexpr std::string_view kOpenAi = R"json({
   },
   "Health": {
     "type": "object", "required": ["status"],
-    "properties": {"status": {"type": "string", "enum": ["alive", "ready", "unavailable"]}, "version": {"type": "string"}, "checks": {"type": "object"}}
+    "properties": {"status": {"type": "string", "enum": ["alive", "ready", "degraded", "unavailable"]}, "version": {"type": "string"}, "checks": {"type": "object"}}
   }
 })json";
 

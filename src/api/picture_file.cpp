@@ -24,7 +24,7 @@ asio::awaitable<void> send_picture(const Api& api, http::Exchange& exchange) {
     if (error.code == ErrorCode::not_found) error.message = "there is no such picture, or it has expired";
     co_return co_await send_error(exchange, std::move(error));
   }
-  const std::int64_t seconds = std::max<std::int64_t>(blob->expires - api.clock.unix_seconds(), 0);
+  const std::int64_t seconds = std::max<std::int64_t>(blob->expires - api.clock.lifetime_seconds(), 0);
   http::Response response;
   response.content_type = blob->content_type;
   response.body = blob->bytes;

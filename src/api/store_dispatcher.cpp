@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <future>
 
 #include "api/ask.h"
@@ -13,6 +12,7 @@
 #include "api/model_note.h"
 #include "api/offload.h"
 #include "base/ids.h"
+#include "base/last_word.h"
 #include "base/log.h"
 #include "job/request_rules.h"
 
@@ -43,7 +43,15 @@ void StoreDispatcher::look_for_models() {
   std::promise<Result<std::vector<Announced>>> answer;
   api_.background->store().models([&](Result<std::vector<Announced>> models) { answer.set_value(models); });
   if (const auto announced = answer.get_future().get()) learn(*announced);
-  asio::co_spawn(strand_, keep_looking(), asio::detached);
+  start_looking();
+}
+
+void StoreDispatcher::start_looking() {
+  asio::co_spawn(strand_, keep_looking(), [this](const std::exception_ptr& fault) {
+    if (!fault) return;
+    log_fault("model_look_fault", fault);
+    start_looking();
+  });
 }
 
 asio::awaitable<void> StoreDispatcher::keep_looking() {
@@ -160,7 +168,8 @@ Result<Ticket> StoreDispatcher::take(GenerateRequest request, SubmitOptions opti
     if (!open_) return later(ErrorCode::unavailable, "the server is shutting down", "draining");
     errands_.insert(errand);
   }
-  asio::co_spawn(strand, run(errand), asio::detached);
+  asio::co_spawn(strand, run(errand),
+                 [](const std::exception_ptr& fault) { log_fault("errand_fault", fault); });
   const auto waiting = static_cast<std::size_t>(std::max<std::int64_t>(0, api_.background->counts().queued));
   return Ticket(
       errand->name, waiting, 0,

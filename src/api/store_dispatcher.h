@@ -74,6 +74,7 @@ class StoreDispatcher final : public Dispatcher {
   };
 
   void learn(const std::vector<jobstore::Announced>& announced);
+  void start_looking();
   asio::awaitable<void> keep_looking();
   Result<Ticket> take(GenerateRequest request, SubmitOptions options, EventSink sink);
   Result<Model> find_model(const std::string& name) const;

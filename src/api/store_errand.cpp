@@ -118,7 +118,7 @@ Result<jobstore::NewJob> StoreDispatcher::write_down(const Errand& errand) const
   request.codec = find_codec("png");  // which loses nothing: it is encoded here as it was asked for
   request.response_format = ResponseFormat::url;
   request.partial_images = errand.options.previews;
-  TRY(JobSpec spec, keep_inputs(api_, std::move(request)));
+  TRY(JobSpec spec, keep_inputs(api_, errand.options.user, std::move(request)));
   spec.awaited = true;
   spec.watched = errand.wants_events();
   jobstore::NewJob job = row_of(spec);

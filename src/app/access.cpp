@@ -34,7 +34,7 @@ Result<void> apply_keys(const std::string& file, ServerSettings& settings) {
   TRY(api::KeyRing ring, parse_keys(file, text));
   const auto keys = std::make_shared<api::Keys>(std::move(ring));
   settings.api.keys = keys;
-  settings.reload = [keys, file]() -> Result<void> {
+  settings.reload_keys = [keys, file]() -> Result<void> {
     TRY(const std::string text, read_key_file(file));
     // A priority that is cut short would be another one.
     if (!text.ends_with('\n'))

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
+#include "app/reload.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/utf8.h"
@@ -24,6 +26,16 @@ void add_thread_options(CLI::App& command, ServeOptions& options) {
 
 // What may wait, and for how long.
 void add_queue_options(CLI::App& command, ServeOptions& options) {
+  command
+      .add_option("--inputs-per-user-bytes-max", options.server.background.inputs_of_user_bytes_max,
+                  "bytes of pictures that one key's waiting background jobs may start from")
+      ->capture_default_str();
+  command
+      .add_option(
+          "--jobs-bytes-max", options.server.jobs.bytes_max,
+          "bytes of jobs kept in --data-dir; beyond it ended ones leave early, those of who keeps most "
+          "of them first; 0: no limit")
+      ->capture_default_str();
   command
       .add_option("--background-queued-per-model-max", options.server.jobs.pool_queued_max,
                   "background jobs of one model that may wait; 0: as many as of all")
@@ -59,11 +71,10 @@ void add_limit_options(CLI::App& command, ServeOptions& options) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command
-      .add_option("--background-queued-per-user-max", options.server.jobs.owner_queued_max,
+      .add_option("--background-queued-per-user-max", options.jobs_of_user_max,
                   "background jobs of one key (without keys: of one address) that may wait; 0: as many as of "
-                  "all")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+                  "all (default: a quarter of them)")
+      ->check(CLI::NonNegativeNumber);
   command
       .add_option(
           "--job-list", options.job_list,
@@ -144,6 +155,7 @@ void add_store_options(CLI::App& command, ServeOptions& options) {
 
 void add_serve_options(CLI::App& command, ServeOptions& options) {
   options.server.data_dir = default_data_dir();
+  options.server.jobs.bytes_max = 1ull << 30;
   add_access_options(command, options.access, options.server);
   add_thread_options(command, options);
   add_limit_options(command, options);
@@ -237,10 +249,14 @@ Result<void> apply_serve_options(ServeOptions& options) {
   options.server.api.image_lifetime = std::chrono::seconds(options.image_seconds);
   options.server.jobs.lifetime = std::chrono::seconds(options.job_seconds);
   options.server.jobs.queued_lifetime = std::chrono::seconds(options.queued_seconds);
+  // One key alone never fills the queue.
+  options.server.jobs.owner_queued_max = options.jobs_of_user_max.value_or(
+      std::max<std::int64_t>(1, options.server.background.jobs_queued_max / 4));
   set_lease(options.server, options.lease_seconds);
   options.server.drain_timeout = std::chrono::seconds(options.drain_seconds);
   options.server.drain_delay =
       std::chrono::milliseconds(static_cast<std::int64_t>(1000 * options.drain_delay_seconds));
+  if (options.server.reload_keys || options.server.http.tls) remember_hangups();
   return {};
 }
 

@@ -30,13 +30,14 @@ struct ServeOptions {
   int queued_seconds = 7 * 24 * 3600;
   std::optional<std::uint16_t> metrics_port;
   std::string metrics_host = "127.0.0.1";
+  std::optional<std::int64_t> jobs_of_user_max;
 };
 
 // `options` must outlive the parsing.
 void add_serve_options(CLI::App& command, ServeOptions& options);
 
-// Completes options.server from the others, and sets what is logged. Errors: as apply_access;
-// invalid_argument for a role without a store.
+// Completes options.server from the others, sets what is logged, and keeps SIGHUP from ending a server that
+// is still loading. Errors: as apply_access; invalid_argument for a role without a store.
 Result<void> apply_serve_options(ServeOptions& options);
 
 }  // namespace diffused::app

@@ -1,22 +1,20 @@
 #include "app/server.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/thread_pool.hpp>
-#include <condition_variable>
 #include <csignal>
 #include <cstdlib>
-#include <mutex>
 #include <optional>
-#include <stop_token>
+#include <semaphore>
 #include <thread>
 
 #include "api/errors.h"
@@ -25,9 +23,12 @@
 #include "api/store_dispatcher.h"
 #include "app/access_log.h"
 #include "app/descriptors.h"
+#include "app/ending.h"
 #include "app/metrics.h"
+#include "app/reload.h"
 #include "app/stores.h"
 #include "base/ids.h"
+#include "base/last_word.h"
 #include "base/log.h"
 
 namespace diffused::app {
@@ -43,6 +44,7 @@ constexpr auto kLastAnswers = 5s;
 // is over, and after the last answers what other threads have begun.
 constexpr auto kLastUnit = 5s, kLastThreads = 5s;
 constexpr auto kSweepInterval = 5s;
+constexpr std::int64_t kClockJump = 60;  // seconds
 // What many servers share is looked through by each.
 constexpr auto kSharedSweepInterval = 1min;
 // A hint takes a few of them to reach the other servers.
@@ -65,17 +67,6 @@ std::string worker_name() {
 
 std::string_view word_for(const Result<void>& store) {
   return store ? "ok" : store.error().reason == "storage_full" ? "full" : "failing";
-}
-
-// Nothing that hangs, a device or a disk, keeps the process from ending. What it was to keep is kept: a job
-// is in its store before it is accepted, and goes on elsewhere or after the next start.
-void end_after(std::stop_token all_ended, std::chrono::seconds patience) {
-  std::mutex mutex;
-  std::unique_lock lock(mutex);
-  std::condition_variable_any().wait_for(lock, all_ended, patience, [] { return false; });
-  if (all_ended.stop_requested()) return;
-  log(LogLevel::error, "ended_by_force", {{"after_seconds", patience.count()}});
-  std::_Exit(1);
 }
 
 // The server's objects in the order they depend on each other; destroyed the other way round.
@@ -119,7 +110,8 @@ class Daemon {
                    : nullptr),
         control_(asio::make_strand(io_)),
         signals_(control_, SIGTERM, SIGINT),
-        reload_signal_(control_),
+        reload_(io_, parts_to_reload(),
+                [this](auto work) { workers_.post(api::Lane::quick, api::kOwnWork, std::move(work)); }),
         leave_timer_(control_),
         sweep_timer_(control_) {
     api_.memory = memory_;
@@ -128,29 +120,33 @@ class Daemon {
     };
   }
 
+  ~Daemon() { stores_.jobs->when_broken(nullptr); }
+
   Result<void> run() {
     TRY_VOID(http_.listen());
     if (watch_) {
       TRY_VOID(watch_->listen());
       log(LogLevel::info, "watched", {{"host", settings_.watch->host}, {"port", watch_->port()}});
     }
+    // Here, where it may fail: at the end of a server there must be no need of another thread.
+    drainer_ = std::jthread([this] { drain(); });
     background_.start();
     if (elsewhere_) elsewhere_->look_for_models();
+    stores_.jobs->when_broken([this] { asio::post(control_, [this] { end_without_jobs(); }); });
     signals_.async_wait([this](boost::system::error_code error, int) {
       if (!error) begin_to_leave();
     });
-    if (settings_.reload) {
-      reload_signal_.add(SIGHUP);
-      reload_at_signal();
-    }
+    reload_.start();
     announce();  // after the signals: who reads it may send one at once
     sweep_later();
     std::vector<std::jthread> io_threads;
-    for (int i = 1; i < settings_.io_threads; ++i) io_threads.emplace_back([this] { io_.run(); });
-    io_.run();
+    for (int i = 1; i < settings_.io_threads; ++i) io_threads.emplace_back([this] { run_io(); });
+    run_io();
     io_threads.clear();
     workers_.join();
     log(LogLevel::info, "stopped");
+    if (jobs_lost_)
+      return fail(ErrorCode::unavailable, "the job store is lost; the log says how", "job_store");
     return {};
   }
 
@@ -203,7 +199,9 @@ class Daemon {
   api::Health health() const {
     const engine::Health engine = engine_health();
     api::Health health;
+    const auto pictures = stores_.images->check_room(), inputs = stores_.inputs->check_room();
     health.ready = !leaving_ && !engine.device.unit_overdue;
+    health.degraded = !stores_.jobs->healthy() || !pictures || !inputs;
     // A gateway makes nothing by itself.
     const auto models = elsewhere_ ? elsewhere_->model_states() : std::vector<std::pair<std::string, bool>>();
     const bool there = std::ranges::any_of(models, &std::pair<std::string, bool>::second);
@@ -214,13 +212,34 @@ class Daemon {
                      {"jobs_waiting", engine.queue.jobs_waiting},
                      {"jobs_running", engine.queue.jobs_running + (elsewhere_ ? elsewhere_->under_way() : 0)},
                      {"job_store", stores_.jobs->healthy() ? "ok" : "failing"},
-                     {"picture_store", word_for(stores_.images->check_room())},
+                     {"picture_store", word_for(pictures)},
+                     {"input_store", word_for(inputs)},
                      {"background_jobs_queued", background_.counts().queued},
                      {"background_jobs_running", background_.counts().running}};
     json::object states;
     for (const auto& [name, now] : models) states[name] = now ? "served" : "away";
     if (elsewhere_) health.checks["models"] = std::move(states);
     return health;
+  }
+
+  // What a handler throws, for want of memory, is lost with what it was for; the others go on.
+  void run_io() {
+    while (true) {
+      try {
+        io_.run();
+        return;
+      } catch (const std::exception&) {
+        log_fault("io_fault", std::current_exception());
+      }
+    }
+  }
+
+  // The jobs that run could not be ended, nor others be promised: a new start reads what is there.
+  void end_without_jobs() {
+    jobs_lost_ = true;
+    leaving_ = true;
+    http_.retire();
+    begin_drain(settings_.drain_timeout);
   }
 
   // Whoever sends requests here is to notice first: until it has, all goes on as before.
@@ -235,13 +254,14 @@ class Daemon {
         {{"delay_seconds", std::chrono::duration<double>(settings_.drain_delay).count()}});
     leave_timer_.expires_after(settings_.drain_delay);
     leave_timer_.async_wait([this](boost::system::error_code error) {
-      if (!error) asio::co_spawn(control_, answer_what_came(), asio::detached);
+      if (!error && !draining_) asio::co_spawn(control_, answer_what_came(), or_end);
     });
   }
 
   // Nothing more comes in; all that has come is answered, and then the engine may end.
   asio::awaitable<void> answer_what_came() {
     log(LogLevel::info, "answering_the_last");
+    answering_the_last_ = true;
     background_.send_watchers_away();
     const SteadyTime end = clock_.now() + settings_.drain_timeout;
     leave_timer_.expires_after(settings_.drain_timeout);
@@ -258,16 +278,21 @@ class Daemon {
     if (draining_.exchange(true)) return;
     background_.stop();
     log(LogLevel::info, "draining", {{"timeout_seconds", std::chrono::duration<double>(timeout).count()}});
-    last_resort_ = std::jthread(end_after, std::chrono::ceil<std::chrono::seconds>(timeout) + kLastUnit +
-                                               kLastAnswers + kLastThreads);
-    drainer_ = std::jthread([this, end = clock_.now() + timeout] {
-      if (local_) {
-        local_->close(time_until(end));
-        local_->wait_for_end(time_until(end) + kLastUnit);
-      }
-      if (elsewhere_) elsewhere_->drain(time_until(end));
-      asio::co_spawn(control_, finish(), asio::detached);
-    });
+    drain_timeout_ = timeout;
+    drain_wanted_.release();
+  }
+
+  void drain() {
+    drain_wanted_.acquire();
+    const SteadyTime end = clock_.now() + drain_timeout_;
+    last_resort_ = std::jthread(end_after, std::chrono::ceil<std::chrono::seconds>(drain_timeout_) +
+                                               kLastUnit + kLastAnswers + kLastThreads);
+    if (local_) {
+      local_->close(time_until(end));
+      local_->wait_for_end(time_until(end) + kLastUnit);
+    }
+    if (elsewhere_) elsewhere_->drain(time_until(end));
+    asio::co_spawn(control_, finish(), or_end);
   }
 
   std::chrono::milliseconds time_until(SteadyTime end) const {
@@ -275,23 +300,18 @@ class Daemon {
   }
 
   asio::awaitable<void> finish() {
-    if (settings_.drain_delay == 0ms) co_await http_.drain(kLastAnswers);
+    if (!answering_the_last_) co_await http_.drain(kLastAnswers);
     if (watch_) co_await watch_->drain(kLastAnswers);  // the last, so that the end can be watched
     signals_.cancel();
-    reload_signal_.cancel();
+    reload_.stop();
     sweep_timer_.cancel();
   }
 
-  void reload_at_signal() {
-    reload_signal_.async_wait([this](boost::system::error_code error, int) {
-      if (error) return;
-      workers_.post(api::Lane::quick, api::kOwnWork, [this] {
-        const auto done = settings_.reload();
-        if (done) log(LogLevel::info, "keys_reloaded");
-        if (!done) log(LogLevel::error, "keys_kept", {{"message", done.error().message}});
-      });
-      reload_at_signal();
-    });
+  std::vector<Reload::Part> parts_to_reload() {
+    std::vector<Reload::Part> parts;
+    if (settings_.reload_keys) parts.push_back({"keys", settings_.reload_keys});
+    if (settings_.http.tls) parts.push_back({"certificate", [this] { return http_.reload_certificate(); }});
+    return parts;
   }
 
   // One sweep after the other, on a thread of their own: one may take as long as another server lets it. What
@@ -301,15 +321,27 @@ class Daemon {
     sweep_timer_.expires_after(kSweepInterval);
     sweep_timer_.async_wait([this](boost::system::error_code error) {
       if (error) return;
+      notice_clock();
       const bool works = stores_.images->check_room() && stores_.inputs->check_room();
       if (!settings_.blobs.empty() && works && clock_.now() < next_sweep_) return sweep_later();
       next_sweep_ = clock_.now() + kSharedSweepInterval;
       asio::post(sweeper_, [this] {
-        stores_.images->sweep();
-        stores_.inputs->sweep();
+        try {
+          stores_.images->sweep();
+          stores_.inputs->sweep();
+        } catch (const std::exception&) {
+          log_fault("sweep_fault", std::current_exception());
+        }
         asio::post(control_, [this] { sweep_later(); });
       });
     });
+  }
+
+  // Somebody has set the machine's clock: what is kept is kept as long as before, but people see its times.
+  void notice_clock() {
+    const std::int64_t ahead = clock_.unix_seconds() - clock_.lifetime_seconds();
+    const std::int64_t jumped = ahead - std::exchange(clock_ahead_, ahead);
+    if (std::abs(jumped) > kClockJump) log(LogLevel::warning, "clock_jumped", {{"seconds", jumped}});
   }
 
   std::jthread last_resort_;  // the first, as it waits for the end of all others
@@ -329,12 +361,17 @@ class Daemon {
   const std::unique_ptr<http::Server> watch_;                    // null: there is no second address
   const asio::strand<asio::io_context::executor_type> control_;  // of the signals, the sweeps and the end
   asio::signal_set signals_;
-  asio::signal_set reload_signal_;
+  Reload reload_;
   asio::steady_timer leave_timer_;
   asio::steady_timer sweep_timer_;
   SteadyTime next_sweep_;
   std::atomic<bool> leaving_ = false;   // for those who send requests here
   std::atomic<bool> draining_ = false;  // what comes now is refused
+  bool answering_the_last_ = false;     // on control_
+  std::int64_t clock_ahead_ = 0;        // on control_, of the lifetimes' clock
+  bool jobs_lost_ = false;              // on control_
+  std::binary_semaphore drain_wanted_{0};
+  std::chrono::milliseconds drain_timeout_{0};  // set when it is wanted
   std::jthread drainer_;
   asio::thread_pool sweeper_{1};  // the last, as it uses the others
 };
@@ -342,6 +379,8 @@ class Daemon {
 }  // namespace
 
 Result<void> run_server(ServerSettings settings, std::vector<engine::LocalModel> models) {
+  // What is kept here is its owner's: prompts, pictures.
+  ::umask(077);
   const SystemClock clock;
   Metrics metrics(names_of(models), settings.api.version);
   settings.worker = worker_name();

@@ -64,6 +64,14 @@ void Listener::stop_accepting() {
   asio::post(strand_, [self = shared_from_this()] { self->stop(); });
 }
 
+Result<void> Listener::reload_certificate() {
+  TRY(auto fresh, make_tls_context(tls_files_->certificate, tls_files_->key));
+  asio::post(strand_, [self = shared_from_this(), fresh = std::move(fresh)]() mutable {
+    self->tls_ = std::move(fresh);
+  });
+  return {};
+}
+
 void Listener::close() {
   asio::post(strand_, [self = shared_from_this()] {
     self->stop();

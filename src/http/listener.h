@@ -26,6 +26,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
   std::uint16_t port() const { return port_; }
   void retire() { shell_->retiring = true; }
   void stop_accepting();
+  Result<void> reload_certificate();
   asio::awaitable<void> drain(std::chrono::milliseconds grace);
   void close();
   const Counters& counters() const { return shell_->counters; }

@@ -14,6 +14,7 @@ Server::~Server() { close(); }
 Result<void> Server::listen() { return listener_->listen(); }
 std::uint16_t Server::port() const { return listener_->port(); }
 void Server::retire() { listener_->retire(); }
+Result<void> Server::reload_certificate() { return listener_->reload_certificate(); }
 void Server::stop_accepting() { listener_->stop_accepting(); }
 asio::awaitable<void> Server::drain(std::chrono::milliseconds grace) { return listener_->drain(grace); }
 void Server::close() { listener_->close(); }

@@ -39,6 +39,9 @@ class Server {
   void retire();
   // No new connections; those that are there go on.
   void stop_accepting();
+  // Reads the certificate and its key again, for connections to come. Waits for the disk. Errors: as
+  // listen(); then the old ones stay. Precondition: there is one.
+  Result<void> reload_certificate();
   // Stops accepting, ends idle connections, lets exchanges finish (their answers say Connection: close), and
   // after `grace` ends those that are left, cancelling their handlers. Returns when no connection is open.
   asio::awaitable<void> drain(std::chrono::milliseconds grace);

@@ -43,7 +43,7 @@ class Transport {
 };
 
 std::unique_ptr<Transport> make_tcp_transport(asio::ip::tcp::socket socket);
-// The context must outlive the transport.
+// The transport keeps what it needs of the context, which may go.
 std::unique_ptr<Transport> make_tls_transport(asio::ip::tcp::socket socket, asio::ssl::context& context);
 
 }  // namespace diffused::http

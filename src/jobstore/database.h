@@ -1,6 +1,7 @@
 // What the state machine needs of a database: one prepared statement at a time.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -26,6 +27,12 @@ class Database {
   virtual void tell(std::string) {}
   virtual void hear(std::function<void(const std::string&)>) {}
   virtual bool healthy() const = 0;
+  // Whether it will never work again in this process.
+  virtual bool broken() const { return false; }
+  // As JobStore's.
+  virtual void when_broken(std::function<void()> /*listener*/) {}
+  // What the rows take; 0 where that is somebody else's affair.
+  virtual std::uint64_t bytes() const { return 0; }
 };
 
 }  // namespace diffused::jobstore

@@ -143,11 +143,15 @@ struct StoreOptions {
   // Told how long each call to the database took, and whether it went well; on a thread of the store, must
   // not block. Null: nobody counts.
   std::function<void(bool changes, double seconds, bool well)> answered = nullptr;
+  // Of a store of one machine. Beyond it ended jobs leave early, those of who keeps most of them first; where
+  // that makes no room, no job is added ("storage_full"). 0: no limit.
+  std::uint64_t bytes_max = 0;
 };
 
 // Called exactly once, on a thread of the store: it must not block and must not throw. All errors that any
 // call may bring: unavailable ("storage_full", "storage_failed": with retry_after), overloaded (more calls
-// wait than calls_waiting_max).
+// wait than calls_waiting_max). Where it brings jobs, a row that cannot be read is data_loss if it is the one
+// that was asked for; of several it is left out, and the log tells of it.
 template <typename T>
 using Reply = std::function<void(Result<T>)>;
 
@@ -227,6 +231,11 @@ class JobStore {
 
   // Whether calls can succeed, as far as is known.
   virtual bool healthy() const = 0;
+  // Whether none will in this process: its file is not what it was, or the disk did not confirm a write, so
+  // that what is in it is not known. Whoever starts anew reads what is there.
+  virtual bool broken() const { return false; }
+  // `listener` is called when it breaks, at once when it has, on any thread; it must not block. Null: nobody.
+  virtual void when_broken(std::function<void()> /*listener*/) {}
 };
 
 }  // namespace diffused::jobstore

@@ -15,8 +15,9 @@ tl::unexpected<Error> newer_schema(std::size_t version, std::size_t known) {
 
 std::vector<std::string> migrations_for(Dialect dialect) {
   const Words words = words_of(dialect);
-  return {fmt::format(
-              R"sql(
+  std::vector<std::string> steps{
+      fmt::format(
+          R"sql(
 CREATE TABLE job (
   seq             {integer_key},
   id              TEXT NOT NULL UNIQUE,
@@ -52,28 +53,32 @@ CREATE INDEX job_lease ON job (lease_until, share) WHERE state = 'running';
 CREATE INDEX job_expiry ON job (expires) WHERE expires IS NOT NULL;
 CREATE INDEX job_owner ON job (owner, seq);
 )sql",
-              fmt::arg("integer_key", words.integer_key), fmt::arg("integer", words.integer),
-              fmt::arg("real", words.real), fmt::arg("table_end", words.table_end)),
-          fmt::format("ALTER TABLE job ADD COLUMN progress {} NOT NULL DEFAULT 0;", words.integer),
-          "CREATE INDEX job_cost ON job (cost) WHERE state = 'queued';",
-          // A new job's share begins at the largest of those that run, which ten thousand workers make many.
-          "DROP INDEX job_lease; CREATE INDEX job_lease ON job (lease_until) WHERE state = 'running';"
-          "CREATE INDEX job_running ON job (share) WHERE state = 'running';",
-          fmt::format("CREATE TABLE model (name TEXT NOT NULL PRIMARY KEY, description TEXT NOT NULL, "
-                      "added {0} NOT NULL, seen {0} NOT NULL) {1};",
-                      words.integer, dialect == Dialect::sqlite ? "STRICT" : ""),
-          // Who asked and when to the millisecond; which servers there are; what waits, by model.
-          fmt::format("ALTER TABLE job ADD COLUMN accepted {0} NOT NULL DEFAULT 0;"
-                      "ALTER TABLE job ADD COLUMN request_id TEXT;"
-                      "ALTER TABLE job ADD COLUMN trace TEXT;"
-                      "DROP INDEX job_cost;"
-                      "CREATE INDEX job_waiting ON job (pool, cost, created) WHERE state = 'queued';"
-                      "CREATE INDEX job_age ON job (created) WHERE state = 'queued';"
-                      "CREATE INDEX job_running_pool ON job (pool) WHERE state = 'running';"
-                      "CREATE TABLE server (name TEXT NOT NULL, model TEXT NOT NULL, seen {0} NOT NULL, "
-                      "PRIMARY KEY (name, model)) {1};"
-                      "CREATE TABLE pause (pool TEXT NOT NULL PRIMARY KEY, since {0} NOT NULL) {1};",
-                      words.integer, dialect == Dialect::sqlite ? "STRICT" : "")};
+          fmt::arg("integer_key", words.integer_key), fmt::arg("integer", words.integer),
+          fmt::arg("real", words.real), fmt::arg("table_end", words.table_end)),
+      fmt::format("ALTER TABLE job ADD COLUMN progress {} NOT NULL DEFAULT 0;", words.integer),
+      "CREATE INDEX job_cost ON job (cost) WHERE state = 'queued';",
+      // A new job's share begins at the largest of those that run, which ten thousand workers make many.
+      "DROP INDEX job_lease; CREATE INDEX job_lease ON job (lease_until) WHERE state = 'running';"
+      "CREATE INDEX job_running ON job (share) WHERE state = 'running';",
+      fmt::format("CREATE TABLE model (name TEXT NOT NULL PRIMARY KEY, description TEXT NOT NULL, "
+                  "added {0} NOT NULL, seen {0} NOT NULL) {1};",
+                  words.integer, dialect == Dialect::sqlite ? "STRICT" : ""),
+      // Who asked and when to the millisecond; which servers there are; what waits, by model.
+      fmt::format("ALTER TABLE job ADD COLUMN accepted {0} NOT NULL DEFAULT 0;"
+                  "ALTER TABLE job ADD COLUMN request_id TEXT;"
+                  "ALTER TABLE job ADD COLUMN trace TEXT;"
+                  "DROP INDEX job_cost;"
+                  "CREATE INDEX job_waiting ON job (pool, cost, created) WHERE state = 'queued';"
+                  "CREATE INDEX job_age ON job (created) WHERE state = 'queued';"
+                  "CREATE INDEX job_running_pool ON job (pool) WHERE state = 'running';"
+                  "CREATE TABLE server (name TEXT NOT NULL, model TEXT NOT NULL, seen {0} NOT NULL, "
+                  "PRIMARY KEY (name, model)) {1};"
+                  "CREATE TABLE pause (pool TEXT NOT NULL PRIMARY KEY, since {0} NOT NULL) {1};",
+                  words.integer, dialect == Dialect::sqlite ? "STRICT" : "")};
+  // What trim() counts by.
+  if (dialect == Dialect::sqlite)
+    steps.push_back("CREATE INDEX job_ended ON job (owner, expires) WHERE expires IS NOT NULL;");
+  return steps;
 }
 
 }  // namespace diffused::jobstore

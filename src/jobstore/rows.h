@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "jobstore/database.h"
 
 namespace diffused::jobstore {
@@ -36,47 +37,90 @@ Number number(const std::optional<std::string>& cell) {
   return value;
 }
 
-inline std::optional<std::int64_t> maybe_number(const std::optional<std::string>& cell) {
-  if (!cell) return std::nullopt;
-  return number<std::int64_t>(cell);
-}
+// A row's cells, read one after the other. Somebody may have edited it, or a page is damaged.
+class CellReader {
+ public:
+  explicit CellReader(Values& row) : row_(row) {}
+  // Whether all that was read was what it should be.
+  bool good() const { return good_; }
 
-inline JobState state_of(const std::string& word) {
-  const auto found = std::find(kStates.begin(), kStates.end(), word);
-  CHECK(found != kStates.end());
-  return static_cast<JobState>(found - kStates.begin());
-}
+  std::string text() {
+    std::optional<std::string>& cell = next();
+    good_ = good_ && cell.has_value();
+    return cell ? *std::move(cell) : std::string();
+  }
+  std::optional<std::string> maybe_text() { return std::move(next()); }
+  template <typename Number>
+  Number number() {
+    return read<Number>(next());
+  }
+  std::optional<std::int64_t> maybe_number() {
+    const std::optional<std::string>& cell = next();
+    return cell ? std::optional(read<std::int64_t>(cell)) : std::nullopt;
+  }
+  JobState state() {
+    const auto found = std::find(kStates.begin(), kStates.end(), text());
+    good_ = good_ && found != kStates.end();
+    return good_ ? static_cast<JobState>(found - kStates.begin()) : JobState::failed;
+  }
+
+ private:
+  std::optional<std::string>& next() { return row_[column_++]; }
+  template <typename Number>
+  Number read(const std::optional<std::string>& cell) {
+    Number value{};
+    const char* const end = cell ? cell->data() + cell->size() : nullptr;
+    const auto read = cell ? std::from_chars(cell->data(), end, value)
+                           : std::from_chars_result{nullptr, std::errc::invalid_argument};
+    good_ = good_ && read.ec == std::errc() && read.ptr == end;
+    return value;
+  }
+
+  Values& row_;
+  std::size_t column_ = 0;
+  bool good_ = true;
+};
 
 // A row of columns() (statements.cpp).
-inline Job job_of(Values row) {
+inline Result<Job> job_of(Values row) {
+  CellReader cells(row);
   Job job;
-  job.sequence = number<std::int64_t>(row[0]);
-  job.id = *std::move(row[1]);
-  job.owner = *std::move(row[2]);
-  job.pool = *std::move(row[3]);
-  job.state = state_of(*row[4]);
-  job.attempt = number<int>(row[5]);
-  job.lease = number<std::int64_t>(row[6]);
-  job.spec = *std::move(row[7]);
-  job.outcome = std::move(row[8]);
-  job.created = number<std::int64_t>(row[9]);
-  job.started = maybe_number(row[10]);
-  job.finished = maybe_number(row[11]);
-  job.expires = maybe_number(row[12]);
-  job.progress = number<int>(row[13]);
-  job.worker = std::move(row[14]).value_or("");
-  job.request_id = std::move(row[15]).value_or("");
-  job.trace = std::move(row[16]).value_or("");
-  job.priority = number<int>(row[17]);
-  job.age = std::chrono::milliseconds(std::max<std::int64_t>(0, number<std::int64_t>(row[18])));
-  return job;
+  job.sequence = cells.number<std::int64_t>();
+  job.id = cells.text();
+  job.owner = cells.text();
+  job.pool = cells.text();
+  job.state = cells.state();
+  job.attempt = cells.number<int>();
+  job.lease = cells.number<std::int64_t>();
+  job.spec = cells.text();
+  job.outcome = cells.maybe_text();
+  job.created = cells.number<std::int64_t>();
+  job.started = cells.maybe_number();
+  job.finished = cells.maybe_number();
+  job.expires = cells.maybe_number();
+  job.progress = cells.number<int>();
+  job.worker = cells.maybe_text().value_or("");
+  job.request_id = cells.maybe_text().value_or("");
+  job.trace = cells.maybe_text().value_or("");
+  job.priority = cells.number<int>();
+  job.age = std::chrono::milliseconds(std::max<std::int64_t>(0, cells.number<std::int64_t>()));
+  if (cells.good()) return job;
+  log(LogLevel::error, "job_row_unreadable", {{"job", job.id}, {"sequence", job.sequence}});
+  return diffused::fail(ErrorCode::data_loss, "the row of the job cannot be read");
 }
 inline constexpr std::size_t kRequestHashColumn = 19;  // of find_by_key
 
 inline std::vector<Job> jobs_of(Rows rows) {
   std::vector<Job> jobs;
-  for (Values& row : rows) jobs.push_back(job_of(std::move(row)));
+  for (Values& row : rows)
+    if (auto job = job_of(std::move(row))) jobs.push_back(*std::move(job));
   return jobs;
+}
+
+// What enqueue answers for a row.
+inline Result<Enqueued> enqueued(Values row, bool replayed) {
+  TRY(Job job, job_of(std::move(row)));
+  return Enqueued{std::move(job), replayed};
 }
 
 inline tl::unexpected<Error> no_such_job() {
@@ -112,7 +156,7 @@ inline Reply<Rows> the_jobs(Reply<std::vector<Job>> reply) {
 // The job of one row, if it is the owner's.
 inline Result<Job> own_job(Rows rows, const std::optional<std::string>& owner) {
   if (rows.empty()) return no_such_job();
-  Job job = job_of(std::move(rows.front()));
+  TRY(Job job, job_of(std::move(rows.front())));
   if (owner && job.owner != *owner) return no_such_job();
   return job;
 }

@@ -9,6 +9,12 @@
 #include "jobstore/rows.h"
 
 namespace diffused::jobstore {
+namespace {
+
+// By which part of its limit the store may exceed it while ended jobs leave.
+constexpr std::uint64_t kTrimSlack = 8;
+
+}  // namespace
 
 void SqlJobStore::run(StatementName name, Values parameters, Reply<Rows> reply) {
   if (!options_.answered) return database_->run(name, std::move(parameters), std::move(reply));
@@ -30,7 +36,18 @@ Error SqlJobStore::too_many() const {
   return error;
 }
 
+Result<void> SqlJobStore::make_room() {
+  const std::uint64_t used = database_->bytes();
+  if (options_.bytes_max == 0 || used <= options_.bytes_max) return {};
+  run(StatementName::trim, {}, [](const Result<Rows>&) {});
+  if (used <= options_.bytes_max + options_.bytes_max / kTrimSlack) return {};
+  Error full{ErrorCode::unavailable, "there is no room for another job", {}, "storage_full"};
+  full.retry_after = kOwnerRetryAfter;
+  return tl::unexpected(std::move(full));
+}
+
 void SqlJobStore::enqueue(NewJob job, Reply<Enqueued> reply) {
+  if (auto room = make_room(); !room) return reply(tl::unexpected(std::move(room).error()));
   Values values{job.id,
                 job.owner,
                 job.pool,
@@ -46,7 +63,7 @@ void SqlJobStore::enqueue(NewJob job, Reply<Enqueued> reply) {
                 job.request_id,
                 job.trace};
   auto added = [this, job = std::move(job)](Rows rows, const Reply<Enqueued>& answer) {
-    if (!rows.empty()) return answer(Enqueued{job_of(std::move(rows.front())), false});
+    if (!rows.empty()) return answer(enqueued(std::move(rows.front()), false));
     // There is one under its key already, or there are too many. Where there can be no limit it was deleted
     // between the two statements: as good as expired, and the client may send it again.
     const bool limited = options_.owner_queued_max > 0 || options_.pool_queued_max > 0;
@@ -62,7 +79,7 @@ void SqlJobStore::replay(const NewJob& job, Error otherwise, Reply<Enqueued> rep
     if (rows.front()[kRequestHashColumn] != hash)
       return answer(diffused::fail(ErrorCode::conflict, "another request was sent under this key",
                                    "Idempotency-Key", "idempotency_key_reused"));
-    answer(Enqueued{job_of(std::move(rows.front())), true});
+    answer(enqueued(std::move(rows.front()), true));
   };
   run(StatementName::find_by_key, {job.owner, job.idempotency_key},
       rows_to<Enqueued>(std::move(reply), std::move(found)));

@@ -42,11 +42,15 @@ class SqlJobStore final : public JobStore {
     database_->hear(std::move(listener));
   }
   bool healthy() const override { return database_->healthy(); }
+  bool broken() const override { return database_->broken(); }
+  void when_broken(std::function<void()> listener) override { database_->when_broken(std::move(listener)); }
 
   // As reap, for all leases: nobody who held one is left.
   void reap_all(Reply<std::vector<Job>> reply);
 
  private:
+  // Whether there is room for another job, making some if need be.
+  Result<void> make_room();
   // As Database::run, counted.
   void run(StatementName name, Values parameters, Reply<Rows> reply);
   void reap_within(std::int64_t milliseconds, Reply<std::vector<Job>> reply);

@@ -5,7 +5,7 @@
 namespace diffused::jobstore {
 namespace {
 
-// What job_of (sql_job_store.cpp) reads. Rows of older servers do not say at which millisecond they came.
+// What job_of (rows.h) reads. Rows of older servers do not say at which millisecond they came.
 std::string columns(const Words& words) {
   return fmt::format(
       "seq, id, owner, pool, state, attempt, lease, spec, outcome, created, started, finished, expires, "
@@ -19,6 +19,7 @@ std::string columns(const Words& words) {
 constexpr int kBatchWindow = 64;
 constexpr int kExpiredAtOnce = 100;
 constexpr int kReapedAtOnce = 100;
+constexpr int kTrimmedAtOnce = 200;
 constexpr int kPositionMax = 1000;
 constexpr int kGivenUpAtOnce = 100;
 constexpr int kServerForgottenSeconds = 7200;  // beyond any lease
@@ -103,8 +104,9 @@ std::string back(const Words& words, std::string_view unused) {
       "{unused}, "
       "lease = lease + 1, lease_until = NULL, "
       "outcome = CASE WHEN {last} THEN $2 END, finished = CASE WHEN {last} THEN {now} END, "
-      "expires = CASE WHEN {last} THEN {now} + $1 END WHERE state = 'running' ",
-      fmt::arg("last", last), fmt::arg("unused", unused), fmt::arg("now", words.now_seconds));
+      "expires = CASE WHEN {last} THEN {lasting} + $1 END WHERE state = 'running' ",
+      fmt::arg("last", last), fmt::arg("unused", unused), fmt::arg("now", words.now_seconds),
+      fmt::arg("lasting", words.lifetime_seconds));
 }
 
 // Where several servers reap at once, each takes other rows, and none that is being renewed.
@@ -124,11 +126,11 @@ std::string reap(const Words& words, Dialect dialect) {
 std::string give_up(const Words& words, Dialect dialect) {
   const std::string late = fmt::format(
       "SELECT seq FROM job WHERE state = 'queued' AND created <= {} - $3 ORDER BY created LIMIT {}{}",
-      words.now_seconds, kGivenUpAtOnce, dialect == Dialect::sqlite ? "" : " FOR UPDATE SKIP LOCKED");
+      words.lifetime_seconds, kGivenUpAtOnce, dialect == Dialect::sqlite ? "" : " FOR UPDATE SKIP LOCKED");
   return fmt::format(
-      "UPDATE job SET state = 'failed', lease = lease + 1, outcome = $1, finished = {0}, expires = {0} + $2 "
-      "WHERE {1} AND state = 'queued' RETURNING {2}",
-      words.now_seconds, among(late, dialect), columns(words));
+      "UPDATE job SET state = 'failed', lease = lease + 1, outcome = $1, finished = {0}, expires = {1} + $2 "
+      "WHERE {2} AND state = 'queued' RETURNING {3}",
+      words.now_seconds, words.lifetime_seconds, among(late, dialect), columns(words));
 }
 
 std::string list(const Words& words, std::string_view order, std::string_view beyond) {
@@ -172,7 +174,22 @@ std::string appear(const Words& words) {
       "INSERT INTO server (name, model, seen) SELECT $1, $2, {now} WHERE NOT EXISTS (SELECT 1 FROM server "
       "WHERE name = $1 AND model = $2 AND seen > {now} - $3) ON CONFLICT (name, model) DO UPDATE SET seen = "
       "excluded.seen RETURNING name",
-      fmt::arg("now", words.now_seconds));
+      fmt::arg("now", words.lifetime_seconds));
+}
+
+// Those that would expire first; in a store of one machine, which alone is trimmed, of the owner that keeps
+// the most. SQLite takes the other columns from the row of the maximum, and so need not sort.
+std::string trim(Dialect dialect) {
+  const std::string_view whose =
+      dialect == Dialect::sqlite
+          ? " AND owner = (SELECT owner FROM (SELECT owner, max(jobs) FROM (SELECT owner, count(*) AS jobs "
+            "FROM job WHERE expires IS NOT NULL GROUP BY owner)))"
+          : "";
+  return fmt::format(
+      "DELETE FROM job WHERE {} RETURNING seq",
+      among(fmt::format("SELECT seq FROM job WHERE expires IS NOT NULL{} ORDER BY expires LIMIT {}", whose,
+                        kTrimmedAtOnce),
+            dialect));
 }
 
 // The place of a job in its queue. The job itself is found by its id: the index of what is queued is kept out
@@ -185,8 +202,8 @@ constexpr std::string_view kPosition =
 
 // Ten thousand servers say the same: only what is news takes the row's lock.
 constexpr std::string_view kAnnounce =
-    "INSERT INTO model (name, description, added, seen) SELECT $1, $2, {now}, {now} WHERE NOT EXISTS "
-    "(SELECT 1 FROM model WHERE name = $1 AND description = $2 AND seen > {now} - $3) "
+    "INSERT INTO model (name, description, added, seen) SELECT $1, $2, {now}, {lasting} WHERE NOT EXISTS "
+    "(SELECT 1 FROM model WHERE name = $1 AND description = $2 AND seen > {lasting} - $3) "
     "ON CONFLICT (name) DO UPDATE SET description = excluded.description, seen = excluded.seen "
     "RETURNING name";
 
@@ -195,7 +212,7 @@ std::string upkeep_sql_of(StatementName name, Dialect dialect) {
   const Words words = words_of(dialect);
   const auto format = [&](std::string_view text) {
     return fmt::format(fmt::runtime(text), fmt::arg("now", words.now_seconds),
-                       fmt::arg("columns", columns(words)),
+                       fmt::arg("lasting", words.lifetime_seconds), fmt::arg("columns", columns(words)),
                        fmt::arg("server_forgotten", kServerForgottenSeconds));
   };
   switch (name) {
@@ -207,9 +224,9 @@ std::string upkeep_sql_of(StatementName name, Dialect dialect) {
       return format(
           "SELECT model.name, count(server.name) FROM model LEFT JOIN server ON server.model = model.name "
           "AND "
-          "server.seen > {now} - $1 GROUP BY model.name");
+          "server.seen > {lasting} - $1 GROUP BY model.name");
     case StatementName::forget_servers:
-      return format("DELETE FROM server WHERE seen <= {now} - {server_forgotten} RETURNING name");
+      return format("DELETE FROM server WHERE seen <= {lasting} - {server_forgotten} RETURNING name");
     case StatementName::give_up:
       return give_up(words, dialect);
     case StatementName::list_state:
@@ -228,6 +245,8 @@ std::string upkeep_sql_of(StatementName name, Dialect dialect) {
       return "SELECT pool FROM pause ORDER BY pool";
     case StatementName::upkeep:
       return upkeep(dialect);
+    case StatementName::trim:
+      return trim(dialect);
     default:
       return count(words);
   }
@@ -237,8 +256,9 @@ std::string sql_of(StatementName name, Dialect dialect) {
   const Words words = words_of(dialect);
   const auto format = [&](std::string_view text) {
     return fmt::format(fmt::runtime(text), fmt::arg("now", words.now_seconds),
-                       fmt::arg("tick", words.tick_milliseconds), fmt::arg("columns", columns(words)),
-                       fmt::arg("position_max", kPositionMax), fmt::arg("expired", kExpiredAtOnce));
+                       fmt::arg("lasting", words.lifetime_seconds), fmt::arg("tick", words.tick_milliseconds),
+                       fmt::arg("columns", columns(words)), fmt::arg("position_max", kPositionMax),
+                       fmt::arg("expired", kExpiredAtOnce));
   };
   switch (name) {
     case StatementName::enqueue:
@@ -263,7 +283,7 @@ std::string sql_of(StatementName name, Dialect dialect) {
           "'running' RETURNING seq");
     case StatementName::end:
       return format(
-          "UPDATE job SET state = $3, outcome = $4, finished = {now}, expires = {now} + $5, "
+          "UPDATE job SET state = $3, outcome = $4, finished = {now}, expires = {lasting} + $5, "
           "lease_until = NULL WHERE id = $1 AND lease = $2 AND state = 'running' RETURNING seq");
     case StatementName::give_back:
       return back(words, "$5") + "AND id = $3 AND lease = $4 RETURNING seq";
@@ -272,13 +292,13 @@ std::string sql_of(StatementName name, Dialect dialect) {
     case StatementName::cancel:
       return format(
           "UPDATE job SET state = 'cancelled', lease = lease + 1, lease_until = NULL, finished = "
-          "{now}, expires = {now} + $2 WHERE id = $1 AND state IN ('queued', 'running') RETURNING "
+          "{now}, expires = {lasting} + $2 WHERE id = $1 AND state IN ('queued', 'running') RETURNING "
           "{columns}");
     case StatementName::remove:
       return format("DELETE FROM job WHERE id = $1 AND expires IS NOT NULL RETURNING {columns}");
     case StatementName::expire:
       return "DELETE FROM job WHERE " +
-             among(format("SELECT seq FROM job WHERE expires <= {now} ORDER BY expires LIMIT {expired}"),
+             among(format("SELECT seq FROM job WHERE expires <= {lasting} ORDER BY expires LIMIT {expired}"),
                    dialect) +
              " RETURNING seq";
     case StatementName::list_newest:
@@ -290,7 +310,7 @@ std::string sql_of(StatementName name, Dialect dialect) {
     case StatementName::announce:
       return format(kAnnounce);
     case StatementName::models:
-      return format("SELECT name, description, added, {now} - seen FROM model ORDER BY name");
+      return format("SELECT name, description, added, {lasting} - seen FROM model ORDER BY name");
     default:
       return upkeep_sql_of(name, dialect);
   }

@@ -40,8 +40,9 @@ enum class StatementName {
   resume,
   paused,
   upkeep,
+  trim,
 };
-constexpr std::size_t kStatements = 29;
+constexpr std::size_t kStatements = 30;
 
 struct Statement {
   StatementName name{};

@@ -7,10 +7,13 @@ namespace diffused::jobstore {
 
 enum class Dialect { sqlite, postgresql };
 
-// What differs between the databases. Leases end by a clock that nobody sets, people see the time of day.
+// What differs between the databases. Leases end by a clock that nobody sets, people see the time of day, and
+// what is kept goes by neither: setting the clock must not end it. A database that many share has its own
+// time.
 struct Words {
   std::string now_seconds;
   std::string now_milliseconds;
+  std::string lifetime_seconds;
   std::string tick_milliseconds;
   std::string integer_key;
   std::string integer;
@@ -22,6 +25,7 @@ inline Words words_of(Dialect dialect) {
   if (dialect == Dialect::sqlite)
     return {"now_seconds()",
             "now_milliseconds()",
+            "lifetime_seconds()",
             "tick_milliseconds()",
             "INTEGER PRIMARY KEY AUTOINCREMENT",
             "INTEGER",
@@ -29,6 +33,7 @@ inline Words words_of(Dialect dialect) {
             "STRICT"};
   return {"extract(epoch from clock_timestamp())::bigint",
           "(extract(epoch from clock_timestamp()) * 1000)::bigint",
+          "extract(epoch from clock_timestamp())::bigint",
           "(extract(epoch from clock_timestamp()) * 1000)::bigint",
           "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
           "bigint",

@@ -1,5 +1,6 @@
 #include "storage/blob_file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -10,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstring>
 
 #include "base/log.h"
@@ -19,6 +21,8 @@ namespace diffused::storage {
 namespace {
 
 constexpr std::string_view kUnfinished = ".tmp";
+// A sweep later the store may have been found to work.
+constexpr std::chrono::seconds kStorageRetryAfter{5};
 
 struct Kind {
   std::string_view content_type;
@@ -68,13 +72,19 @@ Descriptor::~Descriptor() {
   if (number_ >= 0) ::close(number_);
 }
 
+Error storage_failed() {
+  Error error{ErrorCode::unavailable, "the picture store does not work at present", {}, "storage_failed"};
+  error.retry_after = kStorageRetryAfter;
+  return error;
+}
+
 // The system's word goes to the log; what a client may see says no more than what to do.
 tl::unexpected<Error> storage_failure(std::string_view doing) {
   const int number = errno;
   log(LogLevel::error, "storage_failed", {{"doing", doing}, {"error", std::strerror(number)}});
   if (number == ENOSPC || number == EDQUOT || number == EFBIG)
     return fail(ErrorCode::unavailable, "the disk for pictures is full", {}, "storage_full");
-  return fail(ErrorCode::internal, "the picture store failed");
+  return tl::unexpected(storage_failed());
 }
 
 std::optional<BlobFile> parse_blob_name(const std::string& name) {
@@ -134,8 +144,10 @@ Result<void> write_blob_file(int folder, const BlobFile& file, const std::string
     ::unlinkat(folder, unfinished.c_str(), 0);
     return failure;
   }
-  if (::fsync(folder) != 0) return storage_failure("sync the folder");
-  return {};
+  if (::fsync(folder) == 0) return {};
+  auto failure = storage_failure("sync the folder");
+  ::unlinkat(folder, file.name.c_str(), 0);
+  return failure;
 }
 
 Result<Blob> read_blob_file(int folder, const BlobFile& file) {
@@ -158,8 +170,16 @@ void unlink_blob_file(int folder, const BlobFile& file) {
     static_cast<void>(storage_failure("unlink"));
 }
 
-FreeSpace::FreeSpace(int folder, std::uint64_t bytes_min) : folder_(folder), bytes_min_(bytes_min) {
-  static_cast<void>(look());
+void each_name(int folder, const std::function<void(const std::string&)>& visit) {
+  // A descriptor of its own: they share the place in the folder that has been read up to.
+  const int own = ::openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR* const entries = own < 0 ? nullptr : ::fdopendir(own);
+  if (entries == nullptr) {
+    if (own >= 0) ::close(own);
+    return;
+  }
+  while (const dirent* const entry = ::readdir(entries)) visit(entry->d_name);
+  ::closedir(entries);
 }
 
 Result<void> FreeSpace::check() const {
@@ -167,10 +187,10 @@ Result<void> FreeSpace::check() const {
   return fail(ErrorCode::unavailable, "the disk for pictures is nearly full", {}, "storage_full");
 }
 
-Result<void> FreeSpace::look() {
+Result<void> FreeSpace::look(int folder) {
   struct statvfs status {};
   // Where it cannot be told, writing will tell.
-  enough_ = bytes_min_ == 0 || ::fstatvfs(folder_, &status) != 0 ||
+  enough_ = bytes_min_ == 0 || ::fstatvfs(folder, &status) != 0 ||
             std::uint64_t{status.f_bavail} * status.f_frsize >= bytes_min_;
   return check();
 }

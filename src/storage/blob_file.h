@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -50,31 +51,36 @@ Result<BlobFile> describe_blob(std::string_view id, const Blob& blob);
 // The error for a blob that is not there, or no longer.
 tl::unexpected<Error> gone();
 
-// Writes or reads the whole file in `folder` (a descriptor). Errors: unavailable "storage_full", internal;
-// reading also not_found and data_loss.
+// Writes or reads the whole file in `folder` (a descriptor). Errors: unavailable ("storage_full",
+// "storage_failed"); reading also not_found and data_loss. What was not confirmed by the disk is removed
+// again.
 Result<void> write_blob_file(int folder, const BlobFile& file, const std::string& bytes);
 Result<Blob> read_blob_file(int folder, const BlobFile& file);
 void unlink_blob_file(int folder, const BlobFile& file);
 
+// Calls visit(name) for each entry of `folder`, a descriptor.
+void each_name(int folder, const std::function<void(const std::string&)>& visit);
+
 // Whether some number of bytes is free on the disk. Any thread.
 class FreeSpace {
  public:
-  // Looks at once; nothing is asked of a `bytes_min` of 0.
-  FreeSpace(int folder, std::uint64_t bytes_min);
+  // Nothing is asked of a `bytes_min` of 0.
+  explicit FreeSpace(std::uint64_t bytes_min) : bytes_min_(bytes_min) {}
   // As of the last look. Error: unavailable "storage_full".
   Result<void> check() const;
-  // Looks, and says so.
-  Result<void> look();
+  // Looks at the disk of `folder`, a descriptor, and says so.
+  Result<void> look(int folder);
 
  private:
-  const int folder_;
   const std::uint64_t bytes_min_;
   std::atomic<bool> enough_ = true;
 };
 
 // Logs that a blob is damaged; the error data_loss.
 tl::unexpected<Error> damaged(const BlobFile& file);
-// Logs errno and gives what a client may see of it.
+// What a client may see of a store that does not work: unavailable "storage_failed".
+Error storage_failed();
+// Logs errno and gives what a client may see of it: storage_failed(), or "storage_full".
 tl::unexpected<Error> storage_failure(std::string_view doing);
 
 }  // namespace diffused::storage

@@ -58,6 +58,8 @@ class BlobStore {
   virtual std::uint64_t bytes_max() const = 0;
   // How many blobs that had not expired have made room for others here, since the start.
   virtual std::uint64_t evicted() const = 0;
+  // Of those whose ids begin so. Nothing where only a look into a store that many share would tell.
+  virtual std::uint64_t bytes_of(std::string_view /*prefix*/) const { return 0; }
 };
 
 // 1 to 64 of a-z, 0-9 and '_': nothing that means anything to a file system.

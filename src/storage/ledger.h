@@ -19,6 +19,14 @@ class Ledger {
 
   std::uint64_t bytes() const { return bytes_; }
   std::uint64_t bytes_max() const { return bytes_max_; }
+  // Of the entries whose ids begin so.
+  std::uint64_t bytes_of(std::string_view prefix) const {
+    std::uint64_t bytes = 0;
+    for (auto entry = entries_.lower_bound(prefix);
+         entry != entries_.end() && entry->first.starts_with(prefix); ++entry)
+      bytes += entry->second.size;
+    return bytes;
+  }
 
   // The entry of that id, or null when there is none or it has expired by `now`. Valid until the next change.
   const Value* find(std::string_view id, std::int64_t now) const {

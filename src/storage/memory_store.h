@@ -22,6 +22,7 @@ class MemoryStore final : public BlobStore {
   std::uint64_t bytes() const override;
   std::uint64_t bytes_max() const override { return ledger_.bytes_max(); }
   std::uint64_t evicted() const override;
+  std::uint64_t bytes_of(std::string_view prefix) const override;
 
  private:
   const Clock& clock_;

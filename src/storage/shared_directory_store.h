@@ -23,16 +23,15 @@ class SharedDirectoryStore final : public SharedStore {
   SharedDirectoryStore(const SharedDirectoryStore&) = delete;
   SharedDirectoryStore& operator=(const SharedDirectoryStore&) = delete;
 
-  Result<void> check_room() const override { return free_space_.check(); }
+  Result<void> check_room() const override { return folder_.check(); }
 
  private:
-  SharedDirectoryStore(int folder, DirectoryLimits limits, const Clock& clock)
+  SharedDirectoryStore(const std::filesystem::path& folder, DirectoryLimits limits, const Clock& clock)
       : SharedStore(limits.bytes_max, limits.when_full, clock),
-        folder_(folder),
-        clock_(clock),
-        free_space_(folder, limits.free_bytes_min) {}
+        folder_(folder, FolderOwner::many, limits.free_bytes_min, clock),
+        clock_(clock) {}
 
-  Result<void> look() override { return free_space_.look(); }
+  Result<void> look() override;
   Result<std::optional<BlobFile>> find(std::string_view id) override;
   // Also removes files that nobody finished within an hour.
   Result<std::vector<BlobFile>> list() override;
@@ -42,10 +41,10 @@ class SharedDirectoryStore final : public SharedStore {
 
   static std::string bucket_of(std::string_view id);
   int open_bucket(const std::string& bucket) const;
+  Result<void> write_to_bucket(const BlobFile& file, const std::string& bytes);
 
-  const Descriptor folder_;
+  StoreFolder folder_;
   const Clock& clock_;
-  FreeSpace free_space_;
 };
 
 }  // namespace diffused::storage

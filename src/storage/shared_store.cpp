@@ -82,13 +82,13 @@ Result<void> SharedStore::let_go(const BlobFile& file) {
 Result<bool> SharedStore::has(std::string_view id) {
   if (!is_valid_id(id)) return false;
   TRY(const std::optional<BlobFile> file, find(id));
-  return file && file->expires > clock_.unix_seconds();
+  return file && file->expires > clock_.lifetime_seconds();
 }
 
 Result<Blob> SharedStore::get(std::string_view id) {
   if (!is_valid_id(id)) return gone();
   TRY(const std::optional<BlobFile> file, find(id));
-  if (!file || file->expires <= clock_.unix_seconds()) return gone();
+  if (!file || file->expires <= clock_.lifetime_seconds()) return gone();
   auto blob = read(*file);
   if (!blob && blob.error().code == ErrorCode::data_loss) static_cast<void>(let_go(*file));
   return blob;
@@ -130,7 +130,7 @@ std::vector<BlobFile> SharedStore::choose(std::vector<BlobFile> files, std::uint
   const auto all = [&] { return counted_ + pending_ + wanted; };
   const bool evict = when_full_ == WhenFull::evict && all() > bytes_max_;
   const auto mark = static_cast<std::uint64_t>(kLowMark * static_cast<double>(bytes_max_));
-  const std::int64_t now = clock_.unix_seconds();
+  const std::int64_t now = clock_.lifetime_seconds();
   auto kept = files.begin();
   while (kept != files.end() && kept - files.begin() < kRemovedMax &&
          (kept->expires <= now || (evict && all() > mark))) {

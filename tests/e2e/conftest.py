@@ -54,7 +54,7 @@ def serve(data_dir, *options, model=DEMO, environment=None, port=0, prepare=None
     try:
         url = None
         for line in process.stdout:
-            if match := re.match(r"listening on (http://\S+)", line):
+            if match := re.match(r"listening on (https?://\S+)", line):
                 url = match[1]
                 break
         assert url, f"the server ended with status {process.wait(10)}: {''.join(log)}"

@@ -2,12 +2,16 @@
 
 import base64
 import os
+import pathlib
+import re
 import shutil
 import signal
+import ssl
+import subprocess
 
 import pytest
 import requests
-from conftest import DEMO, make_key, run_program, serve, wait_until
+from conftest import DEMO, PROGRAM, make_key, run_program, serve, wait_until
 
 GOOD = {"prompt": "a red balloon", "num_inference_steps": 1, "size": "64x64"}
 
@@ -98,6 +102,48 @@ def test_a_key_file_that_cannot_be_read_leaves_the_old_keys(tmp_path):
         file.write_text(whole)
         hang_up("keys_reloaded")
         assert server.stop() == 0
+
+
+def test_a_signal_while_a_model_is_loading_is_kept_for_later(tmp_path):
+    old = make_key(tmp_path / "keys", "anna")
+    process = subprocess.Popen([str(PROGRAM), "serve", str(DEMO), "--port", "0", "--data-dir", str(tmp_path / "data"), "--api-keys",
+                                str(tmp_path / "keys")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        log = iter(process.stderr.readline, "")
+        # It is told of once the program does not die of it.
+        wait_until(lambda: int(re.search(r"SigCgt:\s+(\w+)", pathlib.Path(f"/proc/{process.pid}/status").read_text())[1], 16) & 1)
+        (tmp_path / "keys").unlink()
+        new = make_key(tmp_path / "keys", "berta")
+        process.send_signal(signal.SIGHUP)
+        url = next(line.split()[-1] for line in process.stdout if line.startswith("listening on "))
+        assert next(line for line in log if '"keys_reloaded"' in line)
+        assert [requests.get(url + "/v1/models", headers={"api-key": key}, timeout=10).status_code for key in (old, new)] == [401, 200]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_new_certificate_is_served_after_a_signal_and_half_of_one_is_not(tmp_path):
+    def make(name):
+        run = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+               "-keyout", str(tmp_path / f"{name}.key"), "-out", str(tmp_path / f"{name}.crt")]
+        subprocess.run(run, check=True, capture_output=True)
+
+    make("used")
+    make("next")
+    with serve(tmp_path / "data", "--tls-cert", str(tmp_path / "used.crt"), "--tls-key", str(tmp_path / "used.key")) as server:
+        address = ("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
+
+        def signal_and_look(event):
+            server.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: any(f'"{event}"' in line for line in server.log))
+            return ssl.get_server_certificate(address)
+
+        before = ssl.get_server_certificate(address)
+        shutil.copy(tmp_path / "next.crt", tmp_path / "used.crt")
+        assert signal_and_look("certificate_kept") == before
+        shutil.copy(tmp_path / "next.key", tmp_path / "used.key")
+        assert signal_and_look("certificate_reloaded") == (tmp_path / "next.crt").read_text()
 
 
 def test_a_keys_priority_puts_its_background_jobs_first(tmp_path):

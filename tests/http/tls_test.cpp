@@ -66,6 +66,15 @@ class TlsClient {
   }
   void close() { stream_->next_layer().close(); }
   void shutdown_send() { stream_->next_layer().shutdown(asio::socket_base::shutdown_send); }
+  // Of the server's certificate.
+  std::string fingerprint() {
+    const std::unique_ptr<X509, decltype(&X509_free)> shown(
+        SSL_get1_peer_certificate(stream_->native_handle()), X509_free);
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned int bytes = 0;
+    X509_digest(shown.get(), EVP_sha256(), digest, &bytes);
+    return {reinterpret_cast<const char*>(digest), bytes};
+  }
 
   boost::system::error_code error;
 
@@ -175,6 +184,24 @@ TEST_F(Tls, EndsWithAGoodbye) {
   client.read_until("fine");
   client.read_until("nothing more");
   EXPECT_EQ(client.error, asio::error::eof) << client.error.message();
+}
+
+TEST_F(Tls, ServesANewCertificateToNewConnectionsAndKeepsTheOldOneOfABadPair) {
+  TestServer server({fine()}, options());
+  const auto fingerprint = [&] { return TlsClient(server.port()).fingerprint(); };
+  const std::string before = fingerprint();
+  TlsClient open(server.port());
+  const auto other = make_certificate(folder_.path(), "other");
+  // Half of the pair, as between two writes.
+  std::filesystem::copy_file(other.certificate, files_.certificate,
+                             std::filesystem::copy_options::overwrite_existing);
+  EXPECT_FALSE(server.server->reload_certificate());
+  EXPECT_EQ(fingerprint(), before);
+  std::filesystem::copy_file(other.key, files_.key, std::filesystem::copy_options::overwrite_existing);
+  ASSERT_TRUE(server.server->reload_certificate());
+  EXPECT_TRUE(becomes_true([&] { return fingerprint() != before; }));
+  open.send(kGetSecretly);
+  EXPECT_THAT(open.read_until("fine"), StartsWith("HTTP/1.1 200"));
 }
 
 TEST_F(Tls, ReportsFilesThatDoNotServe) {

@@ -412,6 +412,7 @@ const std::vector<std::string> kSamples{
     "'pool1'",
     "",
     "",
+    "",
 };
 constexpr std::size_t kCount = 15;
 

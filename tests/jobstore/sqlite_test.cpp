@@ -2,6 +2,7 @@
 #include <sqlite3.h>
 #include <sys/resource.h>
 
+#include <atomic>
 #include <csignal>
 #include <latch>
 
@@ -19,7 +20,7 @@ class Peek {
     const auto zero = [](sqlite3_context* context, int, sqlite3_value**) {
       sqlite3_result_int64(context, 0);
     };
-    for (const char* name : {"now_seconds", "now_milliseconds", "tick_milliseconds"})
+    for (const char* name : {"now_seconds", "lifetime_seconds", "now_milliseconds", "tick_milliseconds"})
       sqlite3_create_function(connection_, name, 0, SQLITE_UTF8, nullptr, zero, nullptr, nullptr);
   }
   ~Peek() { sqlite3_close(connection_); }
@@ -154,6 +155,103 @@ TEST(SqliteJobStore, SaysThatTheDiskIsFullAndGoesOnWhenThereIsRoomAgain) {
   EXPECT_TRUE(enqueue("job_3", 1 << 20));
   EXPECT_TRUE(store->healthy());
   EXPECT_FALSE(wait<Job>([&](auto reply) { store->find("job_2", {}, reply); }));
+}
+
+// A job that was accepted into a file that is gone would be lost without a word.
+class LostFile : public testing::TestWithParam<std::pair<const char*, bool>> {};
+
+TEST_P(LostFile, IsSaidAndNothingMoreIsPromised) {
+  const auto [ending, removed] = GetParam();
+  SqliteHome home;
+  const auto store = home.open();
+  ASSERT_TRUE(wait<Enqueued>([&](auto reply) { store->enqueue(new_job("job_1"), reply); }));
+  std::promise<void> broken;
+  store->when_broken([&] { broken.set_value(); });
+  const std::string file = home.file().string() + ending;
+  if (removed)
+    std::filesystem::remove(file);
+  else
+    std::filesystem::resize_file(file, 0);
+  const auto refused = wait<Enqueued>([&](auto reply) { store->enqueue(new_job("job_2"), reply); });
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().reason, "storage_failed");
+  broken.get_future().get();
+  EXPECT_TRUE(store->broken());
+  EXPECT_FALSE(store->healthy());
+  EXPECT_FALSE(wait<Job>([&](auto reply) { store->find("job_1", {}, reply); }));
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, LostFile,
+                         testing::Values(std::pair("", true), std::pair("", false), std::pair("-wal", true),
+                                         std::pair("-wal", false)));
+
+TEST(SqliteJobStore, LeavesOutARowThatCannotBeRead) {
+  SqliteHome home;
+  {
+    const auto store = home.open();
+    for (const char* id : {"job_1", "job_2", "job_3"})
+      ASSERT_TRUE(wait<Enqueued>([&](auto reply) { store->enqueue(new_job(id), reply); }));
+  }
+  Peek(home.file()).ask("UPDATE job SET attempt = 99999999999 WHERE id = 'job_2'");
+  const auto store = home.open();
+  const auto listed =
+      wait<std::vector<Job>>([&](auto reply) { store->list({.owner = "ann", .after = {}}, reply); });
+  ASSERT_TRUE(listed);
+  EXPECT_EQ(listed->size(), 2u);
+  EXPECT_EQ(wait<Job>([&](auto reply) { store->find("job_2", {}, reply); }).error().code,
+            ErrorCode::data_loss);
+  const auto claimed = wait<std::vector<Job>>([&](auto reply) { store->claim({{"demo"}, 3, ""}, reply); });
+  ASSERT_TRUE(claimed);
+  EXPECT_EQ(claimed->size(), 2u);
+}
+
+TEST(SqliteJobStore, KeepsWithinItsBytesAndLetsGoOfWhoKeepsMost) {
+  SqliteHome home;
+  StoreOptions options;
+  options.bytes_max = 1 << 20;
+  const auto store = home.open(options);
+  const auto enqueue = [&](const std::string& id, const char* owner) {
+    NewJob job = new_job(id, owner);
+    job.spec = std::string(20'000, 'x');
+    return wait<Enqueued>([&](auto reply) { store->enqueue(job, reply); });
+  };
+  const auto cancel = [&](const std::string& id) {
+    return wait<Job>([&](auto reply) { store->cancel(id, {}, reply); });
+  };
+  ASSERT_TRUE(enqueue("job_ann", "ann"));
+  ASSERT_TRUE(cancel("job_ann"));
+  for (int i = 0; i < 500; ++i) {
+    const std::string id = "job_" + std::to_string(i);
+    ASSERT_TRUE(enqueue(id, "mallory")) << i;
+    ASSERT_TRUE(cancel(id));
+  }
+  EXPECT_TRUE(wait<Job>([&](auto reply) { store->find("job_ann", {}, reply); }));
+  EXPECT_FALSE(wait<Job>([&](auto reply) { store->find("job_0", {}, reply); }));
+  EXPECT_LT(std::filesystem::file_size(home.file()), 2u << 20);
+  // What waits is let go of by nobody: then there is no room.
+  Result<Enqueued> last;
+  for (int i = 0; i < 100 && last; ++i) last = enqueue("waiting_" + std::to_string(i), "mallory");
+  ASSERT_FALSE(last);
+  EXPECT_EQ(last.error().reason, "storage_full");
+}
+
+TEST(SqliteJobStore, KeepsWhatHasEndedHoweverTheClockJumps) {
+  class JumpingClock final : public Clock {
+   public:
+    SteadyTime now() const override { return {}; }
+    std::int64_t unix_seconds() const override { return 1'700'000'000 + jump; }
+    std::int64_t lifetime_seconds() const override { return 1'700'000'000; }
+    std::atomic<std::int64_t> jump = 0;
+  } clock;
+  TemporaryFolder folder;
+  const auto store = open_sqlite_job_store(folder.path() / "jobs.db", {}, clock).value();
+  ASSERT_TRUE(wait<Enqueued>([&](auto reply) { store->enqueue(new_job("job_1"), reply); }));
+  ASSERT_TRUE(wait<Job>([&](auto reply) { store->cancel("job_1", {}, reply); }));
+  for (const std::int64_t days : {1, -1, 3650}) {
+    clock.jump = days * 24 * 3600;
+    EXPECT_EQ(*wait<std::int64_t>([&](auto reply) { store->expire(reply); }), 0);
+  }
+  EXPECT_TRUE(wait<Job>([&](auto reply) { store->find("job_1", {}, reply); }));
 }
 
 // Each statement reads a hundred thousand waiting jobs through an index, and sorts none of them.

@@ -148,6 +148,58 @@ TEST_F(DirectoryStoreTest, LeavesNothingBehindWhenTheDiskIsFull) {
   EXPECT_TRUE(store->put("img_1", blob("kitten")));
 }
 
+TEST_F(DirectoryStoreTest, MakesItsFolderAnewWhenSomebodyRemovesIt) {
+  const auto store = open();
+  ASSERT_TRUE(store->put("img_1", blob("kitten")));
+  std::filesystem::remove_all(path_);
+  EXPECT_EQ(store->get("img_1").error().code, ErrorCode::not_found);
+  ASSERT_TRUE(store->put("img_2", blob("cat")));
+  EXPECT_EQ(*store->get("img_2")->bytes, "cat");
+  EXPECT_EQ(store->bytes(), 3u);
+  EXPECT_EQ(files().size(), 1u);
+  // It is its own again.
+  EXPECT_FALSE(DirectoryStore::open(path_, {1000}, clock_));
+}
+
+TEST_F(DirectoryStoreTest, TakesTheFolderThatIsPutInThePlaceOfItsOwn) {
+  const auto aside = folder_.path() / "aside";
+  ASSERT_TRUE(open()->put("img_1", blob("kitten")));
+  std::filesystem::rename(path_, aside);
+  const auto store = open();
+  ASSERT_TRUE(store->put("img_2", blob("cat")));
+  std::filesystem::remove_all(path_);
+  std::filesystem::rename(aside, path_);
+  store->sweep();
+  EXPECT_EQ(*store->get("img_1")->bytes, "kitten");
+  EXPECT_EQ(store->get("img_2").error().code, ErrorCode::not_found);
+}
+
+TEST_F(DirectoryStoreTest, SaysThatItsFolderIsAwayAndGoesOnWhenItIsBack) {
+  const auto store = open();
+  std::filesystem::remove_all(path_.parent_path());
+  write_file(path_.parent_path(), "a file in the way");
+  const auto refused = store->put("img_1", blob("kitten"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::unavailable);
+  EXPECT_EQ(refused.error().reason, "storage_failed");
+  EXPECT_TRUE(refused.error().retry_after);
+  EXPECT_EQ(store->check_room().error().reason, "storage_failed");
+  store->sweep();
+  EXPECT_FALSE(store->check_room());
+  std::filesystem::remove(path_.parent_path());
+  store->sweep();
+  EXPECT_TRUE(store->check_room());
+  EXPECT_TRUE(store->put("img_1", blob("kitten")));
+}
+
+TEST_F(DirectoryStoreTest, CountsTheBytesOfIdsThatBeginAlike) {
+  const auto store = open();
+  for (const char* id : {"in_a_1", "in_a_2", "in_ab_1", "in_b_1"})
+    ASSERT_TRUE(store->put(id, blob("kitten")));
+  EXPECT_EQ(store->bytes_of("in_a_"), 12u);
+  EXPECT_EQ(store->bytes_of("in_c_"), 0u);
+}
+
 TEST_F(DirectoryStoreTest, LetsOneServerUseAFolder) {
   const auto store = open();
   const auto second = DirectoryStore::open(path_, {1000}, clock_);

@@ -16,11 +16,13 @@
 #include "base/ids.h"
 #include "base/json_text.h"
 #include "http/header_parameters.h"
+#include "storage/sha256.h"
 
 namespace diffused::api {
 namespace {
 
 constexpr std::size_t kKeyCharactersMax = 255;
+constexpr std::size_t kUserDigits = 16;
 // A job that waits longer than this has lost the pictures it starts from.
 constexpr std::int64_t kInputSeconds = 7 * 24 * 3600;
 
@@ -45,13 +47,25 @@ Result<std::optional<std::string>> idempotency_key(const http::Request& request)
   return std::string(key);
 }
 
+// What the ids of a user's inputs begin with, by which their bytes are counted, also after a restart.
+std::string input_prefix(const std::string& user) {
+  return "in_" + storage::sha256_hex(user).substr(0, kUserDigits) + "_";
+}
+
 // The picture as a PNG, which loses nothing, under a new id; no id for no picture.
-Result<std::string> keep_input(const Api& api, const std::shared_ptr<const Image>& image) {
+Result<std::string> keep_input(const Api& api, const std::string& user,
+                               const std::shared_ptr<const Image>& image) {
   if (!image) return std::string();
   TRY(std::string bytes, find_codec("png")->encode(*image, {}));
-  const std::string id = random_id("in_");
+  const std::string prefix = input_prefix(user);
+  if (api.background->inputs().bytes_of(prefix) + bytes.size() > api.background->inputs_of_user_bytes_max()) {
+    Error full{ErrorCode::overloaded, "as many bytes of your pictures wait as may", {}, "queue_full"};
+    full.retry_after = std::chrono::seconds(5);
+    return tl::unexpected(std::move(full));
+  }
+  const std::string id = random_id(prefix);
   TRY_VOID(api.background->inputs().put(id, {std::make_shared<const std::string>(std::move(bytes)),
-                                             "image/png", api.clock.unix_seconds() + kInputSeconds}));
+                                             "image/png", api.clock.lifetime_seconds() + kInputSeconds}));
   return id;
 }
 
@@ -86,7 +100,7 @@ Result<jobstore::NewJob> write_down(const Api& api, const http::Request& http_re
   // What could never be made is not accepted.
   TRY_VOID(hold(http_request, 2 * result_bytes(request.generate, {}, /*as_text=*/false), "its pictures"));
   if (request.codec == nullptr) request.codec = find_codec("png");
-  TRY(const JobSpec spec, keep_inputs(api, std::move(request)));
+  TRY(const JobSpec spec, keep_inputs(api, user_of(http_request), std::move(request)));
   jobstore::NewJob job = row_of(spec);
   job.request_hash = spec.request.fingerprint;
   job.idempotency_key = std::move(key);
@@ -99,10 +113,15 @@ Result<jobstore::NewJob> write_down(const Api& api, const http::Request& http_re
 
 }  // namespace
 
-Result<JobSpec> keep_inputs(const Api& api, ImageRequest request) {
+Result<JobSpec> keep_inputs(const Api& api, const std::string& user, ImageRequest request) {
   JobSpec spec;
-  TRY(spec.init_image, keep_input(api, request.generate.init_image));
-  TRY(spec.mask, keep_input(api, request.generate.mask));
+  TRY(spec.init_image, keep_input(api, user, request.generate.init_image));
+  auto mask = keep_input(api, user, request.generate.mask);
+  if (!mask) {
+    static_cast<void>(api.background->inputs().remove(spec.init_image));
+    return tl::unexpected(std::move(mask).error());
+  }
+  spec.mask = *std::move(mask);
   spec.request = std::move(request);
   return spec;
 }

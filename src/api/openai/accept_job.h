@@ -23,7 +23,7 @@ asio::awaitable<Result<jobstore::Enqueued>> keep_job(const Api& api, const http:
 jobstore::NewJob row_of(const JobSpec& spec);
 // Keeps the pictures that the request starts from and moves it into the spec. Takes as long as the store:
 // off the io threads. Errors: as BlobStore::put.
-Result<JobSpec> keep_inputs(const Api& api, ImageRequest request);
+Result<JobSpec> keep_inputs(const Api& api, const std::string& user, ImageRequest request);
 
 // Does the same and answers 202 with the job object once that is durable; 200 when the
 // job was there already, under the same Idempotency-Key. Every failure is answered too.

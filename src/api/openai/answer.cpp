@@ -35,7 +35,7 @@ Result<json::object> to_item(const Api& api, const http::Request& request, const
     return item;
   }
   const std::string id = random_id("img_");
-  const std::int64_t expires = api.clock.unix_seconds() + api.options.image_lifetime.count();
+  const std::int64_t expires = api.clock.lifetime_seconds() + api.options.image_lifetime.count();
   const storage::Blob blob{picture.bytes, std::string(image_request.codec->media_type), expires};
   TRY_VOID(store_picture(api, image_request.generate.model, id, blob));
   item["url"] = picture_url(api.options, request, id + "." + std::string(image_request.codec->extension));

@@ -39,10 +39,20 @@ json::value time_or_null(const std::optional<std::int64_t>& time) {
   return time ? json::value(*time) : json::value(nullptr);
 }
 
+// Somebody has edited the row, or it is of another version.
+json::value unreadable_row() {
+  const Error error{ErrorCode::data_loss, "the job's row cannot be read", {}, {}};
+  return error_object(error, status_of(error));
+}
+
 // What went wrong: a failure without a word is a job whose server died under it each time.
 json::value error_of(const Job& job) {
   if (job.state != JobState::failed) return nullptr;
-  if (job.outcome) return json::parse(*job.outcome);
+  if (job.outcome) {
+    boost::system::error_code error;
+    json::value outcome = json::parse(*job.outcome, error);
+    return error ? unreadable_row() : outcome;
+  }
   const Error lost{
       ErrorCode::internal, "the server ended at each attempt to make this job", {}, "worker_lost"};
   return error_object(lost, status_of(lost));
@@ -80,10 +90,23 @@ json::value result_of(const Api& api, const http::Request& request, const Job& j
   return result;
 }
 
+// What came of the job: its result, else what went wrong. One row that cannot be read says so, and others are
+// shown all the same.
+std::pair<json::value, json::value> outcome_of(const Api& api, const http::Request& request, const Job& job,
+                                               const Result<JobSpec>& spec, Pictures pictures) {
+  if (!spec && job.state == JobState::succeeded) return {nullptr, unreadable_row()};
+  try {
+    return {spec ? result_of(api, request, job, *spec, pictures) : json::value(nullptr), error_of(job)};
+  } catch (const std::exception&) {  // Boost.JSON's conversions throw
+  }
+  return {nullptr, unreadable_row()};
+}
+
 json::object describe(const Api& api, const http::Request& request, const Job& job, Pictures pictures) {
   const auto read = read_spec(job.spec);
   const JobSpec spec = read ? *read : JobSpec{};
   const GenerateRequest& generate = spec.request.generate;
+  auto [result, error] = outcome_of(api, request, job, read, pictures);
   const int progress = job.state == JobState::succeeded ? 100
                        : job.state == JobState::running
                            ? std::max(job.progress, api.background->progress(job.id))
@@ -103,8 +126,20 @@ json::object describe(const Api& api, const http::Request& request, const Job& j
           {"n", generate.n()},
           {"size", fmt::format("{}x{}", generate.width.value_or(0), generate.height.value_or(0))},
           {"seeds", json::array(generate.seeds.begin(), generate.seeds.end())},
-          {"result", read ? result_of(api, request, job, spec, pictures) : json::value(nullptr)},
-          {"error", error_of(job)}};
+          {"result", std::move(result)},
+          {"error", std::move(error)}};
+}
+
+std::vector<std::string> picture_ids(const Job& job) {
+  std::vector<std::string> ids;
+  try {
+    const json::value outcome = json::parse(*job.outcome);
+    for (const json::value& item : outcome.at("data").as_array())
+      if (const json::value* const picture = item.as_object().if_contains("picture"))
+        ids.emplace_back(picture->as_string());
+  } catch (const std::exception&) {  // Boost.JSON's conversions throw; what it does not name will expire
+  }
+  return ids;
 }
 
 asio::awaitable<void> drop(const Api& api, storage::BlobStore& store, std::vector<std::string> ids) {
@@ -139,12 +174,7 @@ asio::awaitable<void> drop_inputs(const Api& api, const std::string& text) {
 
 asio::awaitable<void> drop_pictures(const Api& api, const Job& job) {
   if (job.state != JobState::succeeded) co_return;
-  std::vector<std::string> ids;
-  const json::value outcome = json::parse(*job.outcome);
-  for (const json::value& item : outcome.at("data").as_array())
-    if (const json::value* const picture = item.as_object().if_contains("picture"))
-      ids.emplace_back(picture->as_string());
-  co_await drop(api, api.images, std::move(ids));
+  co_await drop(api, api.images, picture_ids(job));
 }
 
 }  // namespace diffused::api

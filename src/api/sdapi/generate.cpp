@@ -73,7 +73,7 @@ class Generation {
         options_(std::move(options)),
         n_(job_.job.request.generate.n()),
         board_(*api.sd_board, options_.user, job_.request.enable_hr ? 2 * n_ : n_,
-               static_cast<std::size_t>(job_.request.batch_size), api.clock.unix_seconds()) {
+               static_cast<std::size_t>(job_.request.batch_size), api.clock.lifetime_seconds()) {
     options_.step_events = true;
     options_.previews = kPreviews;
   }

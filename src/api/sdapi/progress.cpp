@@ -38,7 +38,7 @@ asio::awaitable<void> sd_progress(const Api& api, http::Exchange& exchange) {
   const SdProgress progress = api.sd_board->progress(user_of(request));
   const auto skip = request.query.find("skip_current_image");
   const bool wanted = skip == request.query.end() || read_truth(json::value(skip->second)) != true;
-  const double passed = static_cast<double>(api.clock.unix_seconds() - progress.started);
+  const double passed = static_cast<double>(api.clock.lifetime_seconds() - progress.started);
   const double left = progress.progress > 0 ? passed / progress.progress - passed : 0;
   json::object body{{"progress", progress.progress},
                     {"eta_relative", left},
