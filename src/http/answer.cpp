@@ -5,6 +5,7 @@
 #include <ctime>
 #include <stdexcept>
 
+#include "base/pages.h"
 #include "http/connection_stream.h"
 #include "http/refusal.h"
 
@@ -14,6 +15,7 @@ Answer::Answer(std::shared_ptr<Connection> connection, Request request, AnswerFo
     : connection_(std::move(connection)), request_(std::move(request)), form_(std::move(form)) {}
 
 Answer::~Answer() {
+  drop_text(std::move(request_.body));
   if (stream_) stream_->detach();
 }
 

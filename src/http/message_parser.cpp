@@ -6,6 +6,7 @@
 #include <boost/beast/http/string_body.hpp>
 #include <optional>
 
+#include "base/pages.h"
 #include "http/header_parameters.h"
 
 namespace diffused::http {
@@ -47,7 +48,7 @@ MessageParser::MessageParser(const Limits& limits) : state_(std::make_unique<Sta
   state_->head.body_limit(boost::none);  // known only once the route is
 }
 
-MessageParser::~MessageParser() = default;
+MessageParser::~MessageParser() { drop_text(take_body()); }
 
 Checked<std::size_t> MessageParser::feed(std::string_view bytes) {
   if (auto& message = state_->message) return put_all(*message, bytes, [&] { return message->is_done(); });

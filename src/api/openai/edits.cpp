@@ -5,6 +5,7 @@
 #include "api/openai/answer.h"
 #include "api/openai/fingerprint.h"
 #include "api/openai/uploads.h"
+#include "base/pages.h"
 #include "image/channels.h"
 #include "image/resize.h"
 
@@ -94,7 +95,7 @@ asio::awaitable<void> edit(const Api& api, http::Exchange& exchange, bool variat
   if (!job) co_return co_await send_error(exchange, job.error());
   // All that counts of the body has been read.
   hold_only(request, bytes_of(job->request.generate.init_image) + bytes_of(job->request.generate.mask));
-  static_cast<void>(exchange.take_body());
+  drop_text(exchange.take_body());
   co_await answer_images(api, exchange, *std::move(job), "image_edit");
 }
 

@@ -12,6 +12,7 @@
 #include "api/sdapi/sd_info.h"
 #include "api/sdapi/sd_job.h"
 #include "base/json_text.h"
+#include "base/pages.h"
 #include "image/base64.h"
 
 namespace diffused::api {
@@ -220,7 +221,7 @@ asio::awaitable<void> generate(const Api& api, http::Exchange& exchange, Parse p
   const Lane lane = request.body.size() <= kQuickBytes ? Lane::quick : Lane::slow;
   auto job = co_await offload_to(lane, api.workers, user_of(request), read);
   if (!job) co_return co_await send_error(exchange, job.error());
-  static_cast<void>(exchange.take_body());  // all that counts of it has been read
+  drop_text(exchange.take_body());  // all that counts of it has been read
   auto options = submit_options(api, exchange.request());
   if (!options) co_return co_await send_error(exchange, options.error());
   Generation generation(api, exchange, *std::move(job), *std::move(options));
