@@ -92,7 +92,8 @@ def test_figures_have_the_models_and_the_wait_is_from_acceptance(fleet):  # noqa
     def figure(name, model):
         found = re.search(rf'^{name}{{[^}}]*model="{model}"[^}}]*}} (\S+)$', gateway.get("/metrics").text, re.MULTILINE)
         return float(found[1]) if found else None
-    wait_until(lambda: figure("diffused_background_oldest_queued_seconds", "alpha") >= 3, 30)
+    # Whole seconds, of two rounded times: the jobs are one younger at most.
+    wait_until(lambda: figure("diffused_background_oldest_queued_seconds", "alpha") >= 4, 30)
     assert figure("diffused_model_servers", "alpha") == 0
     assert figure("diffused_background_queued_cost", "alpha") > 0
     assert gateway.post({**GOOD, "model": "alpha"}).status_code == 503
