@@ -103,6 +103,7 @@ def test_figures_have_the_models_and_the_wait_is_from_acceptance(fleet):  # noqa
     assert all(item["result"]["timings"]["queue_seconds"] >= 3 for item in done)
     assert again.metric("diffused_background_queue_seconds_sum") >= 6
     wait_until(lambda: figure("diffused_model_servers", "alpha") == 1)
+    wait_until(lambda: gateway.get("/readyz").status_code == 200)  # another question to the store than that figure's
     assert gateway.post({**GOOD, "model": "alpha"}).status_code == 200
     text = gateway.get("/metrics").text
     for name in ("diffused_job_queue_seconds_count", "diffused_job_run_seconds_count", "process_cpu_seconds_total", "process_open_fds",
