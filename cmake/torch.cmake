@@ -14,13 +14,18 @@ if(NOT TORCH_OPENMP)
   set(TORCH_OPENMP gomp)
 endif()
 
+# Clang brings an OpenMP of its own, which must not meet that one; its fuzzers compute nothing.
+if(NOT DIFFUSED_FUZZ)
+  set(OPENMP_OPTION -fopenmp)
+endif()
+
 # Programs are compiled like libraries (-fPIC), so that they too may use the compiled headers below.
 set(CMAKE_CXX_COMPILE_OPTIONS_PIE ${CMAKE_CXX_COMPILE_OPTIONS_PIC})
 
 # ATen's headers cost about ten seconds a file; compiled once, shared by every TORCH room.
 add_library(torch_headers OBJECT ${PROJECT_SOURCE_DIR}/cmake/empty.cpp)
 target_link_libraries(torch_headers PRIVATE ${TORCH_LIBRARIES})
-target_compile_options(torch_headers PRIVATE -fopenmp)
+target_compile_options(torch_headers PRIVATE ${OPENMP_OPTION})
 target_compile_definitions(torch_headers PRIVATE FMT_HEADER_ONLY)
 target_precompile_headers(torch_headers PRIVATE <ATen/ATen.h> <optional> <span> <string> <vector>)
 
@@ -28,7 +33,7 @@ target_precompile_headers(torch_headers PRIVATE <ATen/ATen.h> <optional> <span> 
 # at::parallel_for is a header template: without -fopenmp in our own files it silently runs on one core.
 function(use_torch target)
   target_link_libraries(${target} PUBLIC ${TORCH_LIBRARIES} ${TORCH_OPENMP})
-  target_compile_options(${target} PRIVATE -fopenmp)
+  target_compile_options(${target} PRIVATE ${OPENMP_OPTION})
   target_compile_definitions(${target} PRIVATE FMT_HEADER_ONLY)
   target_precompile_headers(${target} REUSE_FROM torch_headers)
 endfunction()
