@@ -31,7 +31,7 @@ asio::awaitable<void> list_models(const Api& api, http::Exchange& exchange);
 asio::awaitable<void> show_model(const Api& api, http::Exchange& exchange);
 
 // AUTOMATIC1111's dialect, /sdapi/v1/…: POST txt2img and img2img (sdapi/generate.cpp), GET and POST options,
-// GET sd-models, samplers, schedulers, loras, prompt-styles, and what this server has none of
+// GET sd-models, samplers, schedulers, loras, upscalers, prompt-styles, and what this server has none of
 // (sdapi/lists.cpp), GET progress, POST interrupt and skip (sdapi/progress.cpp), POST png-info
 // (sdapi/png_info.cpp), POST extra-single-image and extra-batch-images (sdapi/extras.cpp).
 asio::awaitable<void> sd_text_to_image(const Api& api, http::Exchange& exchange);
@@ -41,6 +41,7 @@ asio::awaitable<void> sd_set_options(const Api& api, http::Exchange& exchange);
 asio::awaitable<void> sd_models(const Api& api, http::Exchange& exchange);
 asio::awaitable<void> sd_samplers(const Api& api, http::Exchange& exchange);
 asio::awaitable<void> sd_schedulers(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> sd_upscalers(const Api& api, http::Exchange& exchange);
 asio::awaitable<void> sd_styles(const Api& api, http::Exchange& exchange);
 asio::awaitable<void> sd_loras(const Api& api, http::Exchange& exchange);
 asio::awaitable<void> sd_constant(const Api& api, http::Exchange& exchange);

@@ -41,7 +41,15 @@ json::object number_schema(const Field& field, std::string_view type) {
   return schema;
 }
 
-json::object type_schema(const Field& field) {
+// What programs write for a truth where it is read as read_truth does, in the cases in which they write it.
+json::object truth_schema() {
+  json::array words{true, false, nullptr, 0, 1, ""};
+  for (const char* word : {"true", "True", "false", "False", "on", "off", "yes", "no", "1", "0"})
+    words.emplace_back(word);
+  return {{"enum", std::move(words)}};
+}
+
+json::object type_schema(const Field& field, Source source) {
   switch (field.type) {
     case FieldType::string:
       return string_schema(field);
@@ -50,7 +58,7 @@ json::object type_schema(const Field& field) {
     case FieldType::number:
       return number_schema(field, "number");
     case FieldType::boolean:
-      return with_type("boolean", false);
+      return source == Source::form ? truth_schema() : with_type("boolean", false);
     case FieldType::any:
       break;
   }
@@ -59,11 +67,11 @@ json::object type_schema(const Field& field) {
 
 }  // namespace
 
-json::object schema_of(std::span<const Field> table) {
+json::object schema_of(std::span<const Field> table, Source source) {
   json::object properties;
   json::array required;
   for (const Field& field : table) {
-    json::object schema = type_schema(field);
+    json::object schema = type_schema(field, source);
     for (const std::string_view alias : field.aliases) {
       schema["description"] = fmt::format("Another name for {}.", field.name);
       properties[key(alias)] = schema;

@@ -61,8 +61,8 @@ Result<void> refuse_unknown(std::span<const Field> table, const boost::json::obj
                             std::initializer_list<std::string_view> others = {});
 
 // What the table accepts as a JSON schema of an object: every field under each of its names; those with a
-// least length are required.
-boost::json::object schema_of(std::span<const Field> table);
+// least length are required. `source`: as what the object is read.
+boost::json::object schema_of(std::span<const Field> table, Source source = Source::json);
 
 // The words that tables are written in.
 Field text(std::string_view name, double characters_max, std::string_view description, Setter set);

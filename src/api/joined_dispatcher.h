@@ -23,6 +23,7 @@ class JoinedDispatcher final : public Dispatcher {
         models.push_back(std::move(model));
     return models;
   }
+  std::vector<ServedModel> upscalers() const override { return here_.upscalers(); }
   bool remembers(const std::string& name) const override { return elsewhere_.remembers(name); }
   Result<GenerateRequest> resolve(GenerateRequest request) const override {
     return of(request.model).resolve(std::move(request));

@@ -61,7 +61,7 @@ constexpr std::string_view kExtraPictures = R"json({
 
 json::object extra_content(const RequestLimits& limits, std::string_view pictures, const char* required) {
   ExtrasRequest request;
-  json::object schema = with_pictures(schema_of(extras_fields(limits, request)), pictures);
+  json::object schema = with_pictures(schema_of(extras_fields(limits, request), Source::form), pictures);
   schema["required"] = json::array{required};
   return content("application/json", std::move(schema));
 }
@@ -88,9 +88,10 @@ json::object body_content(BodyKind kind, const RequestLimits& limits) {
     case BodyKind::variation:
       return edit_content(limits, false);
     case BodyKind::sd_text:
-      return content("application/json", schema_of(sd_text_fields(limits, sd_request)));
+      return content("application/json", schema_of(sd_text_fields(limits, sd_request), Source::form));
     case BodyKind::sd_image: {
-      json::object schema = with_pictures(schema_of(sd_image_fields(limits, sd_request)), kSdPictures);
+      json::object schema =
+          with_pictures(schema_of(sd_image_fields(limits, sd_request), Source::form), kSdPictures);
       schema["required"] = json::array{"init_images"};
       return content("application/json", std::move(schema));
     }

@@ -205,6 +205,10 @@ constexpr std::string_view kSdapi = R"json({
     "type": "array",
     "items": {"type": "object", "required": ["name", "prompt", "negative_prompt"], "properties": {"name": {"type": "string"}}}
   },
+  "SdUpscalers": {
+    "type": "array",
+    "items": {"type": "object", "required": ["name", "model_name", "model_path", "model_url", "scale"], "properties": {"name": {"type": "string"}, "scale": {"type": "number"}}}
+  },
   "SdExtra": {
     "type": "object", "required": ["html_info", "image"],
     "properties": {"html_info": {"type": "string"}, "image": {"type": "string", "contentEncoding": "base64"}}

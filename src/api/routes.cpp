@@ -131,11 +131,11 @@ std::vector<Endpoint> sd_endpoints(const Api& api) {
        BodyKind::sd_picture,
        "SdPngInfo"},
       {{"POST", "/sdapi/v1/extra-single-image", with(api, sd_extra_single), upload_max, key},
-       "Make a picture larger, without a model",
+       "Make a picture larger",
        BodyKind::sd_extra,
        "SdExtra"},
       {{"POST", "/sdapi/v1/extra-batch-images", with(api, sd_extra_batch), upload_max, key},
-       "Make pictures larger, without a model",
+       "Make pictures larger",
        BodyKind::sd_extras,
        "SdExtras"},
       {{"GET", "/sdapi/v1/options", with(api, sd_options), 0, key},
@@ -146,6 +146,25 @@ std::vector<Endpoint> sd_endpoints(const Api& api) {
        "Choose a checkpoint for what follows",
        BodyKind::sd_options,
        "Null"},
+      {{"GET", "/sdapi/v1/progress", with(api, sd_progress), 0, key},
+       "How one's own oldest generation is getting on",
+       BodyKind::none,
+       "SdProgress"},
+      {{"POST", "/sdapi/v1/skip", with(api, sd_skip), json_max, key},
+       "Finish the batch that one's own oldest generation is at as it is, and go on with the next",
+       BodyKind::ignored,
+       "Object"},
+      {{"POST", "/sdapi/v1/interrupt", with(api, sd_interrupt), json_max, key},
+       "End one's own generations; they are answered with the pictures they have, the unfinished as they are",
+       BodyKind::ignored,
+       "Object"},
+  };
+}
+
+// What there is to choose from.
+std::vector<Endpoint> sd_list_endpoints(const Api& api) {
+  const http::Gate key = key_gate(api.options.keys, KeyScheme::basic, api.clock);
+  return {
       {{"GET", "/sdapi/v1/sd-models", with(api, sd_models), 0, key},
        "The models",
        BodyKind::none,
@@ -162,22 +181,14 @@ std::vector<Endpoint> sd_endpoints(const Api& api) {
        "The LoRAs, for <lora:NAME:WEIGHT> in a prompt",
        BodyKind::none,
        "SdLoras"},
+      {{"GET", "/sdapi/v1/upscalers", with(api, sd_upscalers), 0, key},
+       "What makes pictures larger: Lanczos, and the networks that the server was started with",
+       BodyKind::none,
+       "SdUpscalers"},
       {{"GET", "/sdapi/v1/prompt-styles", with(api, sd_styles), 0, key},
        "The styles that the server was started with",
        BodyKind::none,
        "SdStyles"},
-      {{"GET", "/sdapi/v1/progress", with(api, sd_progress), 0, key},
-       "How one's own oldest generation is getting on",
-       BodyKind::none,
-       "SdProgress"},
-      {{"POST", "/sdapi/v1/skip", with(api, sd_skip), json_max, key},
-       "Finish the batch that one's own oldest generation is at as it is, and go on with the next",
-       BodyKind::ignored,
-       "Object"},
-      {{"POST", "/sdapi/v1/interrupt", with(api, sd_interrupt), json_max, key},
-       "End one's own generations; they are answered with the pictures they have, the unfinished as they are",
-       BodyKind::ignored,
-       "Object"},
   };
 }
 
@@ -205,6 +216,7 @@ std::vector<Endpoint> make_endpoints(const Api& api) {
     add(job_endpoints(api));
     add(open_endpoints(api));
     add(sd_endpoints(api));
+    add(sd_list_endpoints(api));
     add(sd_constant_endpoints(api));
   }
   add(probe_endpoints(api));

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <set>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "job/weights.h"
+#include "pipelines/upscaler/upscaler.h"
 
 namespace diffused::app {
 namespace {
@@ -26,12 +28,20 @@ class FleetLoader {
 
   Result<void> add(const std::string& text);
   Result<void> add_alias(const std::string& text);
+  void add_upscalers();
   Result<std::vector<LocalModel>> finish();
 
  private:
   bool bounded() const { return options_.memory_budget_bytes > 0; }
-  std::uint64_t held_bytes() const {
+  void add_upscaler(const std::filesystem::path& file);
+  // Of what never goes.
+  WeightSum upscaler_weights() const {
     WeightSum sum;
+    for (const LocalModel& upscaler : upscalers_) sum.add(upscaler.info.networks);
+    return sum;
+  }
+  std::uint64_t held_bytes() const {
+    WeightSum sum = upscaler_weights();
     for (const LocalModel& model : models_)
       if (model.pipeline) sum.add(model.info.networks);
     return sum.bytes();
@@ -39,6 +49,7 @@ class FleetLoader {
   void make_room(std::uint64_t bytes);
   Result<void> load(std::size_t index);
   Result<void> read(std::size_t index);
+  Result<void> check_budget();
   Result<void> fill_up();
 
   const FleetOptions& options_;
@@ -46,6 +57,7 @@ class FleetLoader {
   const SystemClock clock_;
   std::vector<LocalModel> models_;
   std::vector<ModelArgument> arguments_;  // of each model
+  std::vector<LocalModel> upscalers_;
   std::set<std::string> names_;
 };
 
@@ -114,7 +126,7 @@ Result<void> FleetLoader::add_alias(const std::string& text) {
 // What a model shares with others is known only once both have been read: room may be left by then.
 Result<void> FleetLoader::fill_up() {
   for (std::size_t i = 0; i < models_.size(); ++i) {
-    WeightSum sum;
+    WeightSum sum = upscaler_weights();
     sum.add(models_[i].info.networks);
     for (const LocalModel& model : models_)
       if (model.pipeline) sum.add(model.info.networks);
@@ -131,8 +143,13 @@ Result<std::vector<LocalModel>> FleetLoader::finish() {
   for (std::size_t left = models_.size(); left > 0; --left) {
     TRY_VOID(load(left - 1));
   }
-  if (!bounded()) return std::move(models_);
-  WeightSum pinned;
+  if (bounded()) TRY_VOID(check_budget());
+  std::ranges::move(upscalers_, std::back_inserter(models_));
+  return std::move(models_);
+}
+
+Result<void> FleetLoader::check_budget() {
+  WeightSum pinned = upscaler_weights();
   for (const LocalModel& model : models_)
     if (model.pinned) pinned.add(model.info.networks);
   for (const LocalModel& model : models_) {
@@ -144,8 +161,37 @@ Result<std::vector<LocalModel>> FleetLoader::finish() {
           fmt::format("--memory-budget: {} and the pinned models take {}, which is more than {}", model.name,
                       gigabytes(together.bytes()), gigabytes(options_.memory_budget_bytes)));
   }
-  TRY_VOID(fill_up());
-  return std::move(models_);
+  return fill_up();
+}
+
+void FleetLoader::add_upscaler(const std::filesystem::path& file) {
+  auto pipeline = pipelines::load_upscaler(file, how_.load);
+  if (!pipeline) return log(LogLevel::warning, "upscaler_left_out", {{"reason", pipeline.error().message}});
+  const std::string stem = file.stem().string();
+  LocalModel upscaler{.name = pipelines::upscaler_label(stem), .created = clock_.unix_seconds()};
+  if (!names_.insert(upscaler.name).second)
+    return log(LogLevel::warning, "upscaler_left_out",
+               {{"reason", fmt::format("{}: something else is named '{}'", file.string(), upscaler.name)}});
+  if (names_.insert(stem).second) upscaler.aliases.push_back(stem);
+  upscaler.pipeline = *std::move(pipeline);
+  upscaler.info = upscaler.pipeline->info();
+  upscaler.pinned = true;
+  log(LogLevel::info, "upscaler_loaded", {{"upscaler", upscaler.name}, {"enlarges", upscaler.info.enlarges}});
+  upscalers_.push_back(std::move(upscaler));
+}
+
+// Files of other endings may lie beside them; those of networks that cannot be read are told of.
+void FleetLoader::add_upscalers() {
+  if (options_.upscalers.empty()) return;
+  std::set<std::filesystem::path> files;
+  std::error_code ec;
+  for (const auto& entry : std::filesystem::directory_iterator(options_.upscalers, ec)) {
+    const std::filesystem::path ending = entry.path().extension();
+    std::error_code unreadable;
+    if ((ending == ".safetensors" || ending == ".pth") && entry.is_regular_file(unreadable))
+      files.insert(entry.path());
+  }
+  for (const std::filesystem::path& file : files) add_upscaler(file);
 }
 
 }  // namespace
@@ -165,6 +211,11 @@ void add_fleet_options(CLI::App& command, FleetOptions& options) {
                   "seconds after which a model that nobody uses is unloaded (default: when room is needed)")
       ->check(CLI::PositiveNumber);
   command.add_option("--pin", options.pinned, "the name of a model that is never unloaded");
+  command
+      .add_option("--upscalers", options.upscalers,
+                  "a folder of networks of ESRGAN's and Real-ESRGAN's kind (.safetensors) that /sdapi makes "
+                  "pictures larger with")
+      ->check(CLI::ExistingDirectory);
 }
 
 engine::PoolOptions pool_options(const FleetOptions& options) {
@@ -180,6 +231,7 @@ Result<std::vector<LocalModel>> load_fleet(const FleetOptions& options, const Mo
   for (const std::string& text : options.aliases) {
     TRY_VOID(loader.add_alias(text));
   }
+  loader.add_upscalers();
   return loader.finish();
 }
 

@@ -42,11 +42,16 @@ void LocalDispatcher::run() {
   end_changed_.notify_all();
 }
 
-std::vector<ServedModel> LocalDispatcher::models() const {
+std::vector<ServedModel> LocalDispatcher::models() const { return served(false); }
+
+std::vector<ServedModel> LocalDispatcher::upscalers() const { return served(true); }
+
+std::vector<ServedModel> LocalDispatcher::served(bool upscalers) const {
   std::vector<ServedModel> served;
   for (std::size_t i = 0; i < pool_.size(); ++i) {
     const ModelNames& names = pool_.names(i);
-    served.push_back({names.name, names.aliases, names.created, names.info});
+    if ((names.info.enlarges > 0) == upscalers)
+      served.push_back({names.name, names.aliases, names.created, names.info});
   }
   return served;
 }

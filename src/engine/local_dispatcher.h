@@ -42,6 +42,7 @@ class LocalDispatcher final : public Dispatcher {
   ~LocalDispatcher() override;
 
   std::vector<ServedModel> models() const override;
+  std::vector<ServedModel> upscalers() const override;
   Result<GenerateRequest> resolve(GenerateRequest request) const override;
   Result<Ticket> submit(GenerateRequest request, SubmitOptions options, EventSink sink) override;
 
@@ -64,6 +65,7 @@ class LocalDispatcher final : public Dispatcher {
 
  private:
   void run();
+  std::vector<ServedModel> served(bool upscalers) const;
   Result<std::size_t> find_model(const std::string& name) const;
   Result<void> check_unit(std::size_t model, const Pipeline& pipeline, const GenerateRequest& request) const;
 

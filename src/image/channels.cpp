@@ -1,5 +1,7 @@
 #include "image/channels.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace diffused {
@@ -62,6 +64,16 @@ Image mask_from_alpha(const Image& image) {
 Image alpha_of(const Image& image) {
   CHECK(image.channels == 4);
   return converted(image, 1, [](const std::uint8_t* from, std::uint8_t* to) { to[0] = from[3]; });
+}
+
+Image with_alpha(const Image& image, const Image& alpha) {
+  CHECK(image.channels == 3 && alpha.channels == 1 && image.width == alpha.width &&
+        image.height == alpha.height);
+  const std::uint8_t* opacity = alpha.pixels.data();
+  return converted(image, 4, [&](const std::uint8_t* from, std::uint8_t* to) {
+    std::copy_n(from, 3, to);
+    to[3] = *opacity++;
+  });
 }
 
 }  // namespace diffused

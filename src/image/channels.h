@@ -29,4 +29,7 @@ Image mask_from_alpha(const Image& image);
 // The alpha of an RGBA picture as a grey one: what is opaque becomes 255. A1111's meaning of a mask.
 Image alpha_of(const Image& image);
 
+// An RGB picture with a grey one of the same size as its alpha.
+Image with_alpha(const Image& image, const Image& alpha);
+
 }  // namespace diffused

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "base/utf8.h"
+
 namespace diffused {
 namespace {
 
@@ -133,7 +135,7 @@ std::string exif_comment(std::string_view block) {
   const std::string_view text = tiff->bytes.substr(at + kCharsetBytes, size - kCharsetBytes);
   if (charset == kUnicode) return from_utf16(text, tiff->big_endian);
   if (charset != kAscii && charset != kUndefined) return {};
-  return std::string(text.substr(0, text.find('\0')));
+  return to_utf8(text.substr(0, text.find('\0')));  // whatever its charset says
 }
 
 std::string exif_with_comment(std::string_view utf8) {

@@ -141,6 +141,10 @@ class Dispatcher {
   // No two of one name; the first is the default.
   virtual std::vector<ServedModel> models() const = 0;
 
+  // What makes pictures larger (PipelineInfo::enlarges), in this process alone. No two of one name, and none
+  // of a name in models(). A request for one needs a picture, and a seed, which counts for nothing.
+  virtual std::vector<ServedModel> upscalers() const { return {}; }
+
   // Whether a model that models() does not show had this name or alias once, on any server of the store. No
   // other model may answer to it.
   virtual bool remembers(const std::string& /*name*/) const { return false; }

@@ -83,6 +83,8 @@ struct PipelineInfo {
   bool image_to_image = false;
   bool inpaint = false;
   bool flow_shift = false;  // whether GenerateRequest::flow_shift may be given
+  // An upscaler, which takes a picture and nothing else: how many times longer it makes its sides. 0: none.
+  int enlarges = 0;
 
   // Of all its networks, whoever else has them.
   std::uint64_t weight_bytes() const {

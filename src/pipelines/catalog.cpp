@@ -1,20 +1,16 @@
 #include "pipelines/catalog.h"
 
 #include <c10/core/InferenceMode.h>
-#include <c10/util/Exception.h>
 #include <fmt/format.h>
 
-#include <new>
-
-#include "base/log.h"
 #include "pipelines/flux.h"
 #include "pipelines/latent_pipeline.h"
+#include "pipelines/loading_border.h"
 #include "pipelines/model_folder.h"
 #include "pipelines/network_store.h"
 #include "pipelines/sd3.h"
 #include "pipelines/stable_diffusion.h"
 #include "pipelines/stable_diffusion_xl.h"
-#include "weights/load_error.h"
 
 namespace diffused::pipelines {
 namespace {
@@ -47,27 +43,10 @@ PipelineResult load(const std::filesystem::path& path, const LoadOptions& option
                        fmt::format("pipeline class '{}' is not one of those served", folder.class_name()));
 }
 
-tl::unexpected<Error> out_of_memory(const std::filesystem::path& path) {
-  return fail(ErrorCode::out_of_memory, fmt::format("{}: not enough memory to load the model", path.string()),
-              path.string());
-}
-
 }  // namespace
 
 PipelineResult load_pipeline(const std::filesystem::path& path, const LoadOptions& options) {
-  try {
-    return load(path, options);
-  } catch (const weights::LoadError& error) {
-    return tl::unexpected<Error>(error.error);
-  } catch (const c10::OutOfMemoryError&) {
-    return out_of_memory(path);
-  } catch (const std::bad_alloc&) {
-    return out_of_memory(path);
-  } catch (const std::exception& error) {
-    log(LogLevel::error, "model_load_failed", {{"model", path.string()}, {"what", error.what()}});
-    return fail(ErrorCode::internal, fmt::format("{}: could not be loaded; the log says why", path.string()),
-                path.string());
-  }
+  return at_loading_border(path, [&] { return load(path, options); });
 }
 
 std::shared_ptr<NetworkStore> make_network_store() { return std::make_shared<NetworkStore>(); }

@@ -159,25 +159,28 @@ TEST(PromptTags, AreTakenOutOfPrompts) {
   };
   for (const auto& [prompt, text, loras] : cases) {
     const auto taken = take_tags(prompt);
-    ASSERT_TRUE(taken) << prompt;
-    EXPECT_EQ(taken->text, text);
-    EXPECT_EQ(taken->loras, loras);
+    EXPECT_EQ(taken.text, text);
+    EXPECT_EQ(taken.loras, loras);
     EXPECT_EQ(without_tags(prompt), text);
   }
 }
 
-TEST(PromptTags, HaveStrictNumbers) {
+TEST(PromptTags, ThatCannotBeReadAreLeftOut) {
   for (const char* weight : {"", " ", "+", "++1", "+-1", "0x1", "1,5", "nan", "inf", "-inf", "10.01", "-11",
                              "1e999", "1:", "1:x", "te=", "1:unet=x", "one"}) {
     const auto taken = take_tags("a <lora:x:" + std::string(weight) + ">");
-    ASSERT_FALSE(taken) << weight;
-    EXPECT_EQ(taken.error().field, "prompt");
-    EXPECT_THAT(taken.error().message, testing::HasSubstr("<lora:x:"));
+    EXPECT_TRUE(taken.loras.empty()) << weight;
+    EXPECT_EQ(taken.text, "a ");
+    ASSERT_EQ(taken.ignored.size(), 1u);
+    EXPECT_EQ(taken.ignored[0],
+              "<lora:x:" + std::string(weight) + "> was left out: its weight is no number from -10 to 10");
   }
-  EXPECT_FALSE(take_tags("<lora::1>"));
-  EXPECT_FALSE(take_tags("<lora:>"));
-  EXPECT_FALSE(take_tags("<lora:" + std::string(256, 'a') + ":1>"));
-  EXPECT_TRUE(take_tags("<lora:" + std::string(255, 'a') + ":1>"));
+  for (const std::string& name : {std::string(), std::string(":1"), std::string(256, 'a')}) {
+    const auto taken = take_tags("<lora:" + name + ">");
+    EXPECT_TRUE(taken.loras.empty());
+    EXPECT_THAT(taken.ignored, testing::ElementsAre(testing::HasSubstr("without a name of 1 to 255 bytes")));
+  }
+  EXPECT_EQ(take_tags("<lora:" + std::string(255, 'a') + ":1>").loras.size(), 1u);
 }
 
 }  // namespace

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <functional>
 #include <set>
 
@@ -44,6 +45,18 @@ TEST_F(OpenApi, NamesEveryRouteAndNothingElse) {
     for (const auto& operation : path.value().as_object())
       operations.insert((operation.key() == "get" ? "GET " : "POST ") + std::string(path.key()));
   EXPECT_EQ(operations, routes);
+}
+
+// Clients of A1111 write truths in many ways, all of which are read.
+TEST_F(OpenApi, DescribesTruthsAsTheyAreRead) {
+  for (const char* path : {"/sdapi/v1/txt2img", "/sdapi/v1/img2img"}) {
+    const json::array& words = properties_of(path).at("send_images").at("enum").as_array();
+    for (const json::value& word : words)
+      EXPECT_TRUE(word.is_null() || word == "" || read_truth(word)) << json_text(word);
+    for (const json::value& sent : {json::value(0), json::value(true), json::value("True")})
+      EXPECT_EQ(std::ranges::count(words, sent), 1) << path;
+  }
+  EXPECT_EQ(properties_of("/v1/images/generations").at("stream").at("type").at(0), "boolean");
 }
 
 TEST_F(OpenApi, NamesEveryFieldWithItsAliasesAndLimits) {

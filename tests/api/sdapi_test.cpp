@@ -232,8 +232,12 @@ TEST_F(Sdapi, ReadsTheWeightsAndNamesOfTags) {
   EXPECT_EQ(body_of(text(R"({"prompt": "x<lora:wet:1>"})")).at("detail"),
             "several LoRAs are called \"wet\": style/wet, wild/wet");
   for (const char* wrong : {"<lora:ink:>", "<lora::1>", "<lora:ink:1:x>", "<lora:ink:te=>", "<lora:ink:nan>",
-                            "<lora:ink:++1>", "<lora:ink:11>"})
-    EXPECT_EQ(text(R"({"prompt": "x)" + std::string(wrong) + "\"}").status, 400) << wrong;
+                            "<lora:ink:++1>", "<lora:ink:11>"}) {
+    const auto without = text(R"({"prompt": "x)" + std::string(wrong) + "\"}");
+    EXPECT_EQ(without.status, 200) << wrong;
+    EXPECT_TRUE(job().loras.empty()) << wrong;
+    EXPECT_EQ(body_of(without).at("warnings").as_array().size(), 1u) << wrong;
+  }
   // The text names both, so that the picture can be made again.
   const auto made = text(R"({"prompt": "x<lora:ink:0.25:0.5>"})");
   EXPECT_EQ(std::string(info_of(made).at("infotexts").at(0).as_string()).find("x<lora:ink:0.25:0.5>\n"), 0u);

@@ -1,7 +1,10 @@
 """Running servers, each behind a wire that remembers what was said, and the drivers of the clients."""
 
 import contextlib
+import json
+import math
 import random
+import struct
 
 import pytest
 from client import CLIENTS, SD_CLIENTS, Driver
@@ -24,14 +27,30 @@ class Served:
         self.url = self.wire.url
 
 
+def write_upscaler(path) -> None:
+    """A network of Real-ESRGAN's kind, as small as can be, of random weights."""
+    noise, header, data = random.Random(3), {}, bytearray()
+    dense = [(f"body.0.rdb{block}.conv{k + 1}", 8 + 8 * k, 8) for block in (1, 2, 3) for k in range(5)]
+    ends = [(name, 8, 8) for name in ("conv_body", "conv_up1", "conv_up2", "conv_hr")]
+    for name, into, out in [("conv_first", 3, 8), *dense, *ends, ("conv_last", 8, 3)]:
+        for leaf, shape in (("weight", [out, into, 3, 3]), ("bias", [out])):
+            values = struct.pack(f"<{math.prod(shape)}f", *(noise.gauss(0, 0.15) for _ in range(math.prod(shape))))
+            header[f"{name}.{leaf}"] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+            data += values
+    head = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(head)) + head + data)
+
+
 @pytest.fixture(scope="session")
 def serve_names(tmp_path_factory):
-    """Starts a server that has the demo model under the names which clients send, and no other."""
+    """Starts a server that has the demo model under the names which clients send, and no other, and an upscaler."""
+    upscalers = tmp_path_factory.mktemp("upscalers")
+    write_upscaler(upscalers / "RealESRGAN_x4plus.safetensors")
 
     @contextlib.contextmanager
     def start(*options):
         aliases = [word for name in ALIASES for word in ("--alias", name)]
-        with serve(tmp_path_factory.mktemp("data"), "--dtype", "fp32", *aliases, "--unknown-model", "reject", *options) as running:
+        with serve(tmp_path_factory.mktemp("data"), "--dtype", "fp32", "--upscalers", str(upscalers), *aliases, "--unknown-model", "reject", *options) as running:
             yield running
 
     return start
@@ -45,11 +64,20 @@ def server(serve_names):
 
 @pytest.fixture(scope="session")
 def keyed_server(tmp_path_factory, serve_names):
-    """A server with keys; `key` is one."""
+    """A server with keys; `key` is one, whose holder means the demo model by `painter`."""
     folder = tmp_path_factory.mktemp("keys")
-    key = make_key(folder / "keys", "anna")
+    key = make_key(folder / "keys", "anna", "--alias", "painter=demo")
     with serve_names("--api-keys", str(folder / "keys")) as running:
         running.key = key
+        yield running
+
+
+@pytest.fixture(scope="session")
+def a1111_server(tmp_path_factory, serve_names):
+    """A server that reads prompts as A1111 does, and has a style."""
+    styles = tmp_path_factory.mktemp("styles") / "styles.csv"
+    styles.write_text('name,prompt,negative_prompt\nwet,"{prompt}, (rain:1.4)",sun\n')
+    with serve_names("--sdapi-prompt-syntax", "a1111", "--styles", str(styles)) as running:
         yield running
 
 

@@ -51,6 +51,13 @@ def test_a_wrong_key(client, keyed_server, on_a_wire):
     assert_raises(client, "generate", 401, "invalid_api_key", server=on_a_wire(keyed_server).url, key="sk-wrong", request=SMALL, extra={})
 
 
+@clients()
+def test_a_name_that_the_keys_holder_has_for_a_model(client, keyed_server, on_a_wire):
+    request = {**SMALL, "model": "painter"}
+    got = client("generate", server=on_a_wire(keyed_server).url, key=keyed_server.key, request=request, extra=EXTRA)
+    assert len(got["pictures"]) == 1
+
+
 @clients("url")
 def test_the_right_key_and_a_picture_whose_url_needs_none(client, keyed_server, on_a_wire):
     request = {**SMALL, "response_format": "url"}

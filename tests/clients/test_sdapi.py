@@ -12,6 +12,7 @@ from tests.e2e.conftest import wait_until
 
 SMALL = {"prompt": "a red balloon at the beach", "negative_prompt": "", "width": 128, "height": 96, "steps": 2, "seed": 7, "cfg_scale": 4.0,
          "sampler_name": "Euler", "scheduler": "Automatic"}
+UPSCALER = "R-ESRGAN 4x+"
 LONG = {**SMALL, "width": 512, "height": 512, "steps": 100}
 
 
@@ -36,6 +37,42 @@ def test_pictures_are_those_of_openais_route(client, served):
     same = {"prompt": SMALL["prompt"], "size": "128x96", "num_inference_steps": 2, "guidance_scale": 4.0, "seed": 7, "n": 2}
     plain = requests.post(served.server.url + "/v1/images/generations", json={**same, "response_format": "b64_json"}, timeout=60).json()
     assert pixels(made["pictures"]) == pixels(item["b64_json"] for item in plain["data"])
+
+
+def plain(server, prompt, negative="") -> list[bytes]:
+    """The same picture without any client, from a prompt that is said to be A1111's."""
+    request = {"prompt": prompt, "negative_prompt": negative, "prompt_syntax": "a1111", "size": "128x96", "num_inference_steps": 2, "guidance_scale": 4.0, "seed": 7}
+    reply = requests.post(server.url + "/v1/images/generations", json={**request, "response_format": "b64_json"}, timeout=60)
+    return pixels(item["b64_json"] for item in reply.json()["data"])
+
+
+@clients()
+def test_prompts_have_weights_where_the_server_says_so(client, a1111_server, on_a_wire):
+    prompt = "a (red:1.6) balloon at the [beach]"
+    made = client("generate", server=on_a_wire(a1111_server).url, request={**SMALL, "prompt": prompt})
+    assert pixels(made["pictures"]) == plain(a1111_server, prompt) != plain(a1111_server, "a red balloon at the beach")
+
+
+@clients("settings")
+def test_prompts_are_put_into_styles(client, a1111_server, on_a_wire):
+    made = client("generate", server=on_a_wire(a1111_server).url, request={**SMALL, "styles": ["wet"]})
+    assert pixels(made["pictures"]) == plain(a1111_server, SMALL["prompt"] + ", (rain:1.4)", "sun")
+
+
+@clients("settings")
+@pytest.mark.parametrize(("name", "head"), [("jpg", b"\xff\xd8\xff"), ("webp", b"RIFF")])
+def test_pictures_come_in_the_format_asked_for(client, served, name, head):
+    made = client("generate", server=served.url, request={**SMALL, "override_settings": {"samples_format": name}})
+    sent = json.loads(served.wire.exchanges()[-1].body)["images"][0]
+    assert base64.b64decode(sent).startswith(head) and picture(made["pictures"][0]).size == (128, 96)
+    info = requests.post(served.server.url + "/sdapi/v1/png-info", json={"image": sent}, timeout=60).json()["info"]
+    assert info == made["info"]["infotexts"][0]
+
+
+@clients("settings")
+def test_what_is_not_served_is_named(client, served):
+    client("generate", server=served.url, request={**SMALL, "tiling": True, "restore_faces": True})
+    assert json.loads(served.wire.exchanges()[-1].body)["warnings"] == ["restore_faces is not served", "tiling is not served"]
 
 
 @clients("edit")
@@ -89,7 +126,8 @@ def test_steps_are_spaced_as_asked(client, served):
 def test_lists_have_what_the_client_offers_its_user(client, served):
     found = client("lists", server=served.url)
     assert "demo" in found["models"]
-    assert {"Euler", "Heun", "DPM++ 2M", "UniPC"} <= set(found["samplers"]) and found["upscalers"][0] == "None" and found["vaes"] == []
+    assert {"Euler", "Heun", "DPM++ 2M", "UniPC"} <= set(found["samplers"]) and found["vaes"] == []
+    assert found["upscalers"] == ["None", "Lanczos", UPSCALER]
     assert {each.lower() for each in found["schedulers"]} == {"automatic", "karras", "exponential", "beta"}
 
 
@@ -110,9 +148,12 @@ def test_a_variation_of_a_seed_and_a_second_pass(client, served):
     varied = client("generate", server=served.url, request={**SMALL, "subseed": 3, "subseed_strength": 0.2, "batch_size": 2})
     assert (varied["info"]["all_seeds"], varied["info"]["all_subseeds"], varied["info"]["subseed_strength"]) == ([7, 7], [3, 4], 0.2)
     assert len(set(pixels(varied["pictures"]))) == 2
-    larger = client("generate", server=served.url, request={**SMALL, "enable_hr": True, "hr_resize_x": 192, "denoising_strength": 0.3})
-    assert picture(larger["pictures"][0]).size == (192, 144)
-    assert "Size: 128x96" in larger["info"]["infotexts"][0] and "Hires resize: 192x0" in larger["info"]["infotexts"][0]
+    larger = client("generate", server=served.url, request={**SMALL, "enable_hr": True, "hr_resize_x": 256, "denoising_strength": 0.3})
+    assert picture(larger["pictures"][0]).size == (256, 192)
+    assert "Size: 128x96" in larger["info"]["infotexts"][0] and "Hires resize: 256x0" in larger["info"]["infotexts"][0]
+    by_network = client("generate", server=served.url, request={**SMALL, "enable_hr": True, "hr_resize_x": 256, "hr_upscaler": UPSCALER, "denoising_strength": 0.3})
+    assert f"Hires upscaler: {UPSCALER}" in by_network["info"]["infotexts"][0]
+    assert pixels(by_network["pictures"]) != pixels(larger["pictures"])
 
 
 @clients("settings", "edit")
@@ -127,8 +168,10 @@ def test_several_pictures_are_changed_at_once(client, served, tmp_path):
 @clients("enlarge")
 def test_pictures_are_made_larger(client, served, tmp_path):
     Image.effect_noise((64, 48), 90).convert("RGB").save(tmp_path / "image.png")
-    made = client("enlarge", server=served.url, images=[str(tmp_path / "image.png")] * 2)
-    assert [picture(each).size for each in made] == [(128, 96)] * 3
+    made = {name: client("enlarge", server=served.url, images=[str(tmp_path / "image.png")] * 2, upscaler=name) for name in ("Lanczos", UPSCALER)}
+    for pictures in made.values():
+        assert [picture(each).size for each in pictures] == [(128, 96)] * 3 and len(set(pixels(pictures))) == 1
+    assert made["Lanczos"] != made[UPSCALER]
 
 
 @clients("progress")

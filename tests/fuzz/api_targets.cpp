@@ -6,6 +6,7 @@
 #include "api/openai/job_spec.h"
 #include "api/sdapi/infotext.h"
 #include "api/sdapi/prompt_tags.h"
+#include "api/sdapi/styles.h"
 #include "base/check.h"
 #include "base/json_text.h"
 #include "base/utf8.h"
@@ -54,9 +55,15 @@ void json_body(std::string_view bytes) {
 
 void prompt_tags(std::string_view bytes) {
   const auto prompt = api::take_tags(bytes);
-  if (!prompt) return;
-  CHECK(prompt->text == api::without_tags(bytes) && prompt->text.size() <= bytes.size());
-  for (const LoraChoice& lora : prompt->loras) CHECK(!lora.name.empty());
+  CHECK(prompt.text == api::without_tags(bytes) && prompt.text.size() <= bytes.size());
+  for (const LoraChoice& lora : prompt.loras) CHECK(!lora.name.empty());
+}
+
+void styles(std::string_view bytes) {
+  const auto styles = api::parse_styles(bytes);
+  if (!styles) return;
+  for (const api::SdStyle& style : *styles)
+    CHECK(!style.name.empty() && !api::styled(style.prompt, "a kitten").empty());
 }
 
 void infotext(std::string_view bytes) {

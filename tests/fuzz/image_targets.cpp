@@ -1,11 +1,15 @@
 // Pictures that clients send.
 #include "base/check.h"
+#include "base/utf8.h"
 #include "fuzz/targets.h"
 #include "image/base64.h"
+#include "image/bmp.h"
 #include "image/codec.h"
 #include "image/exif.h"
+#include "image/gif.h"
 #include "image/jpeg.h"
 #include "image/png.h"
+#include "image/tiff.h"
 #include "image/webp.h"
 
 namespace diffused::fuzz {
@@ -31,12 +35,16 @@ void decode(Result<Image> (*decoder)(std::string_view, const DecodeLimits&), std
 void png(std::string_view bytes) { decode(decode_png, bytes); }
 void jpeg(std::string_view bytes) { decode(decode_jpeg, bytes); }
 void webp(std::string_view bytes) { decode(decode_webp, bytes); }
+void gif(std::string_view bytes) { decode(decode_gif, bytes); }
+void bmp(std::string_view bytes) { decode(decode_bmp, bytes); }
+void tiff(std::string_view bytes) { decode(decode_tiff, bytes); }
 
 void exif(std::string_view bytes) {
   const int orientation = exif_orientation(bytes);
   CHECK(orientation >= 1 && orientation <= 8);
   const Image turned = oriented({2, 3, 3, std::vector<std::uint8_t>(18)}, orientation);
   CHECK(turned.width * turned.height == 6 && turned.pixels.size() == 18);
+  CHECK(is_utf8(exif_comment(bytes)));
 }
 
 void png_text(std::string_view bytes) {

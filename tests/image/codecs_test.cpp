@@ -294,6 +294,9 @@ TEST(Text, IsReadFromOtherWritersOfExif) {
   EXPECT_EQ(text_of("jpeg_text.jpg"), "Kätzchen 🐈\nSteps: 28, Seed: 7");
   EXPECT_EQ(text_of("webp_text.webp"), "Kätzchen 🐈\nSteps: 28, Seed: 7");
   EXPECT_EQ(text_of("jpeg_ascii_text.jpg"), "a kitten");
+  std::string latin = fixture("jpeg_ascii_text.jpg");  // which says that it is ASCII
+  latin[latin.find("kitten")] = '\xE4';
+  EXPECT_EQ(read_text(latin)->front().text, "a \xEF\xBF\xBDitten");
   EXPECT_EQ(text_of("jpeg_low_byte_first.jpg"), "a kitten");
   EXPECT_EQ(text_of("jpeg_exif_6.jpg"), "(none)");
 }

@@ -10,9 +10,11 @@
 #include "models/clip_text.h"
 #include "models/flux_transformer.h"
 #include "models/mmdit.h"
+#include "models/rrdb_net.h"
 #include "models/t5.h"
 #include "models/unet_2d_condition.h"
 #include "support/golden.h"
+#include "support/tiny_upscaler.h"
 
 namespace diffused::models {
 namespace {
@@ -183,6 +185,17 @@ TEST_P(AutoencoderOnMeta, Runs) {
 }
 INSTANTIATE_TEST_SUITE_P(Cases, AutoencoderOnMeta,
                          ::testing::Values("vae_sd1", "vae_sd3", "vae_one_level", "vae_without_attention"));
+
+TEST(RrdbNetOnMeta, Runs) {
+  const RrdbNetConfig config{.features = 16, .growth = 8, .blocks = 2, .doublings = 2, .unshuffle = 2};
+  const test::WrittenWeights weights(test::TinyUpscaler{.unshuffle = 2}.tensors());
+  const RrdbNet network(config, weights.scope(kDtype, at::kMeta));
+  const at::Tensor first =
+      network.begin(at::empty({1, 3, 6, 10}, at::TensorOptions(at::kMeta).dtype(kDtype)));
+  const at::Tensor enlarged = network.end(first, network.block(1, network.block(0, first)));
+  EXPECT_TRUE(enlarged.is_meta());
+  EXPECT_EQ(enlarged.sizes(), (std::vector<std::int64_t>{1, 3, 12, 20}));
+}
 
 }  // namespace
 }  // namespace diffused::models

@@ -59,14 +59,21 @@ class FakeDispatcher final : public Dispatcher {
   // Called after a job was taken.
   std::function<void()> on_submit = [] {};
 
-  std::set<std::string> remembered;  // names of models that are gone
+  std::vector<ServedModel> networks;  // upscalers
+  std::set<std::string> remembered;   // names of models that are gone
 
   std::vector<Job> jobs;  // as submitted
 
   std::vector<ServedModel> models() const override { return served; }
+  std::vector<ServedModel> upscalers() const override { return networks; }
   bool remembers(const std::string& name) const override { return remembered.contains(name); }
 
   Result<GenerateRequest> resolve(GenerateRequest request) const override {
+    if (const auto network = find_named(networks, request.model); network != networks.end()) {
+      request.width = request.init_image->width * network->info.enlarges;
+      request.height = request.init_image->height * network->info.enlarges;
+      return request;
+    }
     const auto model = std::find_if(served.begin(), served.end(),
                                     [&](const ServedModel& m) { return m.name == request.model; });
     if (model == served.end()) return fail(ErrorCode::not_found, "no such model", "model", "model_not_found");

@@ -99,7 +99,9 @@ class WrittenWeights {
     checkpoint_ = weights::Checkpoint::open(folder_.path(), {.stem = "model", .variant = {}}).value();
   }
 
-  weights::Scope scope(at::ScalarType dtype = at::kFloat) const { return {checkpoint_, "", dtype, at::kCPU}; }
+  weights::Scope scope(at::ScalarType dtype = at::kFloat, at::Device device = at::kCPU) const {
+    return {checkpoint_, "", dtype, device};
+  }
   std::vector<std::string> unused() const { return checkpoint_->unused(); }
 
  private:

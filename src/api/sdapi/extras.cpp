@@ -1,4 +1,4 @@
-// POST extra-single-image and extra-batch-images: pictures made larger without a model of pictures.
+// POST extra-single-image and extra-batch-images: pictures made larger, by Lanczos or a network.
 #include "api/sdapi/extras.h"
 
 #include <fmt/format.h>
@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 
 #include "api/endpoints.h"
 #include "api/json_body.h"
@@ -14,6 +15,7 @@
 #include "api/openai/answer.h"
 #include "api/openai/uploads.h"
 #include "api/sdapi/board.h"
+#include "api/sdapi/upscaling.h"
 #include "image/base64.h"
 #include "image/channels.h"
 #include "image/fit.h"
@@ -27,16 +29,6 @@ constexpr std::size_t kBatchMax = 64;
 constexpr int kEnlargedBytes = 16;
 constexpr int kSideMultiple = 8;  // to which A1111 rounds what is scaled down
 constexpr int kQuality = 80;      // of JPEG and WebP, as A1111's
-constexpr std::string_view kNone = "None", kLanczos = "Lanczos";
-
-Setter upscaler_setter(std::string& to) {
-  return [&to](const json::value& value) -> Result<void> {
-    to = std::string(value.get_string());
-    if (to.empty() || to == kNone || to == kLanczos) return {};
-    return fail(ErrorCode::invalid_argument, fmt::format("must be {} or {}", kNone, kLanczos), {},
-                "invalid_value");
-  };
-}
 
 // What must be nothing, for there is nobody who could do it.
 Field absent_face_restorer(std::string_view name) {
@@ -59,38 +51,44 @@ Size scaled_size(const ExtrasRequest& request, const Image& image) {
           static_cast<int>(std::lround(image.height * scale))};
 }
 
+Size wanted_size(const ExtrasRequest& request, const Image& image) {
+  if (request.resize_mode == 1 && request.crop) return {request.width, request.height};
+  return scaled_size(request, image);
+}
+
 // Charges for the result before it is made.
-Result<Image> enlarged(const ExtrasRequest& request, Image image, const DecodeLimits& limits) {
-  image = image.channels == 1 ? to_rgb(std::move(image)) : std::move(image);
-  const bool cut = request.resize_mode == 1 && request.crop;
-  const Size size = request.upscaler != kLanczos ? Size{image.width, image.height}
-                    : cut                        ? Size{request.width, request.height}
-                                                 : scaled_size(request, image);
+Result<void> check_result(Size size, const DecodeLimits& limits) {
   const auto fits = check_size(static_cast<std::uint64_t>(size.width),
                                static_cast<std::uint64_t>(size.height), kEnlargedBytes, limits);
-  if (!fits && fits.error().code != ErrorCode::invalid_argument) return tl::unexpected(fits.error());
-  if (!fits)
-    return fail(
-        ErrorCode::invalid_argument,
-        fmt::format("the enlarged picture would be {}x{}; at most {} a side and {} pixels in all are made",
-                    size.width, size.height, limits.side_max, limits.pixels_max),
-        "upscaling_resize", "image_too_large");
-  if (request.upscaler != kLanczos) return image;
-  if (cut) return fit_lanczos(image, size.width, size.height, Fit::crop);
-  return resize_lanczos(image, size.width, size.height);
+  if (fits || fits.error().code != ErrorCode::invalid_argument) return fits;
+  return fail(
+      ErrorCode::invalid_argument,
+      fmt::format("the enlarged picture would be {}x{}; at most {} a side and {} pixels in all are made",
+                  size.width, size.height, limits.side_max, limits.pixels_max),
+      "upscaling_resize", "image_too_large");
+}
+
+// `b` over `a` by its share, as Pillow's blend.
+Image blended(Image a, const Image& b, double share) {
+  for (std::size_t i = 0; i < a.pixels.size(); ++i)
+    a.pixels[i] = static_cast<std::uint8_t>(a.pixels[i] + share * (b.pixels[i] - a.pixels[i]));
+  return a;
 }
 
 // In A1111's words.
-std::string account_of(const ExtrasRequest& request) {
-  if (request.upscaler != kLanczos) return {};
-  const std::string size = request.resize_mode == 0
-                               ? fmt::format("Postprocess upscale by: {}", request.scale)
-                               : fmt::format("Postprocess upscale to: {}x{}", request.width, request.height);
-  return fmt::format("{}, Postprocess upscaler: {}", size, request.upscaler);
+std::string account_of(const ExtrasRequest& request, const Upscaler& first, const Upscaler& second) {
+  if (!first.enlarges()) return {};
+  std::string account = request.resize_mode == 0
+                            ? fmt::format("Postprocess upscale by: {}", request.scale)
+                            : fmt::format("Postprocess upscale to: {}x{}", request.width, request.height);
+  account += fmt::format(", Postprocess upscaler: {}", first.name);
+  if (second.enlarges()) account += fmt::format(", Postprocess upscaler 2: {}", second.name);
+  return account;
 }
 
 struct ExtrasJob {
   ExtrasRequest request;
+  Upscaler first, second;  // the second one's picture over the first one's, by its visibility
   std::vector<Upload> uploads;
   const Codec* codec;
 };
@@ -101,18 +99,77 @@ std::uint64_t upload_bytes(const ExtrasJob& job) {
   return bytes;
 }
 
-// One picture, from its file to the answer's; what its text says stays with it.
-Result<json::string> process(const ExtrasJob& job, const Upload& upload, const DecodeLimits& limits) {
-  TRY(Image image, decode_upload(upload, limits));
-  TRY(image, enlarged(job.request, std::move(image), limits));
+// A picture on its way: as it was sent, and what the networks made of it, which waits for its size.
+struct Enlarging {
+  Image original;
+  Size size{};                               // that is wanted
+  std::optional<Image> by_first, by_second;  // RGB; none: the original
+};
+
+Result<Enlarging> read_picture(const ExtrasJob& job, const Upload& upload, const DecodeLimits& limits) {
+  Enlarging picture;
+  TRY(picture.original, decode_upload(upload, limits));
+  if (picture.original.channels == 1) picture.original = to_rgb(std::move(picture.original));
+  if (!job.first.enlarges()) return picture;
+  picture.size = wanted_size(job.request, picture.original);
+  TRY_VOID(check_result(picture.size, limits));
+  return picture;
+}
+
+Image in_size(const ExtrasRequest& request, const Image& image, Size size) {
+  if (request.resize_mode == 1 && request.crop) return fit_lanczos(image, size.width, size.height, Fit::crop);
+  return resize_lanczos(image, size.width, size.height);
+}
+
+Image finished(const ExtrasJob& job, Enlarging picture) {
+  if (!job.first.enlarges()) return std::move(picture.original);
+  const auto sized = [&](const std::optional<Image>& made) {
+    if (!made) return in_size(job.request, picture.original, picture.size);
+    Image larger = in_size(job.request, *made, picture.size);
+    if (picture.original.channels != 4) return larger;
+    return with_alpha(larger, in_size(job.request, alpha_of(picture.original), picture.size));
+  };
+  Image image = sized(picture.by_first);
+  if (!job.second.enlarges()) return image;
+  return blended(std::move(image), sized(picture.by_second), job.request.second_visibility);
+}
+
+// The picture as it goes into the answer; what its text says stays with it.
+Result<json::string> encoded(const ExtrasJob& job, const Upload& upload, Enlarging picture) {
+  const Image image = finished(job, std::move(picture));
   EncodeOptions options{kQuality};
-  if (auto account = account_of(job.request); !account.empty())
+  if (auto account = account_of(job.request, job.first, job.second); !account.empty())
     options.text = {{"postprocessing", std::move(account)}};
   for (TextChunk& chunk : read_text(upload.bytes).value_or(std::vector<TextChunk>()))
     if (chunk.key == kParametersKey || chunk.key == kCommentKey)
       options.text.push_back({std::string(kParametersKey), std::move(chunk.text)});
   TRY(const std::string bytes, job.codec->encode(image, options));
   return json::string(to_base64(bytes));
+}
+
+// What a network makes of the picture, where the upscaler is one.
+asio::awaitable<Result<void>> run_network(const Api& api, http::Exchange& exchange, const Upscaler& upscaler,
+                                          const Enlarging& picture, std::optional<Image>& made) {
+  if (!upscaler.network) co_return Result<void>();
+  auto larger = co_await run_upscaler(api, exchange, *upscaler.network, picture.original, picture.size);
+  if (!larger) co_return tl::unexpected(larger.error());
+  made = *std::move(larger);
+  co_return Result<void>();
+}
+
+// One picture, from its file to the answer's.
+asio::awaitable<Result<json::string>> process(const Api& api, http::Exchange& exchange, const ExtrasJob& job,
+                                              const Upload& upload) {
+  const http::Request& request = exchange.request();
+  const DecodeLimits limits = counted(api.options.limits.upload, request);
+  auto picture =
+      co_await offload_slow(api.workers, user_of(request), [&] { return read_picture(job, upload, limits); });
+  if (!picture) co_return tl::unexpected(picture.error());
+  auto ran = co_await run_network(api, exchange, job.first, *picture, picture->by_first);
+  if (ran) ran = co_await run_network(api, exchange, job.second, *picture, picture->by_second);
+  if (!ran) co_return tl::unexpected(ran.error());
+  co_return co_await offload_slow(api.workers, user_of(request),
+                                  [&] { return encoded(job, upload, *std::move(picture)); });
 }
 
 // The pictures of a batch: {"imageList": [{"data", "name"}]}.
@@ -138,11 +195,23 @@ Result<std::vector<Upload>> read_batch(const json::object& body) {
   return uploads;
 }
 
+Result<Upscaler> upscaler_of(const Api& api, const std::string& name, const char* field) {
+  auto upscaler = find_upscaler(api, name);
+  if (upscaler) return upscaler;
+  Error error = std::move(upscaler).error();
+  error.message = fmt::format("{} {}", field, error.message);
+  error.field = field;
+  return tl::unexpected(std::move(error));
+}
+
 Result<ExtrasJob> read_extras(const Api& api, const http::Request& http_request, bool batch) {
   TRY_VOID(hold(http_request, 2 * http_request.body.size(), "its parts"));
   TRY(const json::object body, json_body(http_request));
   ExtrasJob job;
   TRY_VOID(read_fields(extras_fields(api.options.limits, job.request), body, Source::form));
+  TRY(job.first, upscaler_of(api, job.request.upscaler, "upscaler_1"));
+  TRY(job.second, upscaler_of(api, job.request.second_upscaler, "upscaler_2"));
+  if (job.request.second_visibility == 0) job.second = {};
   if (batch) {
     TRY(job.uploads, read_batch(body));
   } else {
@@ -163,18 +232,17 @@ asio::awaitable<void> answer_extras(const Api& api, http::Exchange& exchange, bo
       co_await offload_slow(api.workers, user_of(request), [&] { return read_extras(api, request, batch); });
   if (!job) co_return co_await send_error(exchange, job.error());
   static_cast<void>(exchange.take_body());  // all that counts of it has been read
-  const DecodeLimits limits = counted(api.options.limits.upload, request);
   std::uint64_t held = upload_bytes(*job);
   json::array images;
   for (const Upload& upload : job->uploads) {
-    auto image =
-        co_await offload_slow(api.workers, user_of(request), [&] { return process(*job, upload, limits); });
+    auto image = co_await process(api, exchange, *job, upload);
     if (!image) co_return co_await send_error(exchange, image.error());
     held += 2 * image->size();  // by itself, and within the answer
     hold_only(request, held);
     images.emplace_back(*std::move(image));
   }
-  json::object answer{{"html_info", fmt::format("<p>{}</p>", account_of(job->request))}};
+  json::object answer{
+      {"html_info", fmt::format("<p>{}</p>", account_of(job->request, job->first, job->second))}};
   if (batch)
     answer["images"] = std::move(images);
   else
@@ -202,13 +270,17 @@ std::vector<Field> extras_fields(const RequestLimits& limits, ExtrasRequest& req
       integer("upscaling_resize_h", 1, side_max, "Pixels, with resize_mode 1.", into(request.height)),
       boolean("upscaling_crop", "Whether what is too long for that size is cut off.", into(request.crop)),
       text("upscaler_1", 256, "One of /sdapi/v1/upscalers; None leaves the picture as it is.",
-           upscaler_setter(request.upscaler)),
-      text("upscaler_2", 256, "One of them too; as there is one only, it changes nothing.",
-           upscaler_setter(request.second_upscaler)),
+           into(request.upscaler)),
+      text("upscaler_2", 256, "One of them too, whose picture is laid over the first one's.",
+           into(request.second_upscaler)),
+      number("extras_upscaler_2_visibility", 1, "How much of the second one's picture is seen.",
+             [&request](const json::value& value) -> Result<void> {
+               request.second_visibility = value.get_double();
+               return {};
+             }),
       absent_face_restorer("gfpgan_visibility"),
       absent_face_restorer("codeformer_visibility"),
       ignored("codeformer_weight"),
-      ignored("extras_upscaler_2_visibility"),
       ignored("upscale_first"),
       ignored("show_extras_results"),
   };

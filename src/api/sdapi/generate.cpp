@@ -157,10 +157,18 @@ class Generation {
     for (ImageReady& image : images) {
       const std::size_t number = n_ + image.image_index;
       if (board_.interrupted() || board_.skipped(number)) continue;
+      ImageReady start{image.image_index, image.seed, image.image};
+      if (job_.upscaler.network) {
+        auto larger = co_await run_upscaler(api_, exchange_, *job_.upscaler.network, std::move(start.image),
+                                            job_.enlarged);
+        if (!larger) co_return tl::unexpected(larger.error());
+        start.image = *std::move(larger);
+        if (board_.interrupted() || board_.skipped(number)) continue;
+      }
       std::vector<Piece> second(1);
       second[0].first = number;
       second[0].request =
-          co_await offload_slow(api_.workers, options_.user, [&] { return second_pass(job_, image); });
+          co_await offload_slow(api_.workers, options_.user, [&] { return second_pass(job_, start); });
       auto larger = co_await run(std::move(second));
       if (!larger) co_return tl::unexpected(larger.error());
       if (!larger->empty()) image.image = std::move(larger->front().image);

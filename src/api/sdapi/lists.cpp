@@ -13,6 +13,7 @@
 #include "api/openai/image_request.h"
 #include "api/sampler_names.h"
 #include "api/sdapi/board.h"
+#include "api/sdapi/upscaling.h"
 
 namespace diffused::api {
 namespace {
@@ -26,9 +27,6 @@ struct Constant {
   std::string_view body;
 };
 constexpr std::array kConstants{
-    Constant{"GET", "upscalers",
-             R"([{"name": "None", "model_name": null, "model_path": null, "model_url": null, "scale": 4},
-                 {"name": "Lanczos", "model_name": null, "model_path": null, "model_url": null, "scale": 4}])"},
     Constant{"GET", "latent-upscale-modes", "[]"},
     Constant{"GET", "sd-vae", "[]"},
     Constant{"GET", "hypernetworks", "[]"},
@@ -115,6 +113,21 @@ asio::awaitable<void> sd_schedulers(const Api& api, http::Exchange& exchange) {
     if (std::ranges::any_of(models, has)) add(spacing.word, spacing.label);
   }
   co_await send_json(exchange, schedulers);
+}
+
+asio::awaitable<void> sd_upscalers(const Api& api, http::Exchange& exchange) {
+  constexpr int kAnyScale = 4;  // as A1111 has it
+  json::array upscalers;
+  const auto add = [&](std::string_view name, int scale) {
+    upscalers.push_back(json::object{{"name", name},
+                                     {"model_name", nullptr},
+                                     {"model_path", nullptr},
+                                     {"model_url", nullptr},
+                                     {"scale", scale}});
+  };
+  for (const char* name : {kNoUpscaler, kLanczos}) add(name, kAnyScale);
+  for (const ServedModel& network : api.dispatcher.upscalers()) add(network.name, network.info.enlarges);
+  co_await send_json(exchange, upscalers);
 }
 
 asio::awaitable<void> sd_styles(const Api& api, http::Exchange& exchange) {

@@ -52,18 +52,16 @@ std::string_view trimmed_part(std::string_view text) {
   return text.substr(0, text.find_last_not_of(" \t\n") + 1);
 }
 
-// As Python's float() reads it: blanks around it and a plus sign are no matter.
-Result<double> read_tag_weight(std::string_view text, std::string_view name) {
+// As Python's float() reads it: blanks around it and a plus sign are no matter. None for what is no number,
+// or more than a LoRA may weigh.
+std::optional<double> read_tag_weight(std::string_view text) {
   std::string_view digits = trimmed_part(text);
   if (digits.size() > 1 && digits[0] == '+' && digits[1] != '-') digits.remove_prefix(1);
   double weight = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), weight);
   const bool number = error == std::errc() && end == digits.data() + digits.size();
   if (number && std::abs(weight) <= kLoraWeightMax) return weight;  // not NaN
-  return fail(ErrorCode::invalid_argument,
-              fmt::format("the weight of <lora:{}:…> in the prompt must be a number from {} to {}", name,
-                          -kLoraWeightMax, kLoraWeightMax),
-              "prompt");
+  return std::nullopt;
 }
 
 // What stands between the colons of a tag.
@@ -86,48 +84,50 @@ TagArguments split_tag(std::string_view rest) {
   }
 }
 
-Result<void> read_tag(std::string_view rest, TaggedPrompt& taken) {
+// A tag that names no LoRA, or a weight that is none, is left out, as A1111 goes on without it.
+void read_tag(std::string_view rest, TaggedPrompt& taken) {
   const TagArguments arguments = split_tag(rest);
   const auto& words = arguments.in_order;
   const std::string_view name = words.empty() ? std::string_view() : trimmed_part(words[0]);
   if (name.empty() || name.size() > kLoraNameBytesMax)
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("a <lora:NAME:WEIGHT> in the prompt must have a name of 1 to {} bytes",
-                            kLoraNameBytesMax),
-                "prompt");
-  double text_weight = 1;
-  std::optional<double> weight;
-  if (words.size() > 1) {
-    TRY(text_weight, read_tag_weight(words[1], name));
-  }
-  if (words.size() > 2) {
-    TRY(weight, read_tag_weight(words[2], name));
-  }
+    return taken.ignored.push_back(
+        fmt::format("a <lora:NAME:WEIGHT> without a name of 1 to {} bytes was left out", kLoraNameBytesMax));
+  std::optional<double> text_weight = 1, weight;
+  bool readable = true;
+  const auto read = [&](std::string_view text, std::optional<double>& to) {
+    to = read_tag_weight(text);
+    readable = readable && to;
+  };
+  if (words.size() > 1) read(words[1], text_weight);
+  if (words.size() > 2) read(words[2], weight);
   for (const auto& [key, value] : arguments.named) {
     if (key == "te") {
-      TRY(text_weight, read_tag_weight(value, name));
+      read(value, text_weight);
     } else if (key == "unet") {
-      TRY(weight, read_tag_weight(value, name));
+      read(value, weight);
     } else {
       taken.ignored.push_back(fmt::format("\"{}\" of <lora:{}> is not served", key, name));
     }
   }
+  if (!readable)
+    return taken.ignored.push_back(
+        fmt::format("<lora:{}> was left out: its weight is no number from {} to {}", rest, -kLoraWeightMax,
+                    kLoraWeightMax));
   if (words.size() > 3) taken.ignored.push_back(fmt::format("the rank of <lora:{}> is not served", name));
-  LoraChoice lora{std::string(name), weight.value_or(text_weight)};
-  if (text_weight != lora.weight) lora.text_weight = text_weight;
+  LoraChoice lora{std::string(name), weight.value_or(*text_weight)};
+  if (*text_weight != lora.weight) lora.text_weight = text_weight;
   taken.loras.push_back(std::move(lora));
-  return {};
 }
 
 }  // namespace
 
-Result<TaggedPrompt> take_tags(std::string_view prompt) {
+TaggedPrompt take_tags(std::string_view prompt) {
   TaggedPrompt taken;
   for (Tag tag = next_tag(prompt, taken.text); tag.length() > 0; tag = next_tag(prompt, taken.text)) {
     if (tag.kind == "hypernet") {
       taken.ignored.push_back(fmt::format("<hypernet:{}> is not served", tag.rest));
     } else {
-      TRY_VOID(read_tag(tag.rest, taken));
+      read_tag(tag.rest, taken);
     }
   }
   return taken;

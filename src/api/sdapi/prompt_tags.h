@@ -5,7 +5,6 @@
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
 #include "job/job.h"
 
 namespace diffused::api {
@@ -17,10 +16,9 @@ namespace diffused::api {
 struct TaggedPrompt {
   std::string text;
   std::vector<LoraChoice> loras;
-  std::vector<std::string> ignored;  // what is read and does nothing, in words for people
+  std::vector<std::string> ignored;  // what does nothing, or cannot be read, in words for people
 };
-// Errors: invalid_argument about `prompt` where a tag has no name or no number for a weight.
-Result<TaggedPrompt> take_tags(std::string_view prompt);
+TaggedPrompt take_tags(std::string_view prompt);
 
 // The prompt without its tags, whatever they say.
 std::string without_tags(std::string_view prompt);

@@ -47,8 +47,15 @@ Result<Size> enlarged_size(const RequestLimits& limits, const PipelineInfo& mode
               "hr_scale");
 }
 
+Upscaler hires_upscaler(const Api& api, const std::string& name, std::vector<std::string>& warnings) {
+  auto upscaler = find_upscaler(api, name);
+  if (!upscaler)
+    warnings.push_back(fmt::format("the hr_upscaler \"{}\" is not served; {} was used", name, kLanczos));
+  return upscaler && upscaler->enlarges() ? *std::move(upscaler) : Upscaler{kLanczos};
+}
+
 // In A1111's words and order.
-ExtraParameters second_pass_parameters(const SdRequest& request) {
+ExtraParameters second_pass_parameters(const SdRequest& request, const Upscaler& upscaler) {
   ExtraParameters extra;
   const int width = request.hr_width.value_or(0), height = request.hr_height.value_or(0);
   if (width == 0 && height == 0)
@@ -56,7 +63,7 @@ ExtraParameters second_pass_parameters(const SdRequest& request) {
   else
     extra.emplace_back("Hires resize", fmt::format("{}x{}", width, height));
   if (request.hr_steps.value_or(0) > 0) extra.emplace_back("Hires steps", std::to_string(*request.hr_steps));
-  extra.emplace_back("Hires upscaler", "Lanczos");
+  extra.emplace_back("Hires upscaler", upscaler.name);
   return extra;
 }
 
@@ -104,7 +111,8 @@ Result<SdJob> read_sd_text_job(const Api& api, const http::Request& http_request
   }
   generate.strength = generate.strength.value_or(kSecondPassStrength);
   TRY(parsed.enlarged, enlarged_size(api.options.limits, model.info, request, generate));
-  parsed.extra = second_pass_parameters(request);
+  parsed.upscaler = hires_upscaler(api, request.hr_upscaler, parsed.warnings);
+  parsed.extra = second_pass_parameters(request, parsed.upscaler);
   if (!model.info.image_to_image)
     return fail(ErrorCode::unsupported, "this model cannot make a larger picture from a first one",
                 "enable_hr");

@@ -9,6 +9,7 @@
 #include "api/picture.h"
 #include "api/sdapi/repaint.h"
 #include "api/sdapi/sd_request.h"
+#include "api/sdapi/upscaling.h"
 #include "http/exchange.h"
 
 namespace diffused::api {
@@ -27,6 +28,7 @@ struct SdJob {
   SdRequest request;
   json::object parameters;            // the body without its pictures
   Size enlarged{};                    // of the second pass, where there is one
+  Upscaler upscaler;                  // that brings the first pass' picture to that size
   std::vector<SdStart> starts;        // of img2img: picture i is made from number i modulo their number
   std::vector<std::string> warnings;  // what of the request is not as it was asked for
   // What the pictures' text says besides what is said of all: of the second pass, where there is one.

@@ -191,6 +191,7 @@ std::vector<Field> sd_text_fields(const RequestLimits& limits, SdRequest& reques
              into(generate.strength)),
       boolean("enable_hr", "Makes a larger picture from the first.", into(request.enable_hr)),
       number("hr_scale", kHiresScaleMax, "How many times larger.", into(request.hr_scale)),
+      text("hr_upscaler", 256, "One of /sdapi/v1/upscalers; unknown: Lanczos.", into(request.hr_upscaler)),
       integer("hr_resize_x", 0, side_max, "Pixels; 0: by hr_scale.", into(request.hr_width)),
       integer("hr_resize_y", 0, side_max, "Pixels; 0: by hr_scale.", into(request.hr_height)),
       integer("hr_second_pass_steps", 0, limits.steps_max, "0: as the first pass.", into(request.hr_steps)),
@@ -234,7 +235,7 @@ Result<ImageJob> complete_sd(const Api& api, const SdRequest& request, const Ser
   ImageRequest image = request.image;
   GenerateRequest& generate = image.generate;
   apply_styles(api.options.sd_styles, request, generate, warnings);
-  TRY(TaggedPrompt prompt, take_tags(generate.prompt));
+  TaggedPrompt prompt = take_tags(generate.prompt);
   TRY_VOID(settle_loras(model.info, prompt, generate.loras, warnings));
   generate.prompt = std::move(prompt.text);
   // In a negative prompt they mean nothing, there as here.

@@ -37,6 +37,7 @@ struct SdRequest {
   bool only_masked = true;      // the masked part is made in full size and put back
   int only_masked_padding = 0;  // pixels
   bool enable_hr = false;       // a second pass over an enlarged picture
+  std::string hr_upscaler;      // of the first pass' picture; none of ours: Lanczos
   std::optional<double> hr_scale;
   std::optional<int> hr_width, hr_height;
   std::optional<int> hr_steps;

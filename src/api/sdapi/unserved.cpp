@@ -84,11 +84,6 @@ void name_extensions(const json::object& body, std::vector<std::string>& warning
 
 // What this server has one of.
 void name_replaced(const json::object& body, std::vector<std::string>& warnings) {
-  const json::value* const hires = member_of(body, "enable_hr");
-  const std::string upscaler = string_member(body, "hr_upscaler");
-  if (hires != nullptr && read_truth(*hires) == true && !upscaler.empty() && upscaler != "Lanczos" &&
-      upscaler != "None")
-    warnings.push_back(fmt::format("the hr_upscaler \"{}\" is not served; Lanczos was used", upscaler));
   const json::value* const fill = member_of(body, "inpainting_fill");
   const json::value* const mask = member_of(body, "mask");
   const bool masked = fill != nullptr && mask != nullptr && !asks_for_nothing(*mask, {}, false);

@@ -57,11 +57,11 @@ async def lists(**options):
             "vaes": [each["model_name"] for each in await call(api.get_sd_vae)]}
 
 
-async def enlarge(images, **options):
+async def enlarge(images, upscaler, **options):
     """One by itself and all together."""
     api, pictures = client(**options), [Image.open(path) for path in images]
-    one = await call(api.extra_single_image, pictures[0], upscaler_1="Lanczos", upscaling_resize=2)
-    batch = await call(api.extra_batch_images, pictures, upscaler_1="Lanczos", upscaling_resize=2)
+    one = await call(api.extra_single_image, pictures[0], upscaler_1=upscaler, upscaling_resize=2)
+    batch = await call(api.extra_batch_images, pictures, upscaler_1=upscaler, upscaling_resize=2)
     return outcome(one)["pictures"] + outcome(batch)["pictures"]
 
 
