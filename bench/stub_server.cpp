@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <optional>
 #include <thread>
 
 #include "app/server.h"
@@ -33,6 +34,8 @@ int main(int argc, char** argv) {
   program.add_flag("--quiet-jobs", quiet, "look for no background jobs, for measuring what looking costs");
   program.add_option("--step-ms", step_ms, "one step of one 256x256 picture");
   program.add_option("--image-lifetime", image_seconds, "seconds that a picture is kept");
+  std::optional<double> overdue_factor;
+  program.add_option("--overdue-factor", overdue_factor, "times its estimate after which a unit hangs");
   http::TlsFiles tls;
   program.add_option("--tls-cert", tls.certificate);
   program.add_option("--tls-key", tls.key);
@@ -41,6 +44,10 @@ int main(int argc, char** argv) {
   if (!tls.certificate.empty()) settings.http.tls = tls;
   settings.api.image_lifetime = std::chrono::seconds(image_seconds);
   app::set_lease(settings, lease_seconds);
+  if (overdue_factor) {
+    settings.engine.overdue_min = std::chrono::seconds(0);
+    settings.engine.overdue_factor = *overdue_factor;
+  }
   if (quiet) settings.background.poll = settings.background.renew = std::chrono::hours(24);
 
   // As fast as its steps are short: nothing is refused for being long.

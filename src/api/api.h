@@ -3,10 +3,14 @@
 // of them, errors.cpp the table of errors, openai/image_fields.cpp the table of request fields.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/json/object.hpp>
 #include <chrono>
+#include <deque>
 #include <functional>
+#include <memory>
+#include <mutex>
 #include <string>
 
 #include "api/keys.h"
@@ -57,6 +61,23 @@ struct RequestLimits {
   bool strict = false;
 };
 
+// Limits that may be replaced while the server runs. Any thread.
+class LimitsInForce {
+ public:
+  explicit LimitsInForce(const RequestLimits& limits) { replace(limits); }
+  // Lives as long as this object, so that what has begun with it may go on with it.
+  const RequestLimits& now() const { return *now_.load(); }
+  void replace(const RequestLimits& limits) {
+    const std::lock_guard lock(mutex_);
+    now_ = &all_.emplace_back(limits);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::deque<RequestLimits> all_;  // guarded by mutex_: as many as there were replacements, which people make
+  std::atomic<const RequestLimits*> now_ = nullptr;
+};
+
 struct ApiOptions {
   std::string version;     // the program's, for people
   std::string public_url;  // "https://host:port", no slash at the end; empty: from the Host header
@@ -74,6 +95,7 @@ struct ApiOptions {
   bool job_list = true;
   bool pictures_tell = true;  // whether PNGs hold what they were made from, the prompt too
   RequestLimits limits;
+  std::shared_ptr<const LimitsInForce> limits_in_force;  // go before `limits`; null: those stay
   std::chrono::seconds image_lifetime = std::chrono::hours(1);
   // A request that takes longer fails; a client may ask for another time with X-Request-Timeout (seconds).
   std::chrono::seconds request_timeout = std::chrono::minutes(15);
@@ -100,6 +122,10 @@ enum class PictureStage { encode_image, store };
 // What the endpoints work with. Everything referred to outlives the server; all of it may be used from any
 // thread.
 struct Api {
+  const RequestLimits& limits() const {
+    return options.limits_in_force ? options.limits_in_force->now() : options.limits;
+  }
+
   ApiOptions options;
   Dispatcher& dispatcher;
   storage::BlobStore& images;

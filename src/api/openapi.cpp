@@ -230,7 +230,7 @@ void add_parameters(const Endpoint& endpoint, bool background, json::array& para
 
 json::object operation_of(const Endpoint& endpoint, json::array parameters, const Api& api) {
   const http::Route& route = endpoint.route;
-  const RequestLimits& limits = api.options.limits;
+  const RequestLimits& limits = api.limits();
   const bool background = api.background != nullptr;
   std::string description;
   for (const std::string& alias : route.aliases) description += fmt::format("Also at `{}`. ", alias);
@@ -280,7 +280,7 @@ json::object describe_api(const Api& api) {
   return {{"openapi", "3.1.0"},
           {"info", json::object{{"title", "diffused"},
                                 {"version", api.options.version},
-                                {"description", general_description(api.options.limits)}}},
+                                {"description", general_description(api.limits())}}},
           {"servers", json::array{json::object{{"url", url.empty() ? "/" : url}}}},
           {"paths", std::move(paths)},
           {"components",

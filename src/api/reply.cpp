@@ -18,7 +18,7 @@ Result<SubmitOptions> submit_options(const Api& api, const http::Request& reques
   options.trace = trace_of(request);
   double seconds = std::chrono::duration<double>(api.options.request_timeout).count();
   if (const std::string_view header = request.header("x-request-timeout"); !header.empty()) {
-    const double seconds_max = std::chrono::duration<double>(api.options.limits.timeout_max).count();
+    const double seconds_max = std::chrono::duration<double>(api.limits().timeout_max).count();
     const auto [end, error] = std::from_chars(header.data(), header.data() + header.size(), seconds);
     if (error != std::errc() || end != header.data() + header.size() ||
         !(seconds > 0 && seconds <= seconds_max))

@@ -23,8 +23,8 @@ std::vector<std::string> openai_aliases(const std::string& path, bool of_a_model
 // The gate belongs to the route that will run, so that no spelling of a path gets past it.
 std::vector<Endpoint> openai_endpoints(const Api& api) {
   const http::Gate key = key_gate(api.options.keys, KeyScheme::bearer, api.clock);
-  const std::size_t json_max = api.options.limits.json_bytes_max;
-  const std::size_t upload_max = api.options.limits.upload_bytes_max;
+  const std::size_t json_max = api.limits().json_bytes_max;
+  const std::size_t upload_max = api.limits().upload_bytes_max;
   return {
       {{"POST", "/v1/images/generations", with(api, generate_images), json_max, key,
         openai_aliases("/images/generations", true)},
@@ -115,8 +115,8 @@ std::vector<Endpoint> open_endpoints(const Api& api) {
 
 std::vector<Endpoint> sd_endpoints(const Api& api) {
   const http::Gate key = key_gate(api.options.keys, KeyScheme::basic, api.clock);
-  const std::size_t json_max = api.options.limits.json_bytes_max;
-  const std::size_t upload_max = api.options.limits.upload_bytes_max;
+  const std::size_t json_max = api.limits().json_bytes_max;
+  const std::size_t upload_max = api.limits().upload_bytes_max;
   return {
       {{"POST", "/sdapi/v1/txt2img", with(api, sd_text_to_image), json_max, key},
        "Make pictures from a prompt",
@@ -194,7 +194,7 @@ std::vector<Endpoint> sd_list_endpoints(const Api& api) {
 
 std::vector<Endpoint> sd_constant_endpoints(const Api& api) {
   const http::Gate key = key_gate(api.options.keys, KeyScheme::basic, api.clock);
-  const std::size_t json_max = api.options.limits.json_bytes_max;
+  const std::size_t json_max = api.limits().json_bytes_max;
   std::vector<Endpoint> endpoints;
   for (const auto& [method, path] : sd_constants())
     endpoints.push_back({{method, path, with(api, sd_constant), json_max, key},

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <boost/url/parse.hpp>
-#include <cstdlib>
 
 #include "base/files.h"
 #include "http/policy.h"
@@ -52,8 +51,6 @@ Result<void> apply_keys(const std::string& file, ServerSettings& settings) {
 // before it speaks TLS.
 Result<void> apply_public_url(ServerSettings& settings) {
   std::string& url = settings.api.public_url;
-  if (const char* service_url = std::getenv("SERVICE_URL"); url.empty() && service_url != nullptr)
-    url = service_url;
   while (url.ends_with('/')) url.pop_back();
   if (url.empty()) return {};
   const auto parsed = boost::urls::parse_uri(url);
@@ -80,8 +77,10 @@ void add_access_options(CLI::App& command, AccessOptions& options, ServerSetting
                    "without keys, listen also where other machines can reach the server");
   command.add_option("--tls-cert", options.tls_certificate, "a PEM file: the certificate and its chain");
   command.add_option("--tls-key", options.tls_key, "a PEM file: the certificate's private key");
-  command.add_option("--public-url", settings.api.public_url,
-                     "what pictures' URLs begin with (default: $SERVICE_URL, else the request's Host)");
+  command
+      .add_option("--public-url", settings.api.public_url,
+                  "what pictures' URLs begin with (default: the request's Host)")
+      ->envname("SERVICE_URL");
   command.add_option("--allowed-host", http.policy.hosts,
                      "a name this server may be addressed by, besides localhost and IP addresses; * is any");
   command.add_flag("--any-host", options.any_host,

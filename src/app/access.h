@@ -22,7 +22,7 @@ struct AccessOptions {
 // --tls-cert and --tls-key. `options` and `settings` must outlive the parsing.
 void add_access_options(CLI::App& command, AccessOptions& options, ServerSettings& settings);
 
-// Completes the settings from the options and $SERVICE_URL. Errors: invalid_argument for files that cannot be
+// Completes the settings from the options. Errors: invalid_argument for files that cannot be
 // used, half a TLS pair, a public URL that is none, an address that others can reach without a key unless
 // that is asked for, and any host without keys.
 Result<void> apply_access(const AccessOptions& options, ServerSettings& settings);

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <string_view>
+#include <string>
 
 #include "base/result.h"
 
@@ -27,5 +27,9 @@ void add_pull(CLI::App& program, int& exit_status);
 void add_key(CLI::App& program, int& exit_status);
 void add_migrate(CLI::App& program, int& exit_status);
 void add_jobs(CLI::App& program, int& exit_status);
+void add_health(CLI::App& program, int& exit_status);
+
+// What --version prints: version_text(), libtorch, and what it uses of this processor.
+std::string full_version();
 
 }  // namespace diffused::app

@@ -14,6 +14,7 @@
 #include "api/picture.h"
 #include "app/commands.h"
 #include "app/models.h"
+#include "app/version.h"
 #include "base/files.h"
 #include "base/ids.h"
 #include "engine/local_dispatcher.h"
@@ -129,7 +130,7 @@ std::filesystem::path file_name(const std::filesystem::path& output, std::size_t
 
 Result<void> write_pictures(const GenerateOptions& options, const PipelineInfo& info, const Codec& codec,
                             const GenerateRequest& request, const std::vector<ImageReady>& images) {
-  const api::Recipe recipe{request, info, DIFFUSED_VERSION};
+  const api::Recipe recipe{request, info, kVersion};
   for (std::size_t i = 0; i < images.size(); ++i) {
     TRY(const api::Picture picture,
         api::encode_picture(codec, options.quality, recipe, images[i].seed, images[i].image));

@@ -33,7 +33,7 @@ int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk, not the end
 
   CLI::App program("Serve Diffusers models over the OpenAI images API", "diffused");
-  program.set_version_flag("--version", std::string("diffused ") + DIFFUSED_VERSION);
+  program.set_version_flag("--version", diffused::app::full_version);
   program.require_subcommand(1);
   int exit_status = 0;
   diffused::app::add_serve(program, argv, exit_status);
@@ -44,6 +44,7 @@ int main(int argc, char** argv) {
   diffused::app::add_key(program, exit_status);
   diffused::app::add_migrate(program, exit_status);
   diffused::app::add_jobs(program, exit_status);
+  diffused::app::add_health(program, exit_status);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "app/reload.h"
+#include "app/version.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/utf8.h"
@@ -156,6 +157,7 @@ void add_store_options(CLI::App& command, ServeOptions& options) {
 void add_serve_options(CLI::App& command, ServeOptions& options) {
   options.server.data_dir = default_data_dir();
   options.server.jobs.bytes_max = 1ull << 30;
+  add_completion_options(command, options.completion);
   add_access_options(command, options.access, options.server);
   add_thread_options(command, options);
   add_limit_options(command, options);
@@ -218,6 +220,18 @@ Result<void> read_styles(const std::string& file, std::vector<api::SdStyle>& sty
 
 }  // namespace
 
+void reload_limits(ServeOptions& options, std::function<Result<api::RequestLimits>()> read) {
+  if (options.completion.file.empty()) return;
+  remember_hangups();
+  const auto limits = std::make_shared<api::LimitsInForce>(options.server.api.limits);
+  options.server.api.limits_in_force = limits;
+  options.server.reload_limits = [limits, read = std::move(read)]() -> Result<void> {
+    TRY(const api::RequestLimits fresh, read());
+    limits->replace(fresh);
+    return {};
+  };
+}
+
 Result<void> apply_serve_options(ServeOptions& options) {
   set_log_level(options.log_level == "debug"     ? LogLevel::debug
                 : options.log_level == "warning" ? LogLevel::warning
@@ -239,7 +253,7 @@ Result<void> apply_serve_options(ServeOptions& options) {
     options.server.watch->port = *options.metrics_port;
     options.server.watch->policy.hosts = {"*"};  // whoever watches knows the machine by any name
   }
-  options.server.api.version = DIFFUSED_VERSION;
+  options.server.api.version = kVersion;
   options.server.api.job_list =
       options.job_list == "on" || (options.job_list == "auto" &&
                                    (options.server.api.keys || http::is_loopback(options.server.http.host)));

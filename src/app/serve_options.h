@@ -3,16 +3,19 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
 #include "app/access.h"
+#include "app/completion.h"
 #include "app/settings.h"
 #include "base/result.h"
 
 namespace diffused::app {
 
 struct ServeOptions {
+  CompletionOptions completion;
   AccessOptions access;
   ServerSettings server;
   std::string role = "all";
@@ -35,6 +38,10 @@ struct ServeOptions {
 
 // `options` must outlive the parsing.
 void add_serve_options(CLI::App& command, ServeOptions& options);
+
+// Has SIGHUP read the limits of requests again, where a file gives them: `read` parses the command line anew,
+// as at the start. To be called after apply_serve_options.
+void reload_limits(ServeOptions& options, std::function<Result<api::RequestLimits>()> read);
 
 // Completes options.server from the others, sets what is logged, and keeps SIGHUP from ending a server that
 // is still loading. Errors: as apply_access; invalid_argument for a role without a store.

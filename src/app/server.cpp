@@ -22,10 +22,12 @@
 #include "api/routes.h"
 #include "api/store_dispatcher.h"
 #include "app/access_log.h"
+#include "app/announcement.h"
 #include "app/descriptors.h"
 #include "app/ending.h"
 #include "app/metrics.h"
 #include "app/reload.h"
+#include "app/service_manager.h"
 #include "app/stores.h"
 #include "base/ids.h"
 #include "base/last_word.h"
@@ -110,10 +112,10 @@ class Daemon {
                    : nullptr),
         control_(asio::make_strand(io_)),
         signals_(control_, SIGTERM, SIGINT),
-        reload_(io_, parts_to_reload(),
-                [this](auto work) { workers_.post(api::Lane::quick, api::kOwnWork, std::move(work)); }),
+        reload_(io_, parts_to_reload(), [this](auto work) { reload_on_worker(std::move(work)); }),
         leave_timer_(control_),
-        sweep_timer_(control_) {
+        sweep_timer_(control_),
+        manager_(control_) {
     api_.memory = memory_;
     api_.stage_finished = [this](std::string_view model, api::PictureStage stage, double seconds) {
       metrics_.stage_finished(model, stage, seconds);
@@ -137,7 +139,9 @@ class Daemon {
       if (!error) begin_to_leave();
     });
     reload_.start();
-    announce();  // after the signals: who reads it may send one at once
+    announce(settings_, http_.port());  // after the signals: who reads it may send one at once
+    manager_.ready();
+    manager_.watch([this] { return !engine_health().device.unit_overdue; });
     sweep_later();
     std::vector<std::jthread> io_threads;
     for (int i = 1; i < settings_.io_threads; ++i) io_threads.emplace_back([this] { run_io(); });
@@ -178,22 +182,6 @@ class Daemon {
     options.observer = std::make_shared<AccessLog>(metrics_.http());
     options.memory = memory_;
     return options;
-  }
-
-  void announce() const {
-    const std::string host =
-        settings_.http.host == "0.0.0.0" || settings_.http.host == "::" ? "localhost" : settings_.http.host;
-    const std::string url =
-        fmt::format("{}://{}:{}", settings_.http.tls ? "https" : "http", host, http_.port());
-    log(LogLevel::info, "listening", {{"url", url}, {"worker", settings_.worker}});
-    fmt::print("listening on {}\n", url);
-    if (!settings_.api.probes_only)
-      fmt::print(
-          "\nTry it:\n  curl -X POST -H \"Content-Type: application/json\" \\\n"
-          "    --data '{{\"model\": \"{}\", \"prompt\": \"a kitten in front of a fireplace\"}}' \\\n"
-          "    {}/v1/images/generations\n",
-          settings_.store.empty() ? "something" : "dall-e-3", url);
-    std::fflush(stdout);
   }
 
   api::Health health() const {
@@ -245,6 +233,7 @@ class Daemon {
   // Whoever sends requests here is to notice first: until it has, all goes on as before.
   void begin_to_leave() {
     leaving_ = true;
+    manager_.stopping();
     http_.retire();
     signals_.async_wait([](boost::system::error_code error, int) {
       if (!error) std::_Exit(128 + SIGTERM);
@@ -305,11 +294,21 @@ class Daemon {
     signals_.cancel();
     reload_.stop();
     sweep_timer_.cancel();
+    manager_.stop_watching();
+  }
+
+  void reload_on_worker(std::function<void()> work) {
+    workers_.post(api::Lane::quick, api::kOwnWork, [this, work = std::move(work)] {
+      manager_.reloading();
+      work();
+      manager_.ready();
+    });
   }
 
   std::vector<Reload::Part> parts_to_reload() {
     std::vector<Reload::Part> parts;
     if (settings_.reload_keys) parts.push_back({"keys", settings_.reload_keys});
+    if (settings_.reload_limits) parts.push_back({"limits", settings_.reload_limits});
     if (settings_.http.tls) parts.push_back({"certificate", [this] { return http_.reload_certificate(); }});
     return parts;
   }
@@ -364,6 +363,7 @@ class Daemon {
   Reload reload_;
   asio::steady_timer leave_timer_;
   asio::steady_timer sweep_timer_;
+  ServiceManager manager_;
   SteadyTime next_sweep_;
   std::atomic<bool> leaving_ = false;   // for those who send requests here
   std::atomic<bool> draining_ = false;  // what comes now is refused

@@ -40,6 +40,7 @@ struct ServerSettings {
   std::uint64_t inputs_bytes_max = 1ull << 30;  // pictures that waiting jobs start from, in data_dir/inputs
   // Reads the keys again; called at SIGHUP, on a worker thread. Null: there are none.
   std::function<Result<void>()> reload_keys = nullptr;
+  std::function<Result<void>()> reload_limits = nullptr;  // in the same way
   int io_threads = 2;
   int worker_threads = 2;  // encode and store pictures; half as many, and one, decode those that clients send
   // What requests may hold in memory at one time, from their bodies to their answers; one user half of it.

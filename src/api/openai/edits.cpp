@@ -63,7 +63,7 @@ Image fitted(const Image& image, const GenerateRequest& request) {
 }
 
 Result<ImageJob> parse_edit(const Api& api, const http::Request& http_request, bool variation) {
-  const RequestLimits& limits = api.options.limits;
+  const RequestLimits& limits = api.limits();
   const std::uint64_t body_bytes = http_request.body.size();
   TRY_VOID(hold(http_request, 2 * body_bytes, "its parts"));
   TRY(const UploadForm form, read_upload_form(http_request, kImagesMax));

@@ -10,8 +10,8 @@ namespace {
 Result<ImageJob> parse_generation(const Api& api, const http::Request& http_request) {
   TRY(const json::object body, json_body(http_request));
   ImageRequest request;
-  const auto fields = generation_fields(api.options.limits, request);
-  if (api.options.limits.strict) TRY_VOID(refuse_unknown(fields, body));
+  const auto fields = generation_fields(api.limits(), request);
+  if (api.limits().strict) TRY_VOID(refuse_unknown(fields, body));
   TRY(request.spelling, read_fields(fields, body, Source::json));
   TRY(const ServedModel model, choose_model(api, named_model(api, http_request, request)));
   request.fingerprint = fingerprint_of(http_request);

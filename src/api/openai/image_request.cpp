@@ -137,7 +137,7 @@ Result<ServedModel> choose_model(const Api& api, const std::string& name) {
 }
 
 Result<ImageJob> complete(const Api& api, ImageRequest request, const ServedModel& model) {
-  const RequestLimits& limits = api.options.limits;
+  const RequestLimits& limits = api.limits();
   if (request.prompt_required && request.generate.prompt.empty())
     return fail(ErrorCode::invalid_argument, "prompt is required", "prompt", "missing_required_parameter");
   request.generate.model = model.name;

@@ -161,7 +161,7 @@ asio::awaitable<Result<void>> run_network(const Api& api, http::Exchange& exchan
 asio::awaitable<Result<json::string>> process(const Api& api, http::Exchange& exchange, const ExtrasJob& job,
                                               const Upload& upload) {
   const http::Request& request = exchange.request();
-  const DecodeLimits limits = counted(api.options.limits.upload, request);
+  const DecodeLimits limits = counted(api.limits().upload, request);
   auto picture =
       co_await offload_slow(api.workers, user_of(request), [&] { return read_picture(job, upload, limits); });
   if (!picture) co_return tl::unexpected(picture.error());
@@ -208,7 +208,7 @@ Result<ExtrasJob> read_extras(const Api& api, const http::Request& http_request,
   TRY_VOID(hold(http_request, 2 * http_request.body.size(), "its parts"));
   TRY(const json::object body, json_body(http_request));
   ExtrasJob job;
-  TRY_VOID(read_fields(extras_fields(api.options.limits, job.request), body, Source::form));
+  TRY_VOID(read_fields(extras_fields(api.limits(), job.request), body, Source::form));
   TRY(job.first, upscaler_of(api, job.request.upscaler, "upscaler_1"));
   TRY(job.second, upscaler_of(api, job.request.second_upscaler, "upscaler_2"));
   if (job.request.second_visibility == 0) job.second = {};

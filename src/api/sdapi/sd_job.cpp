@@ -97,7 +97,7 @@ Result<SdJob> read_sd_text_job(const Api& api, const http::Request& http_request
   SdJob parsed;
   TRY(parsed.parameters, json_body(http_request));
   SdRequest& request = parsed.request;
-  const auto fields = sd_text_fields(api.options.limits, request);
+  const auto fields = sd_text_fields(api.limits(), request);
   // Numbers as text are read as numbers, as A1111's own reader does.
   TRY(request.image.spelling, read_fields(fields, parsed.parameters, Source::form));
   choose_format(api, http_request, request);
@@ -110,7 +110,7 @@ Result<SdJob> read_sd_text_job(const Api& api, const http::Request& http_request
     return parsed;
   }
   generate.strength = generate.strength.value_or(kSecondPassStrength);
-  TRY(parsed.enlarged, enlarged_size(api.options.limits, model.info, request, generate));
+  TRY(parsed.enlarged, enlarged_size(api.limits(), model.info, request, generate));
   parsed.upscaler = hires_upscaler(api, request.hr_upscaler, parsed.warnings);
   parsed.extra = second_pass_parameters(request, parsed.upscaler);
   if (!model.info.image_to_image)
@@ -120,7 +120,7 @@ Result<SdJob> read_sd_text_job(const Api& api, const http::Request& http_request
 }
 
 Result<SdJob> read_sd_image_job(const Api& api, const http::Request& http_request) {
-  const RequestLimits& limits = api.options.limits;
+  const RequestLimits& limits = api.limits();
   SdJob parsed;
   TRY_VOID(hold(http_request, 2 * http_request.body.size(), "its parts"));
   TRY(parsed.parameters, json_body(http_request));

@@ -231,7 +231,7 @@ Result<ServedModel> choose_sd_model(const Api& api, const std::string& user, con
 
 Result<ImageJob> complete_sd(const Api& api, const SdRequest& request, const ServedModel& model,
                              std::vector<std::string>& warnings) {
-  TRY_VOID(check_picture_count(api.options.limits, request));
+  TRY_VOID(check_picture_count(api.limits(), request));
   ImageRequest image = request.image;
   GenerateRequest& generate = image.generate;
   apply_styles(api.options.sd_styles, request, generate, warnings);
@@ -250,7 +250,7 @@ Result<ImageJob> complete_sd(const Api& api, const SdRequest& request, const Ser
   image.quality = request.jpeg_quality;
   if (!generate.prompt_syntax && !api.options.sd_prompt_syntax.empty())
     generate.prompt_syntax = api.options.sd_prompt_syntax;
-  if (api.options.limits.strict && !warnings.empty())
+  if (api.limits().strict && !warnings.empty())
     return fail(ErrorCode::invalid_argument, warnings.front(), {}, "unsupported_value");
   TRY(ImageJob job, complete(api, std::move(image), model));
   if (request.subseed_strength > 0) vary(request, job.request.generate);

@@ -50,7 +50,7 @@ Result<Upscaler> find_upscaler(const Api& api, const std::string& name) {
 
 asio::awaitable<Result<Image>> run_upscaler(const Api& api, http::Exchange& exchange,
                                             const ServedModel& network, Image image, Size least) {
-  const DecodeLimits limits = counted(api.options.limits.upload, exchange.request());
+  const DecodeLimits limits = counted(api.limits().upload, exchange.request());
   for (int passes = 0; passes < kPassesMax && !is_enough(image, least, passes); ++passes) {
     if (auto fits = check_enlarged(image, network.info.enlarges, limits); !fits)
       co_return tl::unexpected(fits.error());

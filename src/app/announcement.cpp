@@ -1,0 +1,26 @@
+#include "app/announcement.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "base/log.h"
+
+namespace diffused::app {
+
+void announce(const ServerSettings& settings, std::uint16_t port) {
+  const std::string host =
+      settings.http.host == "0.0.0.0" || settings.http.host == "::" ? "localhost" : settings.http.host;
+  const std::string url = fmt::format("{}://{}:{}", settings.http.tls ? "https" : "http", host, port);
+  log(LogLevel::info, "listening", {{"url", url}, {"worker", settings.worker}});
+  fmt::print("listening on {}\n", url);
+  if (!settings.api.probes_only)
+    fmt::print(
+        "\nTry it:\n  curl -X POST -H \"Content-Type: application/json\" \\\n"
+        "    --data '{{\"model\": \"{}\", \"prompt\": \"a kitten in front of a fireplace\"}}' \\\n"
+        "    {}/v1/images/generations\n",
+        settings.store.empty() ? "something" : "dall-e-3", url);
+  std::fflush(stdout);
+}
+
+}  // namespace diffused::app
