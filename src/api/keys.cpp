@@ -5,6 +5,7 @@
 #include <openssl/sha.h>
 
 #include <algorithm>
+#include <boost/asio/ip/address.hpp>
 #include <boost/beast/core/string.hpp>
 #include <charconv>
 #include <optional>
@@ -18,7 +19,7 @@ namespace {
 
 constexpr std::string_view kSpaces = " \t\r";
 constexpr std::string_view kAlgorithm = "sha256:";
-constexpr std::string_view kPriority = "priority=", kAlias = "alias=";
+constexpr std::string_view kPriority = "priority=", kAlias = "alias=", kOperator = "operator";
 
 // So many wrong keys from one address within this time may be mistakes; each one more is answered later.
 constexpr int kMistakes = 5;
@@ -89,7 +90,10 @@ bool is_word(std::string_view text) {
 bool read_options(std::string_view line, KeyHolder& holder) {
   while (!line.empty()) {
     const std::string_view word = take_word(line);
-    if (!read_priority(word, holder.priority) && !read_alias(word, holder.aliases)) return false;
+    if (word == kOperator)
+      holder.is_operator = true;
+    else if (!read_priority(word, holder.priority) && !read_alias(word, holder.aliases))
+      return false;
   }
   return true;
 }
@@ -129,10 +133,10 @@ Result<KeyRing> KeyRing::parse(std::string_view text) {
     const std::string_view hash = take_word(line);
     if (!is_name(entry.holder.name) || hash.substr(0, kAlgorithm.size()) != kAlgorithm ||
         !read_hex(hash.substr(kAlgorithm.size()), entry.digest) || !read_options(line, entry.holder))
-      return fail(
-          ErrorCode::invalid_argument,
-          fmt::format("line {} is not of the form NAME {}64 hexadecimal digits [{}{} to {}] [{}NAME=MODEL]…",
-                      number, kAlgorithm, kPriority, -kPriorityMax, kPriorityMax, kAlias));
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("line {} is not of the form NAME {}64 hexadecimal digits [{}{} to {}] [{}] "
+                              "[{}NAME=MODEL]…",
+                              number, kAlgorithm, kPriority, -kPriorityMax, kPriorityMax, kOperator, kAlias));
     ring.entries_.push_back(std::move(entry));
   }
   if (ring.entries_.empty()) return fail(ErrorCode::invalid_argument, "there is no key in it");
@@ -178,6 +182,7 @@ Result<std::string> key_line(const KeyHolder& holder, std::string_view key) {
           fmt::format("'{}={}' cannot be an alias: it has the form NAME=MODEL, without blanks", name, model));
     line += fmt::format(" {}{}={}", kAlias, name, model);
   }
+  if (holder.is_operator) line += fmt::format(" {}", kOperator);
   return line;
 }
 
@@ -221,6 +226,7 @@ http::Gate key_gate(std::shared_ptr<const Keys> keys, KeyScheme scheme, const Cl
     if (auto holder = key ? keys->holder_of(*key) : std::nullopt) {
       request.user = std::move(holder->name);
       request.priority = holder->priority;
+      request.is_operator = holder->is_operator;
       return std::nullopt;
     }
     // OpenAI's words, by which litellm tells a wrong key from other mistakes.
@@ -234,6 +240,14 @@ http::Gate key_gate(std::shared_ptr<const Keys> keys, KeyScheme scheme, const Cl
                                   scheme == KeyScheme::basic ? "Basic realm=\"diffused\"" : "Bearer");
     return response;
   };
+}
+
+bool is_operator(const http::Request& request, const Keys* keys) {
+  if (keys != nullptr) return request.is_operator;
+  boost::system::error_code no_address;
+  const auto peer = boost::asio::ip::make_address(request.peer, no_address);
+  const bool forwarded = !request.header("x-forwarded-for").empty() || !request.header("forwarded").empty();
+  return !no_address && peer.is_loopback() && !forwarded;
 }
 
 const std::string& user_of(const http::Request& request) { return request.owner(); }

@@ -23,15 +23,16 @@ struct KeyHolder {
   std::string name;
   int priority = 0;  // of background jobs that are sent with this key: higher goes first
   std::map<std::string, std::string> aliases =
-      {};  // the model that is meant by a name, for this holder alone
+      {};                    // the model that is meant by a name, for this holder alone
+  bool is_operator = false;  // sees everybody's work and may load and unload models
 };
 constexpr int kPriorityMax = 100;  // and its negative the least
 
-// The keys of a key file: a line for each, "NAME sha256:HEX", behind which "priority=N" and any number of
-// "alias=NAME=MODEL" may stand, where HEX is the SHA-256 of the key and N from -100 to 100; "#" begins a
-// comment. The keys themselves stand nowhere. A name may have several keys, so that one can replace another
-// without a pause. A fast hash will do, because keys are drawn and not thought up: nobody guesses 128 bits.
-// Immutable; any thread.
+// The keys of a key file: a line for each, "NAME sha256:HEX", behind which "priority=N", "operator" and any
+// number of "alias=NAME=MODEL" may stand, where HEX is the SHA-256 of the key and N from -100 to 100; "#"
+// begins a comment. The keys themselves stand nowhere. A name may have several keys, so that one can replace
+// another without a pause. A fast hash will do, because keys are drawn and not thought up: nobody guesses 128
+// bits. Immutable; any thread.
 class KeyRing {
  public:
   // Errors: invalid_argument with the line's number: malformed, or no key at all, which would lock everybody
@@ -105,6 +106,10 @@ enum class KeyScheme { bearer, basic };
 // others with 401, those with a wrong key the later the more of them come. No keys (null) let everybody pass.
 // `clock` must outlive the gate.
 http::Gate key_gate(std::shared_ptr<const Keys> keys, KeyScheme scheme, const Clock& clock);
+
+// Whether who asks may see everybody's work and change what the server keeps: the holder of an operator's
+// key; where there are no keys, a program of this machine that no proxy stands before.
+bool is_operator(const http::Request& request, const Keys* keys);
 
 // Whose work a request is: its key's holder's, or its address's where there are no keys.
 const std::string& user_of(const http::Request& request);

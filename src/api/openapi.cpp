@@ -66,6 +66,15 @@ json::object extra_content(const RequestLimits& limits, std::string_view picture
   return content("application/json", std::move(schema));
 }
 
+json::object generation_content(const RequestLimits& limits) {
+  ImageRequest request;
+  const json::object schema = schema_of(generation_fields(limits, request));
+  json::object content_of_generations = content("application/json", schema);
+  const json::object as_form = content("multipart/form-data", schema);
+  content_of_generations.insert(as_form.begin(), as_form.end());
+  return content_of_generations;
+}
+
 json::object edit_content(const RequestLimits& limits, bool prompt_required) {
   ImageRequest request;
   json::object schema = schema_of(edit_fields(limits, request));
@@ -78,11 +87,10 @@ json::object edit_content(const RequestLimits& limits, bool prompt_required) {
 
 // The bodies that an endpoint reads, by media type.
 json::object body_content(BodyKind kind, const RequestLimits& limits) {
-  ImageRequest request;
   SdRequest sd_request;
   switch (kind) {
     case BodyKind::generation:
-      return content("application/json", schema_of(generation_fields(limits, request)));
+      return generation_content(limits);
     case BodyKind::edit:
       return edit_content(limits, true);
     case BodyKind::variation:
@@ -180,11 +188,11 @@ std::string path_of(std::string_view pattern, json::array& parameters) {
   std::string path;
   for (const char c : pattern)
     if (c != '*') path += c;
-  const std::size_t open = path.find('{');
-  if (open == std::string::npos) return path;
-  const std::string name = path.substr(open + 1, path.find('}') - open - 1);
-  parameters.push_back(json::object{
-      {"name", name}, {"in", "path"}, {"required", true}, {"schema", json::object{{"type", "string"}}}});
+  for (std::size_t open = path.find('{'); open != std::string::npos; open = path.find('{', open + 1)) {
+    const std::string name = path.substr(open + 1, path.find('}', open) - open - 1);
+    parameters.push_back(json::object{
+        {"name", name}, {"in", "path"}, {"required", true}, {"schema", json::object{{"type", "string"}}}});
+  }
   return path;
 }
 

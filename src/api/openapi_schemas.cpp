@@ -119,6 +119,7 @@ constexpr std::string_view kOpenAi = R"json({
       "object": {"const": "model"},
       "created": {"type": "integer"},
       "owned_by": {"type": "string"},
+      "root": {"type": "string", "description": "The model's own name, when the id is an alias."},
       "capabilities": {"type": "array", "items": {"type": "string", "enum": ["image_generation", "image_edit"]}},
       "pipeline": {"type": "string"},
       "dtype": {"type": "string"},
@@ -130,11 +131,66 @@ constexpr std::string_view kOpenAi = R"json({
       "default_steps": {"type": "integer"},
       "default_guidance_scale": {"type": "number"},
       "schedulers": {"type": "array", "items": {"type": "string"}, "description": "The default first."},
-      "loras": {"type": "array", "items": {"type": "string"}, "description": "Names for the field loras."}}
+      "loras": {"type": "array", "items": {"type": "string"}, "description": "Names for the field loras."},
+      "images_max": {"type": "integer", "minimum": 0, "description": "Pictures that an edit may start from."},
+      "mask": {"type": "boolean", "description": "Whether an edit may have a mask."},
+      "flow_shift": {"type": "boolean", "description": "Whether the field flow_shift is known."},
+      "true_cfg_scale": {"type": "boolean", "description": "Whether a negative prompt counts only with the field true_cfg_scale above 1."}}
   },
   "ModelList": {
     "type": "object", "required": ["object", "data"],
-    "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": {"$ref": "#/components/schemas/Model"}}}
+    "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": {"$ref": "#/components/schemas/Model"}},
+      "limits": {"type": "object", "description": "The largest values that requests may have.", "additionalProperties": {"type": "number"}}}
+  },
+  "Status": {
+    "type": "object",
+    "required": ["object", "version", "time", "ready", "checks", "operator", "models", "weight_bytes", "memory_budget_bytes",
+      "jobs_waiting", "jobs_running", "queued_seconds", "work", "failures"],
+    "properties": {
+      "object": {"const": "status"}, "version": {"type": "string"}, "time": {"type": "integer", "description": "Unix seconds."},
+      "ready": {"type": "boolean"}, "checks": {"type": "object", "description": "As GET /health has them."},
+      "operator": {"type": "boolean", "description": "Whether the caller sees everybody's work and may change models."},
+      "models": {"type": "array", "items": {"$ref": "#/components/schemas/KeptModel"}},
+      "weight_bytes": {"type": "integer", "description": "Of all models in memory, what they share once."},
+      "memory_budget_bytes": {"type": "integer", "description": "0: none."},
+      "jobs_waiting": {"type": "integer"}, "jobs_running": {"type": "integer"},
+      "queued_seconds": {"type": "number", "description": "Estimated work at hand."},
+      "work": {"type": "array", "items": {
+        "type": "object", "required": ["id", "user", "model", "n", "state", "share_done", "seconds", "seconds_left", "waiting_before"],
+        "properties": {
+          "id": {"type": "string", "description": "Also in the header x-diffused-job of its answer."},
+          "user": {"type": "string", "description": "The key's name, else an address."},
+          "model": {"type": "string"}, "n": {"type": "integer"}, "state": {"type": "string", "enum": ["waiting", "running"]},
+          "share_done": {"type": "number", "minimum": 0, "maximum": 1}, "seconds": {"type": "number", "description": "Since it came."},
+          "seconds_left": {"type": "number", "description": "Estimated, of its own work."},
+          "waiting_before": {"type": ["integer", "null"], "description": "Waiting jobs that came earlier."}}}},
+      "failures": {"type": "array", "description": "The newest first.", "items": {"type": "object", "properties": {
+        "time": {"type": "integer"}, "model": {"type": "string"}, "code": {"type": "string"}}}}}
+  },
+  "KeptModel": {
+    "type": "object",
+    "required": ["id", "state", "movable", "pinned", "weight_bytes", "idle_seconds", "jobs_waiting", "jobs_running", "pipeline", "device", "dtype"],
+    "properties": {
+      "id": {"type": "string"}, "state": {"type": "string", "enum": ["loaded", "loading", "unloaded", "leaving"]},
+      "movable": {"type": "boolean", "description": "Whether it may be unloaded and loaded again."}, "pinned": {"type": "boolean"},
+      "weight_bytes": {"type": "integer"}, "idle_seconds": {"type": "number"}, "jobs_waiting": {"type": "integer"},
+      "jobs_running": {"type": "integer"}, "pipeline": {"type": "string"}, "device": {"type": "string"}, "dtype": {"type": "string"}}
+  },
+  "KeptModels": {
+    "type": "object", "required": ["object", "data"],
+    "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": {"$ref": "#/components/schemas/KeptModel"}}}
+  },
+  "StatusHistory": {
+    "type": "object", "required": ["object", "interval_seconds", "total_seconds", "queue_seconds", "activity"],
+    "properties": {
+      "object": {"const": "status.history"}, "interval_seconds": {"type": "integer"},
+      "total_seconds": {"$ref": "#/components/schemas/Quantiles"}, "queue_seconds": {"$ref": "#/components/schemas/Quantiles"},
+      "activity": {"type": "object", "description": "A list for each figure, the oldest interval first; the last is not over yet.",
+        "additionalProperties": {"type": "array", "items": {"type": ["number", "null"]}}}}
+  },
+  "Quantiles": {
+    "type": "object", "description": "Seconds; null while there is nothing to tell from.", "required": ["p50", "p95", "p99"],
+    "properties": {"p50": {"type": ["number", "null"]}, "p95": {"type": ["number", "null"]}, "p99": {"type": ["number", "null"]}}
   },
   "ImageJob": {
     "type": "object", "required": ["id", "object", "model", "status", "progress", "queue_position", "attempts", "created_at", "started_at",

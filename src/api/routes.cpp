@@ -81,6 +81,25 @@ std::vector<Endpoint> job_endpoints(const Api& api) {
   return endpoints;
 }
 
+std::vector<Endpoint> status_endpoints(const Api& api) {
+  if (api.engine == nullptr) return {};
+  const http::Gate key = key_gate(api.options.keys, KeyScheme::bearer, api.clock);
+  return {
+      {{"GET", "/v1/status", with(api, show_status), 0, key},
+       "What the server is doing: models, the caller's own work (everybody's for an operator), last failures",
+       BodyKind::none,
+       "Status"},
+      {{"GET", "/v1/status/history", with(api, show_history), 0, key},
+       "The last hour in figures",
+       BodyKind::none,
+       "StatusHistory"},
+      {{"POST", "/v1/models/{id}/{change}", with(api, change_model), 1024, key},
+       "Load, unload, pin or unpin a model; for operators",
+       BodyKind::ignored,
+       "KeptModels"},
+  };
+}
+
 // Open to all, as what comes next: whoever watches the machine has no key.
 std::vector<Endpoint> probe_endpoints(const Api& api) {
   const http::Gate open = nullptr;
@@ -101,11 +120,22 @@ std::vector<Endpoint> open_endpoints(const Api& api) {
        "A picture that an answer named by its URL",
        BodyKind::none,
        "image/*"},
-      {{"GET", "/", with(api, show_index), 0, open}, "A page to try it", BodyKind::none, "text/html"},
+      {{"GET", "/", with(api, show_index), 0, open},
+       "A page to make pictures with",
+       BodyKind::none,
+       "text/html"},
+      {{"GET", "/status", with(api, show_status_page), 0, open},
+       "A page that shows what the server is doing",
+       BodyKind::none,
+       "text/html"},
       {{"GET", "/docs", with(api, show_docs), 0, open},
        "This description as a page",
        BodyKind::none,
        "text/html"},
+      {{"GET", "/pages/{path*}", with(api, show_page_file), 0, open},
+       "What these pages load",
+       BodyKind::none,
+       "text/*"},
       {{"GET", "/openapi.json", with(api, show_openapi), 0, open},
        "This description",
        BodyKind::none,
@@ -214,6 +244,7 @@ std::vector<Endpoint> make_endpoints(const Api& api) {
   if (!api.options.probes_only) {
     add(openai_endpoints(api));
     add(job_endpoints(api));
+    add(status_endpoints(api));
     add(open_endpoints(api));
     add(sd_endpoints(api));
     add(sd_list_endpoints(api));

@@ -16,9 +16,9 @@ void announce(const ServerSettings& settings, std::uint16_t port) {
   fmt::print("listening on {}\n", url);
   if (!settings.api.probes_only)
     fmt::print(
-        "\nTry it:\n  curl -X POST -H \"Content-Type: application/json\" \\\n"
-        "    --data '{{\"model\": \"{}\", \"prompt\": \"a kitten in front of a fireplace\"}}' \\\n"
-        "    {}/v1/images/generations\n",
+        "\nOpen {1} in a browser, or try it here:\n  curl -X POST -H \"Content-Type: application/json\" \\\n"
+        "    --data '{{\"model\": \"{0}\", \"prompt\": \"a kitten in front of a fireplace\"}}' \\\n"
+        "    {1}/v1/images/generations\n",
         settings.store.empty() ? "something" : "dall-e-3", url);
   std::fflush(stdout);
 }

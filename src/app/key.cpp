@@ -60,6 +60,9 @@ void add_key(CLI::App& program, int& exit_status) {
       ->add_option("--alias", options->aliases,
                    "NAME=MODEL: the model that is meant when a request with this key names NAME")
       ->take_all();
+  command->add_flag("--operator", options->holder.is_operator,
+                    "the key of somebody who looks after the server: sees everybody's work at /status, and "
+                    "may load and unload models");
   command->add_flag("--from-stdin", options->from_stdin,
                     "take the first line of the standard input as the key instead of drawing one");
   command->callback([options, &exit_status] {

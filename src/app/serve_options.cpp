@@ -164,6 +164,10 @@ void add_serve_options(CLI::App& command, ServeOptions& options) {
   add_queue_options(command, options);
   command.add_option("--data-dir", options.server.data_dir, "where pictures are kept until they expire")
       ->capture_default_str();
+  command
+      .add_option("--pages", options.server.api.pages_dir,
+                  "a folder whose files go before the pages in the program, for who edits them")
+      ->check(CLI::ExistingDirectory);
   command.add_option("--image-lifetime", options.image_seconds, "seconds that a picture's URL works")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -168,6 +168,7 @@ class Daemon {
 
   api::BackgroundOptions background_options() {
     api_.background = &background_;
+    api_.engine = local_.get();
     api::BackgroundOptions options = settings_.background;
     options.picture_lifetime = settings_.jobs.lifetime;
     if (!settings_.store.empty()) options.claim_delay = kClaimDelay;

@@ -23,9 +23,9 @@ LocalDispatcher::LocalDispatcher(std::vector<LocalModel> models, const EngineOpt
       prepare_device_thread_(options.prepare_device_thread),
       unit_max_(options.unit_max),
       clock_(clock),
-      observer_(observer),
+      history_(clock, observer),
       queue_(options, pool_.size()),
-      loop_(options, queue_, clock, observer),
+      loop_(options, queue_, clock, history_),
       thread_([this] { run(); }) {
   if (pool_.moves()) pool_.start(prepare_device_thread_);
 }
@@ -98,13 +98,13 @@ Result<Ticket> LocalDispatcher::submit(GenerateRequest request, SubmitOptions op
   JobTicket made;
   auto pipeline = pool_.lease(model);
   if (!pipeline) {
-    observer_.rejected(name, reason_word(pipeline.error()));
+    history_.rejected(name, reason_word(pipeline.error()));
     return tl::unexpected(std::move(pipeline).error());
   }
   made.pipeline = *std::move(pipeline);
   TRY(made.request, made.pipeline->resolve(std::move(request)));
   if (auto short_enough = check_unit(model, *made.pipeline, made.request); !short_enough) {
-    observer_.rejected(name, reason_word(short_enough.error()));
+    history_.rejected(name, reason_word(short_enough.error()));
     return tl::unexpected(std::move(short_enough).error());
   }
   CHECK(made.request.n() > 0);
@@ -123,13 +123,32 @@ Result<Ticket> LocalDispatcher::submit(GenerateRequest request, SubmitOptions op
   const auto finish_below = made.finish_below;
   const auto place = queue_.push(std::move(made), clock_.now());
   if (!place) {
-    observer_.rejected(name, reason_word(place.error()));
+    history_.rejected(name, reason_word(place.error()));
     return tl::unexpected(place.error());
   }
   // The loop looks at both every turn; a device thread that sleeps has no job that could be cancelled.
   return Ticket(
       id, place->position, place->estimated_start_seconds, [cancelled] { cancelled->store(true); },
       [finish_below](std::size_t pictures) { finish_below->store(pictures); });
+}
+
+EngineStatus LocalDispatcher::status() const {
+  EngineStatus status;
+  for (std::size_t i = 0; i < pool_.size(); ++i) status.models.push_back(pool_.status(i));
+  status.work = queue_.work(clock_.now());
+  status.weight_bytes = pool_.weight_bytes();
+  status.memory_budget_bytes = pool_.memory_budget_bytes();
+  for (const WorkStatus& work : status.work) status.queued_seconds += work.seconds_left;
+  const Pulse pulse = loop_.pulse();
+  status.seconds_since_unit = pulse.seconds_since_unit;
+  status.unit_overdue = pulse.unit_overdue;
+  status.failures = history_.failures();
+  return status;
+}
+
+Result<void> LocalDispatcher::change(const std::string& model, ModelWish wish) {
+  TRY(const std::size_t index, find_model(model));
+  return pool_.change(index, wish);
 }
 
 void LocalDispatcher::close(std::chrono::milliseconds timeout) { queue_.close(clock_.now() + timeout); }

@@ -17,11 +17,13 @@
 
 #include "base/clock.h"
 #include "engine/device_loop.h"
+#include "engine/history.h"
 #include "engine/model_pool.h"
 #include "engine/observer.h"
 #include "engine/options.h"
 #include "engine/queue.h"
 #include "job/dispatcher.h"
+#include "job/engine_status.h"
 
 namespace diffused::engine {
 
@@ -32,7 +34,7 @@ struct Health {
 };
 
 // Any thread, except that drain, stop_now and the destructor must not be called from an EventSink.
-class LocalDispatcher final : public Dispatcher {
+class LocalDispatcher final : public Dispatcher, public EngineView {
  public:
   // Starts the device thread, and the pool's when models may come and go. `models` must not be empty; `clock`
   // and `observer` must outlive this.
@@ -45,6 +47,9 @@ class LocalDispatcher final : public Dispatcher {
   std::vector<ServedModel> upscalers() const override;
   Result<GenerateRequest> resolve(GenerateRequest request) const override;
   Result<Ticket> submit(GenerateRequest request, SubmitOptions options, EventSink sink) override;
+  EngineStatus status() const override;
+  std::vector<ActivityInterval> activity() const override { return history_.activity(); }
+  Result<void> change(const std::string& model, ModelWish wish) override;
 
   // No new jobs from now on (unavailable, with retry_after); waiting ones end in the same way; running ones
   // finish, or are cancelled (reason "shutdown") once `timeout` has passed. Returns at once. A later call can
@@ -73,7 +78,7 @@ class LocalDispatcher final : public Dispatcher {
   const std::function<void()> prepare_device_thread_;
   const std::chrono::duration<double> unit_max_;
   const Clock& clock_;
-  EngineObserver& observer_;
+  History history_;  // tells the observer
   Queue queue_;
   DeviceLoop loop_;
   std::mutex join_mutex_;

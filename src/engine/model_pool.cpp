@@ -90,6 +90,7 @@ Result<std::shared_ptr<Pipeline>> ModelPool::lease(std::size_t index) {
   }
   entry.last_used = clock_.now();
   entry.used = true;
+  entry.unwanted = false;
   ++entry.leases;
   return std::shared_ptr<Pipeline>(entry.pipeline.get(), [this, index](Pipeline*) { release(index); });
 }
@@ -116,6 +117,35 @@ PipelineStats ModelPool::stats(std::size_t index) const {
   return stats;
 }
 
+ModelStatus ModelPool::status(std::size_t index) const {
+  const std::lock_guard lock(mutex_);
+  const Entry& entry = entries_[index];
+  ModelStatus status{.name = entry.names.name, .movable = entry.reload != nullptr, .pinned = entry.pinned};
+  status.state = entry.pipeline ? (entry.leaving || entry.unwanted ? ModelState::leaving : ModelState::loaded)
+                                : (entry.wanted_since ? ModelState::loading : ModelState::unloaded);
+  if (entry.pipeline) status.weight_bytes = entry.bytes();
+  if (entry.leases == 0)
+    status.idle_seconds = std::chrono::duration<double>(clock_.now() - entry.last_used).count();
+  return status;
+}
+
+Result<void> ModelPool::change(std::size_t index, ModelWish wish) {
+  const std::lock_guard lock(mutex_);
+  Entry& entry = entries_[index];
+  if (!entry.reload)
+    return fail(ErrorCode::unsupported,
+                "this server keeps all its models loaded: start it with --memory-budget or --keep-alive");
+  if (wish == ModelWish::unload && entry.pinned)
+    return fail(ErrorCode::invalid_argument, "the model is pinned: unpin it first");
+  if (wish == ModelWish::pin || wish == ModelWish::unpin) entry.pinned = wish == ModelWish::pin;
+  if (wish == ModelWish::load || wish == ModelWish::pin) entry.unwanted = false;
+  if (wish == ModelWish::load && !entry.pipeline && !entry.wanted_since) entry.wanted_since = clock_.now();
+  if (wish == ModelWish::unload && entry.pipeline) entry.unwanted = true;
+  news_ = true;
+  changed_.notify_all();
+  return {};
+}
+
 bool ModelPool::turn() {
   std::vector<std::shared_ptr<Pipeline>> gone;  // freed without the lock
   std::unique_lock lock(mutex_);
@@ -123,8 +153,8 @@ bool ModelPool::turn() {
   for (Entry& entry : entries_) {
     entry.leaving = false;
     const bool idle = entry.may_go() && entry.leases == 0 && !entry.wanted_since;
-    if (idle && options_.keep_alive.count() > 0 && now - entry.last_used >= options_.keep_alive)
-      unload(entry, gone);
+    const bool due = options_.keep_alive.count() > 0 && now - entry.last_used >= options_.keep_alive;
+    if (idle && (due || entry.unwanted)) unload(entry, gone);
   }
   bool loaded = false;
   if (Entry* const wanted = next_wanted(); wanted && make_room(*wanted, gone)) {
@@ -211,6 +241,7 @@ void ModelPool::unload(Entry& entry, std::vector<std::shared_ptr<Pipeline>>& gon
   entry.past.prompt_cache_misses += stats.prompt_cache_misses;
   gone.push_back(std::move(entry.pipeline));
   entry.pipeline.reset();
+  entry.unwanted = false;
   log(LogLevel::info, "model_unloaded", {{"model", entry.names.name}, {"bytes", entry.bytes()}});
 }
 

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "job/engine_status.h"
 #include "job/pipeline.h"
 #include "job/weights.h"
 
@@ -81,6 +82,12 @@ class ModelPool {
   // All weights in memory, each once.
   std::uint64_t weight_bytes() const;
 
+  // How the model is kept; `weight_bytes` as stats() has them.
+  ModelStatus status(std::size_t index) const;
+  // As EngineView::change.
+  Result<void> change(std::size_t index, ModelWish wish);
+  std::uint64_t memory_budget_bytes() const { return options_.memory_budget_bytes; }
+
   // Looks once at what is to go and what is to come, and does it; false when there was nothing to do. One
   // thread.
   bool turn();
@@ -95,8 +102,9 @@ class ModelPool {
     std::size_t leases = 0;
     SteadyTime last_used, loaded_at;
     std::optional<SteadyTime> wanted_since;
-    bool used = false;     // since it was loaded
-    bool leaving = false;  // takes no new lease
+    bool used = false;      // since it was loaded
+    bool leaving = false;   // takes no new lease
+    bool unwanted = false;  // is to go as soon as nobody has it
     double load_seconds = 1;
     std::optional<Error> failure;
     PipelineStats past;  // of pipelines that are gone

@@ -113,6 +113,24 @@ QueueCounts Queue::counts() const {
   return counts;
 }
 
+std::vector<WorkStatus> Queue::work(SteadyTime now) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<WorkStatus> work;
+  for (const Entry& entry : entries_) {
+    const JobTicket& ticket = entry.job->ticket;
+    const double done = ticket.cost_flops > 0 ? 1 - entry.job->remaining_flops / ticket.cost_flops : 0;
+    work.push_back({.id = ticket.id,
+                    .user = ticket.options.user,
+                    .model = ticket.request.model,
+                    .pictures = ticket.request.n(),
+                    .running = !entry.waiting(),
+                    .share_done = std::clamp(done, 0.0, 1.0),
+                    .seconds_since_submit = std::chrono::duration<double>(now - ticket.submitted).count(),
+                    .seconds_left = seconds(entry)});
+  }
+  return work;
+}
+
 bool Queue::wait() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return !entries_.empty() || !open_; });

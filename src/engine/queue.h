@@ -22,6 +22,7 @@
 #include "base/result.h"
 #include "engine/live_job.h"
 #include "engine/options.h"
+#include "job/engine_status.h"
 
 namespace diffused::engine {
 
@@ -78,6 +79,8 @@ class Queue {
   QueueCounts counts() const;
   // What a floating point operation of the model takes, as far as it is known. Any thread.
   double seconds_per_flop(std::size_t model) const;
+  // Every job, by arrival. Any thread.
+  std::vector<WorkStatus> work(SteadyTime now) const;
 
   // The rest: device thread only.
 

@@ -30,9 +30,10 @@ struct Request {
   std::map<std::string, std::string> query;                  // percent-decoded; the last of equal keys
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
   std::string body;
-  std::string peer;        // the client's address without port, or its network (http/address.h)
-  std::string user;        // who asks, as the route's gate found out; empty when none did
-  int priority = 0;        // how urgent that one's work is, as the gate found out: higher goes first
+  std::string peer;          // the client's address without port, or its network (http/address.h)
+  std::string user;          // who asks, as the route's gate found out; empty when none did
+  int priority = 0;          // how urgent that one's work is, as the gate found out: higher goes first
+  bool is_operator = false;  // whether that one looks after the server, as the gate found out
   std::string request_id;  // the client's X-Request-Id when well-formed, else ours; echoed in every response
   bool tls = false;
   // What the server holds in memory for it, its body first of all; null: nobody counts.

@@ -85,6 +85,9 @@ struct PipelineInfo {
   bool flow_shift = false;  // whether GenerateRequest::flow_shift may be given
   // An upscaler, which takes a picture and nothing else: how many times longer it makes its sides. 0: none.
   int enlarges = 0;
+  // Whether guidance_scale is told to the network: a negative prompt then counts only with
+  // GenerateRequest::true_cfg_scale > 1.
+  bool true_cfg_scale = false;
 
   // Of all its networks, whoever else has them.
   std::uint64_t weight_bytes() const {

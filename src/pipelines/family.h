@@ -37,6 +37,7 @@ struct FamilyTraits {
   // The same of the guidance scale, where it is another than for text alone.
   std::optional<double> image_guidance_scale, inpaint_guidance_scale;
   StrengthRule strength_rule = StrengthRule::skip_whole_steps;
+  bool true_cfg_scale = false;  // as PipelineInfo has it
   // Whether the network also sees the mask and what it keeps of the picture; it then does nothing but
   // inpaint.
   bool fills = false;

@@ -45,6 +45,7 @@ class Flux final : public Family {
     traits_.latent_multiple = kPatch;
     traits_.latent_side_max = kLatentSideMax;
     traits_.latent_side_default = kLatentSideDefault;
+    traits_.true_cfg_scale = true;
     if (fills) {
       traits_.fills = traits_.fill_encodes_picture = true;
       traits_.inpaint_strength = 1;

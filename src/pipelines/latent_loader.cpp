@@ -126,6 +126,7 @@ Result<LatentModel> LatentLoader::finish(std::unique_ptr<const Family> family) {
   TRY(auto autoencoder, autoencoder_.load({*store_, dtype_, device_}, loaded_));
   describe_sizes(family->traits(), latents(), info_);
   if (family->traits().fills) info_.image_to_image = false;
+  info_.true_cfg_scale = family->traits().true_cfg_scale;
   info_.parameters = loaded_.parameters;
   info_.networks = std::move(loaded_.networks);
   return LatentModel{.family = std::move(family),

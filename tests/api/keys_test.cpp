@@ -68,6 +68,18 @@ TEST(KeyRing, KnowsWhatItsHoldersMeanByAModelsName) {
     EXPECT_FALSE(KeyRing::parse(key_line({"anna"}, "sk-a").value() + wrong)) << wrong;
 }
 
+TEST(KeyRing, KnowsWhoLooksAfterTheServer) {
+  const auto ring =
+      KeyRing::parse(key_line({.name = "boss", .priority = 3, .is_operator = true}, "sk-o").value() + "\n" +
+                     key_line({"anna"}, "sk-a").value() + "\n" + key_line({"carl"}, "sk-c").value() +
+                     " operator priority=2");
+  ASSERT_TRUE(ring) << ring.error().message;
+  EXPECT_TRUE(ring->holder_of("sk-o")->is_operator);
+  EXPECT_EQ(ring->holder_of("sk-o")->priority, 3);
+  EXPECT_FALSE(ring->holder_of("sk-a")->is_operator);
+  EXPECT_TRUE(ring->holder_of("sk-c")->is_operator);
+}
+
 TEST(KeyRing, RefusesAFileThatIsNotOneOfKeys) {
   const std::string good = key_line({"anna"}, "sk-a").value() + "\n";
   for (const std::string& bad :
@@ -189,7 +201,8 @@ TEST_F(KeyedApi, AsksForTheModelThatItsHolderMeans) {
 
 // By the route table itself: a new route is closed unless it stands here.
 TEST_F(KeyedApi, IsClosedButForPagesHealthAndPictures) {
-  const std::set<std::string> open{"/", "/docs", "/openapi.json", "/livez", "/readyz", "/images/{file}"};
+  const std::set<std::string> open{"/",      "/status", "/docs",         "/pages/{path*}", "/openapi.json",
+                                   "/livez", "/readyz", "/images/{file}"};
   for (const http::Route& route : make_routes(api)) {
     EXPECT_EQ(route.gate == nullptr, open.contains(route.pattern)) << route.pattern;
     if (!route.gate) continue;

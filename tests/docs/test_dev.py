@@ -9,7 +9,7 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-TOOLS = ("awk bash cat cut df dirname env grep id ls mktemp nproc paste rm sed sh sha256sum sleep sort tail touch tr").split()
+TOOLS = ("awk bash cat cp cut df dirname env grep id ls mkdir mktemp nproc paste rm sed sh sha256sum sleep sort tail touch tr").split()
 
 
 class Machine:
@@ -21,11 +21,16 @@ class Machine:
         self.programs.mkdir()
         for name in ("dev", "packages.txt", "requirements.in", "requirements.txt"):
             shutil.copy(ROOT / name, self.clone)
+        pages = self.clone / "src/api/pages"
+        pages.mkdir(parents=True)
+        for name in ("package.json", "package-lock.json", ".npmrc"):
+            shutil.copy(ROOT / "src/api/pages" / name, pages)
         for tool in TOOLS:
             (self.programs / tool).symlink_to(shutil.which(tool))
         self.fake("dpkg-query", "echo install ok installed")
         self.fake("id", "echo 0")
         self.fake("python3", f'exec {sys.executable} "$@"')
+        self.fake("npm", "exit 0")
 
     def fake(self, name: str, script: str) -> None:
         (self.programs / name).unlink(missing_ok=True)
@@ -75,8 +80,6 @@ def test_with_a_full_disk_says_how_much_is_wanted(machine):
 def test_without_packages_for_python_names_the_network(machine):
     machine.fake("python3", 'if [ "$1" = -m ] && [ "$2" = venv ]; then mkdir -p "$3/bin"; cp "$0.pip" "$3/bin/python"; fi')
     machine.fake("python3.pip", "echo 'ERROR: No matching distribution found'; exit 1")
-    machine.fake("mkdir", 'exec /bin/mkdir "$@"')
-    machine.fake("cp", 'exec /bin/cp "$@"')
     assert "pip could not install them" in machine.refusal()
 
 
@@ -85,6 +88,12 @@ def test_with_another_torch_says_which_is_needed(machine, tmp_path, version, say
     if version:
         (tmp_path / "version.py").write_text(f"__version__ = '{version}'\n")
     assert says in machine.refusal(DIFFUSED_TORCH_DIR=str(tmp_path))
+
+
+def test_without_modules_for_the_pages_names_the_network(machine, tmp_path):
+    (tmp_path / "version.py").write_text("__version__ = '2.13.0+cpu'\n")
+    machine.fake("npm", "echo 'npm error network'; exit 1")
+    assert "npm could not install them" in machine.refusal(DIFFUSED_TORCH_DIR=str(tmp_path))
 
 
 def test_without_a_compiler_says_how_to_get_one(machine, tmp_path):

@@ -8,27 +8,17 @@ import sys
 
 import numpy
 import pytest
-from safetensors.numpy import save_file
 
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests/e2e"))
 
-from conftest import serve  # noqa: E402
+from conftest import serve, write_lora  # noqa: E402
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def shell_blocks(page: pathlib.Path) -> list[str]:
     return re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
-
-
-def write_lora(file: pathlib.Path) -> None:
-    """For one layer of the demo model."""
-    width, layer = 192, "transformer.transformer_blocks.0.attn.to_q"
-    draw = numpy.random.default_rng(1).standard_normal
-    matrices = {"lora_A": draw((2, width)) / width**0.5, "lora_B": draw((width, 2))}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    save_file({f"{layer}.{name}.weight": matrix.astype("float32") for name, matrix in matrices.items()}, file)
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,10 @@ import subprocess
 import threading
 import time
 
+import numpy
 import pytest
 import requests
+from safetensors.numpy import save_file
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROGRAM = pathlib.Path(os.environ.get("DIFFUSED_BUILD", ROOT / "build/release")) / "diffused"
@@ -75,6 +77,15 @@ def server(tmp_path_factory):
 
 def run_program(*arguments, timeout=120, **options):
     return subprocess.run([str(PROGRAM), *map(str, arguments)], capture_output=True, text=True, timeout=timeout, **options)
+
+
+def write_lora(file: pathlib.Path) -> None:
+    """For one layer of the demo model."""
+    width, layer = 192, "transformer.transformer_blocks.0.attn.to_q"
+    draw = numpy.random.default_rng(1).standard_normal
+    matrices = {"lora_A": draw((2, width)) / width**0.5, "lora_B": draw((width, 2))}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file({f"{layer}.{name}.weight": matrix.astype("float32") for name, matrix in matrices.items()}, file)
 
 
 def make_key(file, name, *options):

@@ -232,6 +232,52 @@ TEST(ModelPool, CountsGoOnWhereTheyWere) {
   EXPECT_EQ(models.pool->stats(0).weight_bytes, 40u);
 }
 
+TEST(ModelPool, AnOperatorLoadsAndUnloads) {
+  Pool rig({.memory_budget_bytes = 100}, of_sizes({40, 40}));
+  EXPECT_EQ(rig.pool->status(0).state, ModelState::unloaded);
+  ASSERT_TRUE(rig.pool->change(0, ModelWish::load));
+  EXPECT_EQ(rig.pool->status(0).state, ModelState::loading);
+  rig.turn();
+  EXPECT_EQ(rig.pool->status(0).state, ModelState::loaded);
+  EXPECT_EQ(rig.pool->status(0).weight_bytes, 40u);
+  ASSERT_TRUE(rig.pool->change(0, ModelWish::unload));
+  rig.turn();
+  EXPECT_EQ(rig.pool->status(0).state, ModelState::unloaded);
+}
+
+TEST(ModelPool, AModelInUseIsUnloadedWhenNobodyHasItAnyMore) {
+  Pool rig({.memory_budget_bytes = 100}, of_sizes({40}));
+  auto held = rig.get(0);
+  ASSERT_TRUE(rig.pool->change(0, ModelWish::unload));
+  rig.turn();
+  EXPECT_EQ(rig.pool->status(0).state, ModelState::leaving);
+  held.reset();
+  rig.turn();
+  EXPECT_EQ(rig.pool->status(0).state, ModelState::unloaded);
+}
+
+TEST(ModelPool, AModelThatIsAskedForStaysThough) {
+  Pool rig({.memory_budget_bytes = 100}, of_sizes({40}));
+  rig.get(0).reset();
+  ASSERT_TRUE(rig.pool->change(0, ModelWish::unload));
+  rig.pool->lease(0).value().reset();
+  rig.turn();
+  EXPECT_EQ(rig.pool->status(0).state, ModelState::loaded);
+}
+
+TEST(ModelPool, APinnedModelIsUnpinnedBeforeItIsUnloaded) {
+  Pool rig({.memory_budget_bytes = 50}, of_sizes({40, 40}));
+  rig.get(0).reset();
+  ASSERT_TRUE(rig.pool->change(0, ModelWish::pin));
+  EXPECT_EQ(rig.pool->change(0, ModelWish::unload).error().code, ErrorCode::invalid_argument);
+  EXPECT_FALSE(rig.pool->lease(1));
+  rig.turn();
+  EXPECT_EQ(rig.pool->status(0).state, ModelState::loaded);
+  ASSERT_TRUE(rig.pool->change(0, ModelWish::unpin));
+  rig.turn();
+  EXPECT_EQ(rig.pool->status(0).state, ModelState::unloaded);
+}
+
 // The dispatcher, its device thread and the pool's together, and clients that come back as they are told.
 TEST(ModelPool, ManyClientsOfTooManyModelsAllGetTheirPictures) {
   SystemClock clock;

@@ -161,6 +161,7 @@ TEST(Flux, GivesTheFirstPromptToClipAndTheSecondToT5) {
 TEST(Flux, DescribesItselfAndFillsInTheDefaultsOfDiffusers) {
   const auto pipeline = TinyFlux().load();
   const PipelineInfo& info = pipeline->info();
+  EXPECT_TRUE(info.true_cfg_scale);
   EXPECT_EQ(info.class_name, "FluxPipeline");
   EXPECT_EQ(info.size_multiple, 16);
   EXPECT_EQ(info.max_side, 4096);

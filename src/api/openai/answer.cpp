@@ -17,10 +17,12 @@
 namespace diffused::api {
 namespace {
 
-// The codec a client asks for by "Accept: image/…" first of all, or null; any image type means PNG.
+// The codec a client asks for by "Accept: image/…" first of all, or null; any image type means PNG. So does
+// text/html, which a browser asks for that sends a plain form: it can show a picture.
 const Codec* accepted_codec(const http::Request& request) {
   std::string_view accept = request.header("accept");
   accept = accept.substr(0, accept.find_first_of(",; "));
+  if (accept == "text/html") return find_codec("png");
   if (accept.substr(0, 6) != "image/") return nullptr;
   const Codec* codec = find_codec(accept.substr(6));
   return codec != nullptr ? codec : find_codec("png");

@@ -3,16 +3,25 @@
 #include "api/offload.h"
 #include "api/openai/answer.h"
 #include "api/openai/fingerprint.h"
+#include "api/openai/uploads.h"
 
 namespace diffused::api {
 namespace {
 
+// JSON, or what a plain HTML form sends.
+Result<UploadForm> read_generation_body(const http::Request& request) {
+  if (is_content_type(request.header("content-type"), "multipart/form-data"))
+    return read_upload_form(request, 0);
+  TRY(json::object body, json_body(request));
+  return UploadForm{.fields = std::move(body), .source = Source::json, .images = {}, .masks = {}};
+}
+
 Result<ImageJob> parse_generation(const Api& api, const http::Request& http_request) {
-  TRY(const json::object body, json_body(http_request));
+  TRY(const UploadForm body, read_generation_body(http_request));
   ImageRequest request;
   const auto fields = generation_fields(api.limits(), request);
-  if (api.limits().strict) TRY_VOID(refuse_unknown(fields, body));
-  TRY(request.spelling, read_fields(fields, body, Source::json));
+  if (api.limits().strict) TRY_VOID(refuse_unknown(fields, body.fields));
+  TRY(request.spelling, read_fields(fields, body.fields, body.source));
   TRY(const ServedModel model, choose_model(api, named_model(api, http_request, request)));
   request.fingerprint = fingerprint_of(http_request);
   return complete(api, std::move(request), model);

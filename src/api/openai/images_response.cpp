@@ -75,6 +75,7 @@ std::vector<std::pair<std::string, std::string>> job_headers(const ApiOptions& o
           {"x-ratelimit-reset-requests", reset},
           {"x-diffused-queue-position", std::to_string(ticket.position())},
           {"x-diffused-estimated-start-seconds", fmt::format("{:.3f}", seconds)},
+          {"x-diffused-job", ticket.id()},
           {kModelHeader, model}};
 }
 

@@ -30,7 +30,8 @@ json::object timings(const Timings& timings);
 json::object images_object(std::int64_t created, const ImageRequest& request,
                            std::span<const Picture> pictures, const Timings& timings);
 
-// Headers of every answer that holds pictures: the model that made them, the place the job had, and in
+// Headers of every answer that holds pictures: the model that made them, the
+// job's id as GET /v1/status has it, the place the job had, and in
 // OpenAI's words for a rate limit how many requests the queue takes, how many more it took, and when it was
 // to be empty.
 std::vector<std::pair<std::string, std::string>> job_headers(const ApiOptions& options, const Ticket& ticket,

@@ -17,6 +17,7 @@ json::object describe_model(const ServedModel& model, const std::string& id) {
           {"object", "model"},
           {"created", model.created},
           {"owned_by", "diffused"},
+          {"root", model.name},
           {"capabilities", std::move(capabilities)},
           {"pipeline", info.class_name},
           {"dtype", info.dtype},
@@ -28,7 +29,21 @@ json::object describe_model(const ServedModel& model, const std::string& id) {
           {"default_steps", info.default_steps},
           {"default_guidance_scale", info.default_guidance_scale},
           {"schedulers", json::array(info.schedulers.begin(), info.schedulers.end())},
-          {"loras", json::array(info.loras.begin(), info.loras.end())}};
+          {"loras", json::array(info.loras.begin(), info.loras.end())},
+          {"images_max", info.image_to_image ? 1 : 0},
+          {"mask", info.inpaint},
+          {"flow_shift", info.flow_shift},
+          {"true_cfg_scale", info.true_cfg_scale}};
+}
+
+// The largest values that requests may have, for programs that show a form.
+json::object describe_limits(const RequestLimits& limits) {
+  return {{"n", limits.n_max},
+          {"num_inference_steps", limits.steps_max},
+          {"side", limits.side_max},
+          {"guidance_scale", limits.guidance_scale_max},
+          {"prompt_characters", limits.prompt_characters_max},
+          {"upload_bytes", limits.upload_bytes_max}};
 }
 
 // Calls `visit` with every name that the caller can ask for. Some clients only offer models whose id they
@@ -59,7 +74,8 @@ asio::awaitable<void> list_models(const Api& api, http::Exchange& exchange) {
   each_model(api, exchange.request(), [&](const ServedModel& model, const std::string& id) {
     data.push_back(describe_model(model, id));
   });
-  const json::object body{{"object", "list"}, {"data", std::move(data)}};
+  const json::object body{
+      {"object", "list"}, {"data", std::move(data)}, {"limits", describe_limits(api.limits())}};
   co_await send_json(exchange, body);
 }
 
