@@ -69,12 +69,12 @@ function charts() {
   const plain = (value) => (value >= 10 ? Math.round(value) : Number(value.toFixed(1)));
   return html`
     <div class="cards">
-      ${chart("Steps a second", [rate(activity.steps)], plain)}
-      ${chart("Pictures in a step", [mean], plain)}
-      ${chart("A request: p50, p95", [activity.total_p50, activity.total_p95], seconds)}
-      ${chart("In the queue: p95", [activity.queue_p95], seconds)}
-      ${chart("The device works", [activity.device_seconds.map((value) => Math.min(100, (100 * value) / span))], (value) => `${Math.round(value)} %`)}
-      ${chart("Refused and failed", [activity.rejected, activity.failed], plain)}
+      ${chart("Steps a second", [rate(activity.steps)], plain, span)}
+      ${chart("Pictures in a step", [mean], plain, span)}
+      ${chart("A request: p50, p95", [activity.total_p50, activity.total_p95], seconds, span)}
+      ${chart("In the queue: p95", [activity.queue_p95], seconds, span)}
+      ${chart("The device works", [activity.device_seconds.map((value) => Math.min(100, (100 * value) / span))], (value) => `${Math.round(value)} %`, span)}
+      ${chart("Refused and failed", [activity.rejected, activity.failed], plain, span)}
     </div>`;
 }
 
