@@ -24,12 +24,21 @@ async function open() {
   return done(request);
 }
 
-const store = (mode) => database.transaction("pictures", mode).objectStore("pictures");
+// Makes a change; it is kept, also over a reload, once this has ended.
+async function write(act) {
+  const transaction = database.transaction("pictures", "readwrite");
+  const committed = new Promise((resolve, reject) => {
+    transaction.oncomplete = resolve;
+    transaction.onabort = () => reject(transaction.error);
+  });
+  const result = await Promise.all([done(act(transaction.objectStore("pictures"))), committed]);
+  return result[0];
+}
 
 export async function load() {
   try {
     database = await open();
-    pictures.value = (await done(store("readonly").getAll())).reverse();
+    pictures.value = (await done(database.transaction("pictures").objectStore("pictures").getAll())).reverse();
   } catch {
     database = null;
     notice.value = "This browser keeps no pictures for pages: they are here until the page is closed.";
@@ -42,7 +51,7 @@ export async function add(picture) {
   if (database) {
     try {
       await makeRoom(bytesOf(kept));
-      kept.id = await done(store("readwrite").add(kept));
+      kept.id = await write((store) => store.add(kept));
       notice.value = "";
     } catch (error) {
       notice.value = error?.name === "QuotaExceededError"
@@ -60,15 +69,16 @@ async function makeRoom(bytes) {
 }
 
 export async function remove(id) {
+  if (database && typeof id === "number") await write((store) => store.delete(id));
   pictures.value = pictures.value.filter((picture) => picture.id !== id);
   forget(id);
-  if (database && typeof id === "number") await done(store("readwrite").delete(id));
 }
 
 export async function clear() {
-  for (const { id } of pictures.value) forget(id);
+  if (database) await write((store) => store.clear());
+  const gone = pictures.value;
   pictures.value = [];
-  if (database) await done(store("readwrite").clear());
+  for (const { id } of gone) forget(id);
 }
 
 // A picture's address in this page.
