@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -32,7 +33,8 @@ std::string_view model_state_word(ModelState state) {
 
 json::array describe_kept_models(const Api& api, const EngineStatus& engine) {
   json::array models;
-  const std::vector<ServedModel> served = api.dispatcher.models();
+  std::vector<ServedModel> served = api.dispatcher.models();
+  std::ranges::move(api.dispatcher.upscalers(), std::back_inserter(served));
   for (const ModelStatus& model : engine.models) {
     const auto info = std::ranges::find(served, model.name, &ServedModel::name);
     if (info == served.end()) continue;
