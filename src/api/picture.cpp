@@ -8,6 +8,7 @@
 #include "api/loras.h"
 #include "api/sampler_names.h"
 #include "base/json_text.h"
+#include "job/request_rules.h"
 
 namespace diffused::api {
 namespace {
@@ -55,6 +56,15 @@ std::string recipe_text(const Recipe& recipe, std::uint64_t seed, const Image& i
   add("max_sequence_length", request.max_sequence_length);
   add("prompt_syntax", request.prompt_syntax);
   add("strength", request.strength);
+  add("eta", request.eta);
+  if (!request.sigmas.empty()) text["sigmas"] = json::value_from(request.sigmas);
+  if (!request.timesteps.empty()) text["timesteps"] = json::value_from(request.timesteps);
+  if (!request.skip_guidance_layers.empty()) {
+    text["skip_guidance_layers"] = json::value_from(request.skip_guidance_layers);
+    add("skip_layer_guidance_scale", request.skip_layer_guidance_scale);
+    add("skip_layer_guidance_start", request.skip_layer_guidance_start);
+    add("skip_layer_guidance_stop", request.skip_layer_guidance_stop);
+  }
   if (!request.loras.empty()) text["loras"] = write_loras(request.loras);
   for (const auto& [name, value] : recipe.extra) text[name] = value;
   text["version"] = recipe.version;
@@ -79,7 +89,9 @@ std::string lora_tag(const LoraChoice& lora) {
 
 }  // namespace
 
-int Recipe::steps() const { return request.num_inference_steps.value_or(model.default_steps); }
+int Recipe::steps() const {
+  return listed_steps(model, request).value_or(request.num_inference_steps.value_or(model.default_steps));
+}
 
 double Recipe::guidance_scale() const {
   return request.guidance_scale.value_or(model.default_guidance_scale);

@@ -211,6 +211,23 @@ void add_size_options(CLI::App& command, GenerateRequest& request) {
              "SDXL: what --target-size it is not");
 }
 
+void add_step_options(CLI::App& command, GenerateRequest& request) {
+  command.add_option("--sigmas", request.sigmas, "the steps' noise levels, falling")->delimiter(',');
+  command.add_option("--timesteps", request.timesteps, "SD, SDXL: the steps' timesteps, falling")
+      ->delimiter(',');
+  command.add_option("--eta", request.eta, "of DDIM and TCD: how much noise each step adds, 0 to 1");
+  command
+      .add_option("--skip-guidance-layers", request.skip_guidance_layers,
+                  "SD3: the transformer's blocks that skip-layer guidance leaves out")
+      ->delimiter(',');
+  command.add_option("--skip-layer-guidance-scale", request.skip_layer_guidance_scale,
+                     "SD3: its strength (default: 2.8)");
+  command.add_option("--skip-layer-guidance-start", request.skip_layer_guidance_start,
+                     "SD3: the share of the steps after which it begins (default: 0.01)");
+  command.add_option("--skip-layer-guidance-stop", request.skip_layer_guidance_stop,
+                     "SD3: the share of the steps at which it ends (default: 0.2)");
+}
+
 }  // namespace
 
 void add_generate(CLI::App& program, int& exit_status) {
@@ -243,6 +260,7 @@ void add_generate(CLI::App& program, int& exit_status) {
   command->add_option("--guidance-rescale", request.guidance_rescale,
                       "SD, SDXL: 0 to 1, against overexposure by guidance");
   add_size_options(*command, request);
+  add_step_options(*command, request);
   command->add_option("--true-cfg-scale", request.true_cfg_scale,
                       "of FLUX: above 1, with a negative prompt (default: 1)");
   command->add_option("--seed", options->seed,

@@ -47,6 +47,16 @@ struct GenerateRequest {
   std::optional<std::string> prompt_syntax;
   std::string scheduler;             // a sampler's name; empty: the folder's own
   std::optional<double> flow_shift;  // of the noise levels, > 0; absent: the folder's own
+  // The steps' noise levels, or the timesteps that belong to them, falling, in place of the scheduler's own:
+  // as Diffusers' arguments of these names, and then their number says how many steps there are. One of the
+  // two, or none.
+  std::vector<double> sigmas, timesteps;
+  std::optional<double> eta;  // 0 to 1, of DDIM and TCD: how much of their noise they add; absent: 0
+  // Skip-layer guidance of Stable Diffusion 3: the transformer's blocks that one more call leaves out, how
+  // strongly the picture is led away from what that gives, and between which shares of the steps. Empty:
+  // none.
+  std::vector<int> skip_guidance_layers;
+  std::optional<double> skip_layer_guidance_scale, skip_layer_guidance_start, skip_layer_guidance_stop;
   std::vector<LoraChoice> loras;     // all at once; one named twice counts with the sum of its weights
   std::vector<std::uint64_t> seeds;  // one per picture; its size is n
   // Variations of the pictures: as many seeds, or none, of other noises, and how far each picture's first

@@ -34,10 +34,7 @@ Result<void> check_pictures(const PipelineInfo& model, const GenerateRequest& re
     return wrong_field("this model only inpaints: it needs an image and a mask",
                        request.init_image ? "mask" : "image");
   if (request.mask && !request.init_image) return wrong_field("a mask needs an image", "mask");
-  // Not the other way round, so that NaN is refused too.
-  if (request.init_image && request.strength && !(*request.strength >= 0 && *request.strength <= 1))
-    return wrong_field("strength must be 0 to 1", "strength");
-  return {};
+  return request.init_image ? check_share(request.strength, "strength") : Result<void>();
 }
 
 }  // namespace
@@ -45,8 +42,16 @@ Result<void> check_pictures(const PipelineInfo& model, const GenerateRequest& re
 void fill_in_defaults(const PipelineInfo& model, GenerateRequest& request) {
   request.width = request.width.value_or(model.default_width);
   request.height = request.height.value_or(model.default_height);
+  if (const auto listed = listed_steps(model, request)) request.num_inference_steps = listed;
   request.num_inference_steps = request.num_inference_steps.value_or(model.default_steps);
   if (request.scheduler.empty()) request.scheduler = model.schedulers.front();
+}
+
+std::optional<int> listed_steps(const PipelineInfo& model, const GenerateRequest& request) {
+  if (!request.timesteps.empty()) return static_cast<int>(request.timesteps.size());
+  if (request.sigmas.empty()) return std::nullopt;
+  const auto count = static_cast<int>(request.sigmas.size());
+  return model.flow_shift ? count : std::max(count - 1, 1);
 }
 
 Result<void> check_limits(const PipelineInfo& model, const GenerateRequest& request) {
@@ -65,6 +70,7 @@ Result<void> check_limits(const PipelineInfo& model, const GenerateRequest& requ
     return wrong_field(fmt::format("scheduler must be one of {}", fmt::join(model.schedulers, ", ")),
                        "scheduler");
   TRY_VOID(check_loras(model, request.loras));
+  TRY_VOID(check_share(request.eta, "eta"));
   return check_pictures(model, request);
 }
 
@@ -75,6 +81,12 @@ tl::unexpected<Error> wrong_field(std::string message, std::string field) {
 Result<void> check_range(int value, int least, int most, const char* field) {
   if (value >= least && value <= most) return {};
   return wrong_field(fmt::format("{} must be {} to {}, not {}", field, least, most, value), field);
+}
+
+// Not the other way round, so that NaN is refused too.
+Result<void> check_share(const std::optional<double>& value, const char* field) {
+  if (!value || (*value >= 0 && *value <= 1)) return {};
+  return wrong_field(fmt::format("{} must be 0 to 1", field), field);
 }
 
 }  // namespace diffused

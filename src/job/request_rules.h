@@ -2,14 +2,19 @@
 // begins with this; a server that has not loaded it says this much, in the same words. Pure; any thread.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "job/job.h"
 
 namespace diffused {
 
-// Size, steps and sampler where the request leaves them open.
+// Size, steps and sampler where the request leaves them open; levels of its own say how many steps there are.
 void fill_in_defaults(const PipelineInfo& model, GenerateRequest& request);
+
+// How many steps the request's own sigmas or timesteps make; nothing without any. A diffusion's sigmas end
+// with the level at which the run ends.
+std::optional<int> listed_steps(const PipelineInfo& model, const GenerateRequest& request);
 
 // Of a request that has these. Error: invalid_argument, with the field.
 Result<void> check_limits(const PipelineInfo& model, const GenerateRequest& request);
@@ -18,5 +23,7 @@ Result<void> check_limits(const PipelineInfo& model, const GenerateRequest& requ
 tl::unexpected<Error> wrong_field(std::string message, std::string field);
 // Whether least <= value <= most; the error names all three.
 Result<void> check_range(int value, int least, int most, const char* field);
+// Whether a value that is there is 0 to 1.
+Result<void> check_share(const std::optional<double>& value, const char* field);
 
 }  // namespace diffused

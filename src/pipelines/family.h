@@ -82,6 +82,15 @@ struct Guidance {
   double scale = 1;
   // Above 0, the share of the result that is brought to the standard deviation of the positive prompt's.
   double rescale = 0;
+  // Skip-layer guidance: in the steps strictly between these shares of all the network also runs for the
+  // positive prompt without these blocks, and the result is led away from that by skip_scale. Empty: none.
+  std::vector<std::int64_t> skip_layers = {};
+  double skip_scale = 0, skip_start = 0, skip_stop = 0;
+
+  // Of step `index`, counted from 0.
+  bool skips_at(int index, int steps) const {
+    return !skip_layers.empty() && index > steps * skip_start && index < steps * skip_stop;
+  }
 };
 
 // The prompts of one row; the negative one is null without guidance.
@@ -105,6 +114,7 @@ struct NetworkCall {
   std::vector<const PromptEmbedding*> prompts;  // B of them
   at::Tensor conditioning;                      // [B, width]: a row of Family::conditioning each
   at::Tensor fill;                              // [B, …]: of Family::fill, where FamilyTraits::fills
+  std::vector<std::int64_t> skip_layers;        // blocks that are left out: of Family::guidance
   LatentSize size;
 };
 

@@ -30,6 +30,9 @@ constexpr int kConditioningSteps = 8;
 // Keys of one row's decode; an autoencoder has a few dozen stages.
 constexpr std::uint64_t kDecodeUnitsMax = 1 << 16;
 
+// The prompts that guidance takes, in the order of a call; the second alone without.
+constexpr PromptSide kSides[] = {PromptSide::negative, PromptSide::positive};
+
 // Equal for rows that need the same prompts encoded.
 std::string prompt_key(const LatentRow& row) {
   return row.positive.key + (row.negative ? row.negative->key : std::string());
@@ -52,14 +55,19 @@ class LatentPipeline final : public Pipeline {
     const LatentWork work = work_of(model_, resolved);
     const samplers::Schedule schedule = schedule_of(model_, resolved).value();
     if (schedule.begin == schedule.calls()) return 0;
-    return work.encode_flops +
-           static_cast<double>(resolved.n()) *
-               ((schedule.calls() - schedule.begin) * work.step_flops + work.decode_flops);
+    const auto guidance = family_.guidance(resolved);
+    const int steps = schedule.calls() - schedule.begin;
+    double denoise_flops = steps * work.step_flops;
+    for (int step = 0; step < steps; ++step) {
+      if (guidance && guidance->skips_at(step, steps)) denoise_flops += work.skip_flops;
+    }
+    return work.encode_flops + static_cast<double>(resolved.n()) * (denoise_flops + work.decode_flops);
   }
   double unit_flops(const GenerateRequest& resolved) const override {
     const LatentWork work = work_of(model_, resolved);
     // A picture is encoded in one unit, by an encoder that is as large as the decoder.
-    double longest = std::max(work.step_flops, resolved.init_image ? work.decode_flops : 0.0);
+    double longest =
+        std::max(work.step_flops + work.skip_flops, resolved.init_image ? work.decode_flops : 0.0);
     for (const DecodeUnit& unit : work.decode_units) longest = std::max(longest, unit.flops);
     return longest;
   }
@@ -75,8 +83,9 @@ class LatentPipeline final : public Pipeline {
   void encode(LatentRow& row);
   void encode(PromptSlot& slot);
   void prepare_conditioning(LatentRow& row);
-  NetworkCall stacked(std::span<LatentRow* const> rows) const;
-  at::Tensor predict(std::span<LatentRow* const> rows) const;
+  NetworkCall stacked(std::span<LatentRow* const> rows, std::span<const PromptSide> sides) const;
+  at::Tensor predict(std::span<LatentRow* const> rows, std::span<const PromptSide> sides,
+                     const std::vector<std::int64_t>& skip_layers = {}) const;
   void step(std::span<LatentRow* const> rows);
   void advance(LatentRow& row, const at::Tensor& output);
   void decode(LatentRow& row);
@@ -139,6 +148,7 @@ void LatentPipeline::plan(LatentRow& row) {
   const LatentWork work = work_of(model_, row.request);
   row.encode_flops = work.encode_flops;
   row.step_flops = work.step_flops;
+  row.skip_flops = work.skip_flops;
   row.decode_units = work.decode_units;
   // Pictures of one prompt are encoded together, which is once; what is a picture's own is done for itself:
   // an autoencoder gains nothing from a batch but needs memory for all of it.
@@ -215,16 +225,17 @@ void LatentPipeline::prepare_conditioning(LatentRow& row) {
   row.conditioning_begin = row.step_done;
 }
 
-// With guidance all rows' negative halves, then all positive ones.
-NetworkCall LatentPipeline::stacked(std::span<LatentRow* const> rows) const {
+// All rows for the first side, then all for the second.
+NetworkCall LatentPipeline::stacked(std::span<LatentRow* const> rows,
+                                    std::span<const PromptSide> sides) const {
   const bool guided = rows.front()->guided();
   std::vector<at::Tensor> inputs, latents, conditioning, fills;
   for (const LatentRow* const row : rows)
     inputs.push_back(row->sampler->network_input(row->schedule, row->call(), row->latents));
   NetworkCall call;
   call.size = rows.front()->size;
-  for (const bool negative : {true, false}) {
-    if (negative && !guided) continue;
+  for (const PromptSide side : sides) {
+    const bool negative = side == PromptSide::negative;
     for (const LatentRow* const row : rows) {
       const std::int64_t steps = row->conditioning.size(0) / (guided ? 2 : 1);
       const std::int64_t at_step =
@@ -235,18 +246,20 @@ NetworkCall LatentPipeline::stacked(std::span<LatentRow* const> rows) const {
     }
     latents.insert(latents.end(), inputs.begin(), inputs.end());
   }
-  call.latents = at::cat(latents);            // [G * rows, …]
-  call.conditioning = at::cat(conditioning);  // [G * rows, width]
+  call.latents = at::cat(latents);            // [sides * rows, …]
+  call.conditioning = at::cat(conditioning);  // [sides * rows, width]
   if (!fills.empty()) call.fill = at::cat(fills);
   return call;
 }
 
-at::Tensor LatentPipeline::predict(std::span<LatentRow* const> rows) const {
+at::Tensor LatentPipeline::predict(std::span<LatentRow* const> rows, std::span<const PromptSide> sides,
+                                   const std::vector<std::int64_t>& skip_layers) const {
   std::vector<const nn::LoraSet*> sets;
-  for (int half = 0; half < (rows.front()->guided() ? 2 : 1); ++half) {
+  for (std::size_t side = 0; side < sides.size(); ++side) {
     for (const LatentRow* const row : rows) sets.push_back(&row->loras);
   }
-  const NetworkCall call = stacked(rows);
+  NetworkCall call = stacked(rows, sides);
+  call.skip_layers = skip_layers;
   const nn::LoraRows loras(std::move(sets));
   return family_.predict(call);
 }
@@ -255,14 +268,20 @@ void LatentPipeline::step(std::span<LatentRow* const> rows) {
   for (LatentRow* const row : rows) {
     if (row->step_done % kConditioningSteps == 0) prepare_conditioning(*row);
   }
-  const at::Tensor outputs = predict(rows);
+  const bool guided = rows.front()->guided();
+  const at::Tensor outputs = predict(rows, std::span(kSides).subspan(guided ? 0 : 1));
   const auto count = static_cast<std::int64_t>(rows.size());
   for (std::int64_t i = 0; i < count; ++i) {
     LatentRow& row = *rows[static_cast<std::size_t>(i)];
-    at::Tensor output = outputs.narrow(0, row.guided() ? count + i : i, 1);
-    if (row.guided()) {
-      const at::Tensor guided = samplers::guide(outputs.narrow(0, i, 1), output, row.guidance->scale);
-      output = samplers::rescaled(guided, output, row.guidance->rescale);
+    at::Tensor output = outputs.narrow(0, guided ? count + i : i, 1);
+    if (guided) {
+      at::Tensor led = samplers::guide(outputs.narrow(0, i, 1), output, row.guidance->scale);
+      if (row.skips()) {
+        LatentRow* const alone = &row;
+        const at::Tensor poorer = predict({&alone, 1}, {&kSides[1], 1}, row.guidance->skip_layers);
+        led = led + (output - poorer) * row.guidance->skip_scale;
+      }
+      output = samplers::rescaled(led, output, row.guidance->rescale);
     }
     advance(row, output);
   }

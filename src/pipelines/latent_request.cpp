@@ -93,11 +93,13 @@ LatentSize size_of(const LatentModel& model, const GenerateRequest& resolved) {
 LatentWork work_of(const LatentModel& model, const GenerateRequest& resolved) {
   const LatentSize size = size_of(model, resolved);
   const FamilyWork prompt = model.family->work(resolved, size);
-  const int prompts = model.family->guidance(resolved) ? 2 : 1;
+  const auto guidance = model.family->guidance(resolved);
+  const int prompts = guidance ? 2 : 1;
   LatentWork work;
   work.tokens_key = prompt.tokens_key;
   work.encode_flops = prompts * prompt.encode_flops;
   work.step_flops = prompts * prompt.network_flops;
+  if (guidance && !guidance->skip_layers.empty()) work.skip_flops = prompt.network_flops;
   work.decode_units = decode_units(model.autoencoder->decode_flops(size.height, size.width), work.step_flops);
   for (const DecodeUnit& unit : work.decode_units) work.decode_flops += unit.flops;
   // The autoencoder's encoder is as large as its decoder, or smaller.
@@ -116,7 +118,9 @@ std::shared_ptr<const samplers::Sampler> find_sampler(const LatentModel& model,
 Result<samplers::Schedule> schedule_of(const LatentModel& model, const GenerateRequest& resolved) {
   const auto sampler = find_sampler(model, resolved);
   samplers::ScheduleRequest wanted = model.family->schedule_request(resolved, size_of(model, resolved));
-  if (!sampler->takes_sigmas()) wanted.sigmas.clear();
+  const bool custom = !resolved.sigmas.empty() || !resolved.timesteps.empty();
+  if (custom || !sampler->takes_sigmas()) wanted.sigmas = resolved.sigmas;
+  wanted.timesteps = resolved.timesteps;
   wanted.shift = resolved.flow_shift;
   auto schedule = sampler->schedule(wanted);
   if (!schedule) {
@@ -124,9 +128,11 @@ Result<samplers::Schedule> schedule_of(const LatentModel& model, const GenerateR
     if (error.field.empty()) error.field = "num_inference_steps";
     return tl::unexpected<Error>(std::move(error));
   }
+  schedule->eta = resolved.eta.value_or(0);
   if (!resolved.init_image) return schedule;
-  const int left_out =
-      steps_left_out(model.family->traits().strength_rule, *resolved.num_inference_steps, *resolved.strength);
+  // Diffusers counts the calls of a method that makes two for a step, where the levels are the caller's.
+  const int steps = custom ? schedule->calls() : *resolved.num_inference_steps;
+  const int left_out = steps_left_out(model.family->traits().strength_rule, steps, *resolved.strength);
   schedule->begin = std::min(left_out * schedule->calls_per_step, schedule->calls());
   return schedule;
 }

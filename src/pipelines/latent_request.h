@@ -28,6 +28,7 @@ struct DecodeUnit {
 // The estimated work of one picture of a resolved request.
 struct LatentWork {
   double encode_flops = 0, step_flops = 0, decode_flops = 0;  // step_flops: of one call, with its guidance
+  double skip_flops = 0;                                      // of the call that leaves blocks out
   int tokens_key = 0;                                         // as FamilyWork's
   // The decode in order. None is longer than a step, so that a decode keeps nobody waiting longer than the
   // steps before it did; but a stage that is longer alone is one.

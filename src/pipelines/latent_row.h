@@ -32,7 +32,8 @@ struct LatentRow final : Row {
   Unit next() const override {
     if (image) return {UnitKind::done, 0, 0};
     if (!ready()) return {UnitKind::encode, encode_key, encode_flops};
-    if (step_done < steps() && !ended_early) return {UnitKind::step, step_key, step_flops};
+    if (step_done < steps() && !ended_early)
+      return {UnitKind::step, step_key, step_flops + (skips() ? skip_flops : 0)};
     return {UnitKind::decode, decode_key + decode_done, decode_units[decode_done].flops};
   }
   int step() const override { return step_done; }
@@ -42,6 +43,8 @@ struct LatentRow final : Row {
   int call() const { return schedule.begin + step_done; }
 
   bool guided() const { return guidance.has_value(); }
+  // Whether the next step has a call that leaves blocks out.
+  bool skips() const { return guided() && guidance->skips_at(step_done, steps()); }
   bool ready() const { return latents.defined() && positive.embedding && (!guided() || negative->embedding); }
 
   // What was asked for.
@@ -54,7 +57,7 @@ struct LatentRow final : Row {
   std::shared_ptr<const samplers::Sampler> sampler;
   samplers::Schedule schedule;
   std::uint64_t encode_key = 0, step_key = 0, decode_key = 0;  // decode_key: of the first unit
-  double encode_flops = 0, step_flops = 0;
+  double encode_flops = 0, step_flops = 0, skip_flops = 0;
   std::vector<DecodeUnit> decode_units;
 
   // Where it stands.

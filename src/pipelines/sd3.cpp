@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "models/mmdit.h"
@@ -30,6 +31,23 @@ constexpr int kSd3SequenceLengthMin = 2;  // a token and the end
 constexpr int kSd3SequenceLengthMax = 512;
 constexpr int kSd3SequenceLengthKeys = 1024;  // more than there are lengths
 
+// Of skip-layer guidance: Diffusers' defaults, which are those of Stable Diffusion 3.5 medium.
+constexpr double kSkipScale = 2.8, kSkipStart = 0.01, kSkipStop = 0.2;
+
+// Fills in what a request that leaves blocks out does not say, and checks what it says.
+Result<void> complete_skipping(GenerateRequest& request, int blocks) {
+  if (request.skip_guidance_layers.empty()) return {};
+  request.skip_layer_guidance_scale = request.skip_layer_guidance_scale.value_or(kSkipScale);
+  request.skip_layer_guidance_start = request.skip_layer_guidance_start.value_or(kSkipStart);
+  request.skip_layer_guidance_stop = request.skip_layer_guidance_stop.value_or(kSkipStop);
+  for (const int layer : request.skip_guidance_layers)
+    TRY_VOID(check_range(layer, 0, blocks - 1, "skip_guidance_layers"));
+  TRY_VOID(check_share(request.skip_layer_guidance_start, "skip_layer_guidance_start"));
+  TRY_VOID(check_share(request.skip_layer_guidance_stop, "skip_layer_guidance_stop"));
+  if (std::isfinite(*request.skip_layer_guidance_scale)) return {};
+  return wrong_field("skip_layer_guidance_scale must be a number", "skip_layer_guidance_scale");
+}
+
 struct Sd3Parts {
   std::shared_ptr<const models::Mmdit> transformer;
   ClipEncoder clip, clip_2;
@@ -48,6 +66,7 @@ class Sd3 final : public Family {
 
   const FamilyTraits& traits() const override { return traits_; }
   Result<void> complete(GenerateRequest& request) const override;
+  std::optional<Guidance> guidance(const GenerateRequest& resolved) const override;
   samplers::ScheduleRequest schedule_request(const GenerateRequest& resolved,
                                              LatentSize size) const override {
     return {.steps = *resolved.num_inference_steps,
@@ -79,9 +98,20 @@ Result<void> Sd3::complete(GenerateRequest& request) const {
   or_first(request.negative_prompt_2, *request.negative_prompt);
   or_first(request.negative_prompt_3, *request.negative_prompt);
   request.max_sequence_length = request.max_sequence_length.value_or(kSd3SequenceLengthDefault);
+  TRY_VOID(complete_skipping(request, static_cast<int>(parts_.transformer->config().num_layers)));
   TRY_VOID(chunks(request));
   return check_range(*request.max_sequence_length, kSd3SequenceLengthMin, kSd3SequenceLengthMax,
                      "max_sequence_length");
+}
+
+std::optional<Guidance> Sd3::guidance(const GenerateRequest& resolved) const {
+  auto guidance = Family::guidance(resolved);
+  if (!guidance || resolved.skip_guidance_layers.empty()) return guidance;
+  guidance->skip_layers.assign(resolved.skip_guidance_layers.begin(), resolved.skip_guidance_layers.end());
+  guidance->skip_scale = *resolved.skip_layer_guidance_scale;
+  guidance->skip_start = *resolved.skip_layer_guidance_start;
+  guidance->skip_stop = *resolved.skip_layer_guidance_stop;
+  return guidance;
 }
 
 FamilyWork Sd3::work(const GenerateRequest& resolved, LatentSize size) const {
@@ -167,7 +197,7 @@ at::Tensor Sd3::predict(const NetworkCall& call) const {
   std::vector<at::Tensor> tokens;
   for (const PromptEmbedding* const prompt : call.prompts) tokens.push_back(prompt->context);
   const models::MmditContext context{.tokens = at::cat(tokens), .repeats = call.prompts.front()->repeats};
-  return parts_.transformer->forward(call.latents, context, call.conditioning);
+  return parts_.transformer->forward(call.latents, context, call.conditioning, call.skip_layers);
 }
 
 // Whether denoiser and text encoders speak of the same texts.

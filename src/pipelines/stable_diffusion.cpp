@@ -57,7 +57,7 @@ class StableDiffusion final : public UnetFamily {
   Result<void> complete(GenerateRequest& request) const override {
     request.negative_prompt = request.negative_prompt.value_or("");
     TRY_VOID(chunks(request));
-    return check_guidance_rescale(request);
+    return check_share(request.guidance_rescale, "guidance_rescale");
   }
 
   FamilyWork work(const GenerateRequest& resolved, LatentSize size) const override {

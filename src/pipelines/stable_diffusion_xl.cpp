@@ -103,7 +103,7 @@ Result<void> StableDiffusionXl::complete(GenerateRequest& request) const {
   TRY_VOID(check_sizes(request.negative_original_size, "negative_original_size"));
   TRY_VOID(check_sizes(request.negative_crops_coords_top_left, "negative_crops_coords_top_left"));
   TRY_VOID(check_sizes(request.negative_target_size, "negative_target_size"));
-  return check_guidance_rescale(request);
+  return check_share(request.guidance_rescale, "guidance_rescale");
 }
 
 Result<PromptIds> StableDiffusionXl::tokenize(const GenerateRequest& resolved, PromptSide side) const {

@@ -112,11 +112,4 @@ Result<std::shared_ptr<const models::Unet2DCondition>> load_unet(
   return loader.network<models::Unet2DCondition>("unet", "diffusion_pytorch_model", config);
 }
 
-Result<void> check_guidance_rescale(const GenerateRequest& request) {
-  const double rescale = request.guidance_rescale.value_or(0);
-  // Not the other way round, so that NaN is refused too.
-  if (rescale >= 0 && rescale <= 1) return {};
-  return wrong_field("guidance_rescale must be 0 to 1", "guidance_rescale");
-}
-
 }  // namespace diffused::pipelines

@@ -37,7 +37,4 @@ Result<void> check_text_width(const LatentLoader& loader, const models::Unet2DCo
 Result<std::shared_ptr<const models::Unet2DCondition>> load_unet(LatentLoader& loader,
                                                                  const models::Unet2DConditionConfig& config);
 
-// 0 to 1 where it is given.
-Result<void> check_guidance_rescale(const GenerateRequest& request);
-
 }  // namespace diffused::pipelines

@@ -66,6 +66,11 @@ Result<Schedule> AlphaSpace::schedule_of(const std::vector<double>& timesteps) c
   return schedule;
 }
 
+Result<Schedule> AlphaSpace::schedule_at(const std::vector<double>& custom) const {
+  TRY(const auto timesteps, noise_.custom_timesteps(custom, /*whole=*/true));
+  return schedule_of(timesteps);
+}
+
 at::Tensor AlphaSpace::alpha_at(int timestep) const {
   if (timestep < 0) return scalar(space_.set_alpha_to_one ? 1 : noise_.alphas_cumprod().front());
   return scalar(noise_.alphas_cumprod()[static_cast<std::size_t>(timestep)]);

@@ -39,6 +39,8 @@ class AlphaSpace : public Sampler {
   std::vector<double> timesteps(int count) const;
   // A schedule of these timesteps. Error: invalid_argument, when one is not in the table.
   Result<Schedule> schedule_of(const std::vector<double>& timesteps) const;
+  // The same of a request's own. Error: as TrainingNoise::custom_timesteps.
+  Result<Schedule> schedule_at(const std::vector<double>& custom) const;
   // a at a timestep, of no dimension; that of the picture itself below 0.
   at::Tensor alpha_at(int timestep) const;
   // What the network's output says at a timestep, in the dtype that its arithmetic gives.

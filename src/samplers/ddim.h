@@ -1,4 +1,5 @@
-// DDIM without its noise (eta 0): Song et al. 2020, "Denoising Diffusion Implicit Models".
+// DDIM, with as much noise as eta says, from none to DDPM's: Song et al. 2020, "Denoising Diffusion Implicit
+// Models".
 #pragma once
 
 #include <boost/json/object.hpp>

@@ -26,7 +26,8 @@ Result<DdpmConfig> DdpmConfig::parse(const boost::json::object& object) {
 }
 
 Result<Schedule> Ddpm::schedule(const ScheduleRequest& request) const {
-  TRY_VOID(check_steps(request));
+  TRY_VOID(check_steps(request, {.timesteps = true}));
+  if (!request.timesteps.empty()) return schedule_at(request.timesteps);
   return schedule_of(timesteps(request.steps));
 }
 

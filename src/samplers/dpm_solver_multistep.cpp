@@ -33,8 +33,8 @@ DpmSolverMultistep::DpmSolverMultistep(const DpmSolverMultistepConfig& config)
       timesteps_(timesteps_from(noise_, config.lambda_min_clipped)) {}
 
 Result<Schedule> DpmSolverMultistep::schedule(const ScheduleRequest& request) const {
-  TRY_VOID(check_steps(request));
   const SolverConfig& solver = config_.solver;
+  TRY_VOID(check_steps(request, {.timesteps = takes_timesteps(solver) && !config_.use_lu_lambdas}));
   TRY(const double flow_shift, shift_of(request, solver.flow_shift, solver.dynamic.used));
   const auto steps = static_cast<std::size_t>(request.steps);
   const auto& table = noise_.sigmas();
@@ -60,7 +60,7 @@ Result<Schedule> DpmSolverMultistep::schedule(const ScheduleRequest& request) co
     sigmas = solver_flow_sigmas(solver, shift, request.steps);
     for (const double sigma : sigmas) timesteps.push_back(sigma * solver.noise.num_train_timesteps);
   } else {
-    timesteps = solver_timesteps(solver, timesteps_, request.steps);
+    TRY(timesteps, solver_timesteps(solver, noise_, request, timesteps_));
     for (const double timestep : timesteps) sigmas.push_back(noise_.sigma_at(timestep));
   }
   return solver_schedule(sigmas, timesteps, solver.zero_final_sigma ? 0 : table.front());

@@ -36,15 +36,29 @@ Result<EulerDiscreteConfig> EulerDiscreteConfig::parse_ancestral(const boost::js
   return config;
 }
 
+// The last of them is where the run ends.
+Result<Schedule> EulerDiscrete::schedule_of(const std::vector<double>& sigmas) const {
+  if (sigmas.size() < 2)
+    return fail(ErrorCode::invalid_argument, "sigmas must be one more than the steps: the last ends the run",
+                "sigmas");
+  Schedule schedule{.sigmas = {sigmas.begin(), sigmas.end()}};
+  for (std::size_t i = 0; i + 1 < sigmas.size(); ++i)
+    schedule.timesteps.push_back(noise().timestep_at(schedule.sigmas[i]));
+  return finite(std::move(schedule));
+}
+
 Result<Schedule> EulerDiscrete::schedule(const ScheduleRequest& request) const {
-  TRY_VOID(check_steps(request));
-  const SigmaSteps levels = steps(request.steps);
+  const bool custom = !config_.ancestral;
+  TRY_VOID(check_steps(request, {.sigmas = custom, .timesteps = custom && takes_timesteps().timesteps}));
+  if (!request.sigmas.empty()) return schedule_of(request.sigmas);
+  TRY(const SigmaSteps levels, steps(request));
   Schedule schedule{.sigmas = {levels.sigmas.begin(), levels.sigmas.end()},
                     .timesteps = {levels.timesteps.begin(), levels.timesteps.end()}};
   if (config_.log_linear) {
     // One level more than steps, and the last of them is where the run ends.
     const auto& logs = noise().log_sigmas();
-    const at::Tensor sigmas = at::linspace(logs.back(), logs.front(), request.steps + 1, at::kFloat).exp();
+    const auto count = static_cast<std::int64_t>(levels.timesteps.size()) + 1;
+    const at::Tensor sigmas = at::linspace(logs.back(), logs.front(), count, at::kFloat).exp();
     schedule.sigmas.assign(sigmas.data_ptr<float>(), sigmas.data_ptr<float>() + sigmas.numel());
   } else {
     schedule.sigmas.push_back(config_.zero_final_sigma ? 0 : noise().sigmas().front());

@@ -31,6 +31,8 @@ class EulerDiscrete final : public SigmaSpace {
                const History& history, at::Generator& generator) const override;
 
  private:
+  Result<Schedule> schedule_of(const std::vector<double>& sigmas) const;
+
   EulerDiscreteConfig config_;
 };
 

@@ -33,10 +33,7 @@ std::vector<float> finish(const FlowMatchEulerConfig& config, const ScheduleRequ
 }  // namespace
 
 Result<Schedule> FlowMatchEuler::schedule(const ScheduleRequest& request) const {
-  const std::size_t steps =
-      request.sigmas.empty() ? static_cast<std::size_t>(std::max(request.steps, 0)) : request.sigmas.size();
-  if (steps == 0)
-    return fail(ErrorCode::invalid_argument, "num_inference_steps must be 1 or more", "num_inference_steps");
+  TRY_VOID(check_steps(request, {.sigmas = true}));
   FlowMatchEulerConfig config = config_;
   TRY(config.shift, shift_of(request, config_.shift, config_.dynamic.used));
   Schedule schedule;
@@ -45,8 +42,8 @@ Result<Schedule> FlowMatchEuler::schedule(const ScheduleRequest& request) const 
     const auto train = static_cast<float>(config_.num_train_timesteps);
     const double shift = config.dynamic.used ? 1.0 : config.shift;
     const double sigma_max = static_shift(train / train, shift), sigma_min = static_shift(1 / train, shift);
-    auto sigmas =
-        linspace(sigma_max * config_.num_train_timesteps, sigma_min * config_.num_train_timesteps, steps);
+    auto sigmas = linspace(sigma_max * config_.num_train_timesteps, sigma_min * config_.num_train_timesteps,
+                           static_cast<std::size_t>(request.steps));
     for (double& sigma : sigmas) sigma /= config_.num_train_timesteps;
     schedule.sigmas = finish(config, request, std::move(sigmas));
   } else {

@@ -20,8 +20,8 @@ Result<HeunDiscreteConfig> HeunDiscreteConfig::parse(const boost::json::object& 
 }
 
 Result<Schedule> HeunDiscrete::schedule(const ScheduleRequest& request) const {
-  TRY_VOID(check_steps(request));
-  const SigmaSteps levels = steps(request.steps);
+  TRY_VOID(check_steps(request, takes_timesteps()));
+  TRY(const SigmaSteps levels, steps(request));
   Schedule schedule;
   schedule.calls_per_step = 2;
   for (std::size_t i = 0; i < levels.sigmas.size(); ++i) {

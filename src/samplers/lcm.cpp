@@ -34,7 +34,8 @@ Result<LcmConfig> LcmConfig::parse(const boost::json::object& object) { return p
 Result<LcmConfig> LcmConfig::parse_tcd(const boost::json::object& object) { return parse_lcm(object, true); }
 
 Result<Schedule> Lcm::schedule(const ScheduleRequest& request) const {
-  TRY_VOID(check_steps(request));
+  TRY_VOID(check_steps(request, {.timesteps = true}));
+  if (!request.timesteps.empty()) return schedule_at(request.timesteps);
   const int original = config_.original_inference_steps;
   if (request.steps > original)
     return fail(ErrorCode::invalid_argument,
@@ -54,8 +55,16 @@ Stepped Lcm::step(const Schedule& schedule, int index, const at::Tensor& model_o
   const bool last = index + 1 == schedule.calls();
   const at::Tensor picture = clean(timestep, model_output, latents);
   if (config_.trajectory) {
-    const at::Tensor alpha = alpha_at(last ? 0 : timestep_of(schedule, index + 1));
-    return {alpha.sqrt() * picture + (1 - alpha).sqrt() * noise(timestep, model_output, latents), {}};
+    const int next = last ? 0 : timestep_of(schedule, index + 1);
+    // Without noise straight to the next level, else below it and back up.
+    const at::Tensor alpha = alpha_at(static_cast<int>(std::floor((1 - schedule.eta) * next)));
+    const at::Tensor below =
+        alpha.sqrt() * picture + (1 - alpha).sqrt() * noise(timestep, model_output, latents);
+    if (schedule.eta == 0 || last) return {below, {}};
+    const at::Tensor kept = alpha_at(next) / alpha;
+    const at::Tensor drawn =
+        draw_noise(generator, model_output.sizes(), below.scalar_type()).to(latents.device());
+    return {kept.sqrt() * below + (1 - kept).sqrt() * drawn, {}};
   }
   // How much of the latents themselves is kept, so that the network is the identity at timestep 0.
   constexpr double kSigmaData = 0.5;

@@ -1,6 +1,6 @@
 // Few-step samplers for distilled networks. LCM goes to the picture and adds fresh noise: Luo et al. 2023,
-// "Latent Consistency Models". TCD without its noise (eta 0) goes along the trajectory: Zheng et al. 2024,
-// "Trajectory Consistency Distillation".
+// "Latent Consistency Models". TCD goes along the trajectory, with as much noise as eta says: Zheng et al.
+// 2024, "Trajectory Consistency Distillation".
 #pragma once
 
 #include <boost/json/object.hpp>

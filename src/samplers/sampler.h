@@ -20,22 +20,31 @@ struct Schedule {
   std::vector<float> sigmas{};     // calls + 1: call i goes from sigmas[i] to sigmas[i + 1]
   std::vector<float> timesteps{};  // calls: what the network is told at call i
   int calls_per_step = 1;
-  int begin = 0;  // the first call that is made; image-to-image leaves out those before it
+  int begin = 0;   // the first call that is made; image-to-image leaves out those before it
+  double eta = 0;  // 0 to 1: how much of its noise a method adds that can do without (DDIM, TCD)
 
   int calls() const { return static_cast<int>(timesteps.size()); }
 };
 
 struct ScheduleRequest {
-  int steps = 0;               // 1 or more; the number of custom sigmas when there are any
+  int steps = 0;               // 1 or more; the number of custom levels when there are any
   int image_tokens = 0;        // latent pixels / patch², for schedules that depend on the picture's size
   std::vector<double> sigmas;  // custom noise levels, before any shift; empty: the sampler's own spacing
+  std::vector<double> timesteps = {};  // the same as timesteps of the training; not with sigmas
   // Of a flow's noise levels, > 0, in place of the config's own; diffusions have none to replace.
   std::optional<double> shift = {};
 };
 
-// For methods that know of no custom sigmas. Errors: invalid_argument (no steps), unsupported (custom
-// sigmas).
-Result<void> check_steps(const ScheduleRequest& request);
+// Which levels of one's own a method takes.
+struct CustomLevels {
+  bool sigmas = false, timesteps = false;
+};
+// Errors: invalid_argument (no steps; sigmas and timesteps; levels that do not fall from each to the next),
+// unsupported (levels that are not taken).
+Result<void> check_steps(const ScheduleRequest& request, CustomLevels taken = {});
+
+// Whether each value is a number less than the one before, and the last is not below 0.
+bool is_falling(const std::vector<double>& levels);
 
 // The shift of a flow: the request's, or else the config's own. Error: unsupported (field "flow_shift"), when
 // the request has one but the picture's size decides (`dynamic`).
@@ -58,10 +67,11 @@ class Sampler {
  public:
   virtual ~Sampler() = default;
 
-  // Whether a request may name its own sigmas.
+  // Whether a family's own sigmas are for this sampler; a request's are refused by schedule() where they
+  // mean nothing.
   virtual bool takes_sigmas() const { return false; }
 
-  // Error: invalid_argument, when no schedule of this many steps exists; unsupported, for sigmas that are not
+  // Error: invalid_argument, when no such schedule exists; unsupported, for sigmas or timesteps that are not
   // taken.
   virtual Result<Schedule> schedule(const ScheduleRequest& request) const = 0;
 

@@ -52,6 +52,14 @@ SigmaSteps SigmaSpace::steps(int count) const {
   return steps;
 }
 
+Result<SigmaSteps> SigmaSpace::steps(const ScheduleRequest& request) const {
+  if (request.timesteps.empty()) return steps(request.steps);
+  SigmaSteps steps;
+  TRY(steps.timesteps, noise_.custom_timesteps(request.timesteps, /*whole=*/false));
+  for (const double timestep : steps.timesteps) steps.sigmas.push_back(noise_.sigma_at(timestep));
+  return steps;
+}
+
 float SigmaSpace::first_noise(const Schedule& schedule) const {
   const float highest = std::ranges::max(schedule.sigmas);
   if (space_.timestep_spacing != TimestepSpacing::leading) return highest;

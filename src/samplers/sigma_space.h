@@ -40,6 +40,10 @@ class SigmaSpace : public Sampler {
 
   const TrainingNoise& noise() const { return noise_; }
   SigmaSteps steps(int count) const;
+  // Those of the request's own timesteps, if it has some. Error: as TrainingNoise::custom_timesteps.
+  Result<SigmaSteps> steps(const ScheduleRequest& request) const;
+  // Timesteps of one's own have their levels from the table.
+  CustomLevels takes_timesteps() const { return {.timesteps = space_.spacing == SigmaSpacing::linear}; }
   // The picture that the network's output points to, in the dtype that its arithmetic gives.
   at::Tensor clean(const Schedule& schedule, int index, const at::Tensor& model_output,
                    const at::Tensor& latents) const;

@@ -125,6 +125,16 @@ std::vector<double> solver_timesteps(const SolverConfig& config, int last, int s
   return timesteps;
 }
 
+Result<std::vector<double>> solver_timesteps(const SolverConfig& config, const TrainingNoise& noise,
+                                             const ScheduleRequest& request, int last) {
+  if (request.timesteps.empty()) return solver_timesteps(config, last, request.steps);
+  return noise.custom_timesteps(request.timesteps, /*whole=*/true);
+}
+
+bool takes_timesteps(const SolverConfig& config) {
+  return config.spacing == SigmaSpacing::linear && !config.use_flow_sigmas;
+}
+
 std::vector<double> solver_flow_sigmas(const SolverConfig& config, double shift, int steps) {
   std::vector<double> sigmas =
       linspace(1, 1.0 / config.noise.num_train_timesteps, static_cast<std::size_t>(steps) + 1);

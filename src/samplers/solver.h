@@ -55,6 +55,13 @@ at::Tensor solver_add_noise(const SolverConfig& config, const Schedule& schedule
 // The timesteps of `steps` steps below `last`, noisiest first: whole numbers.
 std::vector<double> solver_timesteps(const SolverConfig& config, int last, int steps);
 
+// The request's own, cut to whole ones, if it has some. Error: as TrainingNoise::custom_timesteps.
+Result<std::vector<double>> solver_timesteps(const SolverConfig& config, const TrainingNoise& noise,
+                                             const ScheduleRequest& request, int last);
+
+// Whether the config leaves timesteps of one's own a meaning.
+bool takes_timesteps(const SolverConfig& config);
+
 // A flow's noise levels for so many steps, noisiest first.
 std::vector<double> solver_flow_sigmas(const SolverConfig& config, double shift, int steps);
 

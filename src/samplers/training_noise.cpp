@@ -12,7 +12,10 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <string>
 #include <type_traits>
+
+#include "samplers/sampler.h"
 
 namespace diffused::samplers {
 namespace {
@@ -131,6 +134,18 @@ T TrainingNoise::timestep_at(T sigma) const {
 }
 template float TrainingNoise::timestep_at(float) const;
 template double TrainingNoise::timestep_at(double) const;
+
+Result<std::vector<double>> TrainingNoise::custom_timesteps(const std::vector<double>& wanted,
+                                                            bool whole) const {
+  std::vector<double> timesteps = wanted;
+  for (double& timestep : timesteps) timestep = whole ? std::trunc(timestep) : timestep;
+  if (is_falling(timesteps) && (timesteps.empty() || timesteps.front() <= this->timesteps() - 1))
+    return timesteps;
+  return fail(
+      ErrorCode::invalid_argument,
+      "timesteps must fall from " + std::to_string(this->timesteps() - 1) + " or less, and not below 0",
+      "timesteps");
+}
 
 std::vector<double> trailing_timesteps(int last, int train, int steps) {
   const double ratio = static_cast<double>(train) / steps;

@@ -39,6 +39,10 @@ class TrainingNoise {
   const std::vector<float>& log_sigmas() const { return log_sigmas_; }
   int timesteps() const { return static_cast<int>(sigmas_.size()); }
 
+  // A request's own timesteps, cut to whole ones if asked. Error: invalid_argument (field "timesteps"), when
+  // one is not among those of the training, or, cut, no less than the one before.
+  Result<std::vector<double>> custom_timesteps(const std::vector<double>& wanted, bool whole) const;
+
   // sigmas() at a timestep between two whole ones. numpy.interp.
   double sigma_at(double timestep) const;
   // The other way round, linear in log sigma; 0 to timesteps() - 1. In the precision of T, as numpy does it:

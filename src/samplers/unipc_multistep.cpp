@@ -14,6 +14,21 @@
 #include <cmath>
 
 namespace diffused::samplers {
+namespace {
+
+// Before their shift, noisiest first.
+Result<std::vector<double>> flow_levels_of(const ScheduleRequest& request, int train) {
+  if (request.sigmas.empty()) {
+    std::vector<double> sigmas = linspace(1, 1.0 / train, static_cast<std::size_t>(request.steps) + 1);
+    sigmas.pop_back();
+    return sigmas;
+  }
+  if (request.sigmas.back() > 0) return request.sigmas;
+  return fail(ErrorCode::invalid_argument, "sigmas must be above 0: this scheduler goes there by itself",
+              "sigmas");
+}
+
+}  // namespace
 
 // From one level to the next by all but the network's output at the next: latents - scale · (differences
 // weighted by rhos).
@@ -52,8 +67,9 @@ Result<UniPcMultistepConfig> UniPcMultistepConfig::parse(const boost::json::obje
 }
 
 Result<Schedule> UniPcMultistep::schedule(const ScheduleRequest& request) const {
-  TRY_VOID(check_steps(request));
   const SolverConfig& solver = config_.solver;
+  const bool flow_levels = solver.use_flow_sigmas && solver.spacing == SigmaSpacing::linear;
+  TRY_VOID(check_steps(request, {.sigmas = flow_levels}));
   TRY(const double flow_shift, shift_of(request, solver.flow_shift, solver.dynamic.used));
   const auto steps = static_cast<std::size_t>(request.steps);
   const auto& table = noise_.sigmas();
@@ -76,8 +92,7 @@ Result<Schedule> UniPcMultistep::schedule(const ScheduleRequest& request) const 
     }
     lowest = sigmas.back();
   } else if (solver.use_flow_sigmas) {
-    sigmas = linspace(1, 1.0 / solver.noise.num_train_timesteps, steps + 1);
-    sigmas.pop_back();
+    TRY(sigmas, flow_levels_of(request, solver.noise.num_train_timesteps));
     const double mu = solver.dynamic.mu(request.image_tokens);
     for (double& sigma : sigmas)
       sigma = solver.dynamic.used ? dynamic_shift(sigma, mu, config_.time_shift)

@@ -46,6 +46,38 @@ TEST_F(Generations, HandTheModelEveryFieldUnderAnyOfItsNames) {
   }
 }
 
+TEST_F(Generations, TakeStepsThatTheCallerLaysOut) {
+  ASSERT_EQ(generate(R"({"prompt": "x", "sigmas": [1, 0.5, 0.25], "eta": 0.5, "steps": 50,
+    "skip_guidance_layers": [7, 8.0], "skip_layer_guidance_scale": 2, "skip_layer_guidance_start": 0,
+    "extra_body": {"skip_layer_guidance_stop": 0.5}, "timesteps": []})")
+                .status,
+            200);
+  const GenerateRequest& request = dispatcher.jobs.back().request;
+  EXPECT_THAT(request.sigmas, testing::ElementsAre(1, 0.5, 0.25));
+  EXPECT_TRUE(request.timesteps.empty());
+  EXPECT_EQ(request.num_inference_steps, 3);
+  EXPECT_EQ(request.eta, 0.5);
+  EXPECT_THAT(request.skip_guidance_layers, testing::ElementsAre(7, 8));
+  EXPECT_EQ(request.skip_layer_guidance_scale, 2);
+  EXPECT_EQ(request.skip_layer_guidance_start, 0);
+  EXPECT_EQ(request.skip_layer_guidance_stop, 0.5);
+  for (const auto& [field, value] : {std::pair("sigmas", R"("1, 0.5")"), std::pair("timesteps", "[1, -2]"),
+                                     std::pair("timesteps", R"([1, "2"])"), std::pair("eta", "1.5"),
+                                     std::pair("skip_guidance_layers", "[1.5]")}) {
+    const auto refused = generate(fmt::format(R"({{"prompt": "x", "{}": {}}})", field, value));
+    EXPECT_EQ(refused.status, 400) << field;
+    EXPECT_EQ(body_of(refused).at("error").at("param"), field);
+  }
+}
+
+TEST_F(Generations, CountTheStepsThatTheCallerLaysOut) {
+  std::string levels;
+  for (int i = 0; i < 2000; ++i) levels += fmt::format("{}{}", i == 0 ? "" : ",", 4000 - i);
+  const auto refused = generate(R"({"prompt": "x", "timesteps": [)" + levels + "]}");
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_EQ(body_of(refused).at("error").at("param"), "timesteps");
+}
+
 TEST_F(Generations, RefuseAShiftWhereTheModelHasNone) {
   dispatcher.served[0].info.flow_shift = false;
   const auto refused = generate(R"({"prompt": "x", "shift": 2})");

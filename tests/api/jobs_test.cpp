@@ -344,6 +344,8 @@ TEST_F(Jobs, SpecsComeBackAsTheyWere) {
   spec.request.generate.negative_prompt_2 = "";
   spec.request.generate.guidance_scale = 0.1;
   spec.request.generate.flow_shift = 2.5;
+  spec.request.generate.timesteps = {900, 1.5};
+  spec.request.generate.skip_guidance_layers = {7};
   spec.request.generate.loras = {{"style/ink", -0.75}, {"äöü", 1}};
   spec.request.generate.original_size = {{768, 512}};
   spec.request.generate.true_cfg_scale = 2.5;
@@ -359,11 +361,15 @@ TEST_F(Jobs, SpecsComeBackAsTheyWere) {
   ASSERT_EQ(read->request.generate.loras.size(), 2u);
   EXPECT_EQ(read->request.generate.loras[0].name, "style/ink");
   EXPECT_EQ(read->request.generate.loras[0].weight, -0.75);
+  EXPECT_EQ(read->request.generate.timesteps, spec.request.generate.timesteps);
+  EXPECT_EQ(read->request.generate.skip_guidance_layers, spec.request.generate.skip_guidance_layers);
   EXPECT_EQ(write_spec(*read), write_spec(spec));
   // As a program wrote it that knew no such field.
   json::object older = json::parse(write_spec(spec)).as_object();
   older.erase("flow_shift");
   older.erase("loras");
+  older.erase("timesteps");
+  EXPECT_TRUE(read_spec(json::serialize(older))->request.generate.timesteps.empty());
   EXPECT_EQ(read_spec(json::serialize(older))->request.generate.flow_shift, std::nullopt);
   EXPECT_TRUE(read_spec(json::serialize(older))->request.generate.loras.empty());
   older.erase("prompt");

@@ -30,7 +30,8 @@ def arguments_of(folder, request: dict) -> dict:
 def our_pictures(path: Path, arguments: dict, folder: Path, dtype: str = "fp32") -> list[numpy.ndarray]:
     """Pictures are handed over as files in `folder`."""
     options = dict(arguments)
-    options["steps"] = options.pop("num_inference_steps")
+    if "num_inference_steps" in options:
+        options["steps"] = options.pop("num_inference_steps")
     if "width" in options:
         options["size"] = f"{options.pop('width')}x{options.pop('height')}"
     for name in ("image", "mask"):

@@ -6,6 +6,7 @@
 
 #include "api/loras.h"
 #include "api/openai/image_request.h"
+#include "api/openai/step_fields.h"
 
 namespace diffused::api {
 namespace {
@@ -257,7 +258,8 @@ Result<Size> parse_size(std::string_view text, int side_max) {
 std::vector<Field> generation_fields(const RequestLimits& limits, ImageRequest& request) {
   std::vector<Field> fields;
   for (auto& group : {prompt_fields(limits, request.generate), picture_fields(limits, request),
-                      condition_fields(request.generate), answer_fields(limits, request)})
+                      step_fields(limits, request.generate), condition_fields(request.generate),
+                      answer_fields(limits, request)})
     fields.insert(fields.end(), group.begin(), group.end());
   return fields;
 }

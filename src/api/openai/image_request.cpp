@@ -10,6 +10,7 @@
 #include "api/loras.h"
 #include "api/sampler_names.h"
 #include "base/ids.h"
+#include "job/request_rules.h"
 
 namespace diffused::api {
 namespace {
@@ -143,6 +144,8 @@ Result<ImageJob> complete(const Api& api, ImageRequest request, const ServedMode
   request.generate.model = model.name;
   if (!request.generate.num_inference_steps)
     request.generate.num_inference_steps = steps_for(request.quality_preset, model.info, limits);
+  if (const auto listed = listed_steps(model.info, request.generate))
+    request.generate.num_inference_steps = listed;
   if (!request.generate.scheduler.empty()) {
     const SamplerChoice choice = choose_sampler(model.info, request.generate.scheduler);
     if (!choice.missing.empty())

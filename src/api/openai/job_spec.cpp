@@ -43,6 +43,13 @@ void each_spec_member(Spec& spec, const Visit& visit) {
   visit("prompt_syntax", generate.prompt_syntax);
   visit("scheduler", generate.scheduler);
   visit("flow_shift", generate.flow_shift);
+  visit("sigmas", generate.sigmas);
+  visit("timesteps", generate.timesteps);
+  visit("eta", generate.eta);
+  visit("skip_guidance_layers", generate.skip_guidance_layers);
+  visit("skip_layer_guidance_scale", generate.skip_layer_guidance_scale);
+  visit("skip_layer_guidance_start", generate.skip_layer_guidance_start);
+  visit("skip_layer_guidance_stop", generate.skip_layer_guidance_stop);
   visit("loras", generate.loras);
   visit("strength", generate.strength);
   visit("seeds", generate.seeds);
@@ -79,9 +86,9 @@ void from_member(const json::object& object, const char* name, std::optional<T>&
   const json::value* const value = object.if_contains(name);
   if (value && !value->is_null()) to = json::value_to<T>(*value);
 }
-void from_member(const json::object& object, const char* name, std::vector<std::uint64_t>& to) {
-  if (const json::value* const value = object.if_contains(name))
-    to = json::value_to<std::vector<std::uint64_t>>(*value);
+template <typename T>
+void from_member(const json::object& object, const char* name, std::vector<T>& to) {
+  if (const json::value* const value = object.if_contains(name)) to = json::value_to<std::vector<T>>(*value);
 }
 void from_member(const json::object& object, const char* name, std::vector<LoraChoice>& to) {
   if (const json::value* const value = object.if_contains(name)) to = read_loras(*value);

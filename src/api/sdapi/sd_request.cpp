@@ -167,6 +167,7 @@ std::vector<Field> sd_text_fields(const RequestLimits& limits, SdRequest& reques
               into(generate.num_inference_steps)),
       number("cfg_scale", limits.guidance_scale_max, "How closely the prompt is followed.",
              into(generate.guidance_scale)),
+      number("eta", 1, "DDIM: how much noise each step adds; absent: none.", into(generate.eta)),
       integer("width", 1, side_max, "Pixels, rounded down to a multiple.", into(generate.width)),
       integer("height", 1, side_max, "Pixels, rounded down to a multiple.", into(generate.height)),
       integer("batch_size", 1, limits.n_max, "Pictures in a batch.", into(request.batch_size)),
