@@ -44,6 +44,7 @@ asio::awaitable<void> sd_schedulers(const Api& api, http::Exchange& exchange);
 asio::awaitable<void> sd_upscalers(const Api& api, http::Exchange& exchange);
 asio::awaitable<void> sd_styles(const Api& api, http::Exchange& exchange);
 asio::awaitable<void> sd_loras(const Api& api, http::Exchange& exchange);
+asio::awaitable<void> sd_embeddings(const Api& api, http::Exchange& exchange);
 asio::awaitable<void> sd_constant(const Api& api, http::Exchange& exchange);
 std::vector<std::pair<std::string, std::string>> sd_constants();  // methods and paths that it answers
 asio::awaitable<void> sd_progress(const Api& api, http::Exchange& exchange);

@@ -132,6 +132,7 @@ constexpr std::string_view kOpenAi = R"json({
       "default_guidance_scale": {"type": "number"},
       "schedulers": {"type": "array", "items": {"type": "string"}, "description": "The default first."},
       "loras": {"type": "array", "items": {"type": "string"}, "description": "Names for the field loras."},
+      "embeddings": {"type": "array", "items": {"type": "string"}, "description": "Words of prompts that textual inversions give a meaning."},
       "images_max": {"type": "integer", "minimum": 0, "description": "Pictures that an edit may start from."},
       "mask": {"type": "boolean", "description": "Whether an edit may have a mask."},
       "flow_shift": {"type": "boolean", "description": "Whether the field flow_shift is known."},

@@ -219,6 +219,10 @@ std::vector<Endpoint> sd_list_endpoints(const Api& api) {
        "The styles that the server was started with",
        BodyKind::none,
        "SdStyles"},
+      {{"GET", "/sdapi/v1/embeddings", with(api, sd_embeddings), 0, key},
+       "The words of prompts that textual inversions give a meaning",
+       BodyKind::none,
+       "Object"},
   };
 }
 

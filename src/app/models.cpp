@@ -56,6 +56,10 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
                   "a folder of LoRAs (.safetensors) that requests choose from by name")
       ->check(CLI::ExistingDirectory);
   command
+      .add_option("--embeddings", options.load.embeddings,
+                  "a folder of textual inversions (.safetensors) that prompts name")
+      ->check(CLI::ExistingDirectory);
+  command
       .add_option(
           "--parts", options.load.parts,
           "Diffusers folders with what a .safetensors checkpoint lacks: tokenizers, perhaps encoders; "

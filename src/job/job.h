@@ -90,6 +90,7 @@ struct PipelineInfo {
   double default_guidance_scale = 0;
   std::vector<std::string> schedulers;  // names accepted in GenerateRequest::scheduler, the default first
   std::vector<std::string> loras;       // names accepted in GenerateRequest::loras, sorted
+  std::vector<std::string> embeddings;  // words of prompts that stand for learned vectors, sorted
   bool image_to_image = false;
   bool inpaint = false;
   bool flow_shift = false;  // whether GenerateRequest::flow_shift may be given

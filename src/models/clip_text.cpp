@@ -123,18 +123,28 @@ ClipText::ClipText(const ClipTextConfig& config, const weights::Scope& scope, co
 ClipText::~ClipText() = default;
 ClipText::ClipText(ClipText&&) noexcept = default;
 
-ClipTextOutput ClipText::forward(const at::Tensor& ids) const {
+at::Tensor ClipText::embedded(const at::Tensor& ids, const LearnedTokens& learned) const {
+  if (!learned.vectors.defined()) return token_embedding_(ids);  // [B, L, hidden]
+  const at::Tensor is_learned = ids >= config_.vocab_size;       // [B, L]
+  const at::Tensor row = (ids - config_.vocab_size).clamp_min(0);
+  const at::Tensor known = token_embedding_(ids.masked_fill(is_learned, 0));
+  return at::where(is_learned.unsqueeze(-1), at::embedding(learned.vectors, row), known);
+}
+
+ClipTextOutput ClipText::forward(const at::Tensor& ids, const LearnedTokens& learned) const {
   const std::int64_t length = ids.size(1);
   CHECK_WITH(length <= config_.max_position_embeddings,
              fmt::format("{} tokens, {} positions", length, config_.max_position_embeddings));
   ClipTextOutput out;
-  out.hidden_states.push_back(token_embedding_(ids) +
+  out.hidden_states.push_back(embedded(ids, learned) +
                               position_embedding_.narrow(0, 0, length));  // [B, L, hidden]
   for (const ClipLayer& layer : layers_) out.hidden_states.push_back(layer(out.hidden_states.back()));
   out.last_hidden_state = final_layer_norm_(out.hidden_states.back());
   const at::Tensor rows = at::arange(ids.size(0), ids.options());
-  out.pooled = out.last_hidden_state.index({rows, eos_positions(ids)});  // [B, hidden]
-  if (text_projection_) out.pooled = (*text_projection_)(out.pooled);    // [B, projection_dim]
+  const at::Tensor ends =
+      eos_positions(learned.may_end ? ids : ids.masked_fill(ids >= config_.vocab_size, 0));
+  out.pooled = out.last_hidden_state.index({rows, ends});              // [B, hidden]
+  if (text_projection_) out.pooled = (*text_projection_)(out.pooled);  // [B, projection_dim]
   return out;
 }
 

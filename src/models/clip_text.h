@@ -57,6 +57,13 @@ struct ClipTextOutput {
   const at::Tensor& penultimate(std::int64_t clip_skip = 0) const;
 };
 
+// Tokens that the vocabulary has not: their ids go from vocab_size on.
+struct LearnedTokens {
+  at::Tensor vectors;  // [n, hidden_size] in the weights' dtype; undefined: there are none
+  // Whether with eos_token_id 2 they count among the highest ids, as they do in transformers.
+  bool may_end = true;
+};
+
 class ClipLayer;
 
 // Immutable once built; const methods from any thread (in practice the device thread).
@@ -67,10 +74,10 @@ class ClipText {
   ~ClipText();
   ClipText(ClipText&&) noexcept;
 
-  // ids: [B, L] int64 on the weights' device, each in [0, vocab_size), L <= max_position_embeddings. Causal
-  // attention and no padding mask. `pooled` is taken at the first id equal to eos_token_id (at position 0
-  // when there is none); with eos_token_id 2 at the first of the highest ids.
-  ClipTextOutput forward(const at::Tensor& ids) const;
+  // ids: [B, L] int64 on the weights' device, each of the vocabulary or learned, L <=
+  // max_position_embeddings. Causal attention and no padding mask. `pooled` is taken at the first id equal to
+  // eos_token_id (at position 0 when there is none); with eos_token_id 2 at the first of the highest ids.
+  ClipTextOutput forward(const at::Tensor& ids, const LearnedTokens& learned = {}) const;
 
   // One of the hidden states after the final LayerNorm, which makes a last_hidden_state of it.
   at::Tensor normed(const at::Tensor& hidden_state) const { return final_layer_norm_(hidden_state); }
@@ -80,6 +87,7 @@ class ClipText {
  private:
   // `scope` is inside the prefix, `outer` where the projection lies.
   ClipText(const ClipTextConfig& config, const weights::Scope& scope, const weights::Scope& outer);
+  at::Tensor embedded(const at::Tensor& ids, const LearnedTokens& learned) const;
   at::Tensor eos_positions(const at::Tensor& ids) const;
 
   ClipTextConfig config_;

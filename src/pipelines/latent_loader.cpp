@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <boost/json/value.hpp>
 #include <cmath>
+#include <set>
+
+#include "models/clip_text.h"
 
 namespace diffused::pipelines {
 namespace {
@@ -81,6 +84,25 @@ void describe_sizes(const FamilyTraits& traits, const models::LatentFormat& late
   info.default_width = info.default_height = side / info.size_multiple * info.size_multiple;
 }
 
+// Of the CLIP text encoders, by component.
+Result<std::map<std::string, std::int64_t>> text_widths(const ModelFolder& folder) {
+  std::map<std::string, std::int64_t> widths;
+  for (const char* const component : {"text_encoder", "text_encoder_2"}) {
+    if (!folder.class_of(component).starts_with("CLIPTextModel")) continue;
+    TRY(const auto config, folder.config<models::ClipTextConfig>(component));
+    widths[component] = config.hidden_size;
+  }
+  return widths;
+}
+
+std::vector<std::string> names_of(const LearnedWords& words) {
+  std::set<std::string> names;
+  for (const auto& [component, list] : words) {
+    for (const LearnedWord& word : list) names.insert(word.name);
+  }
+  return {names.begin(), names.end()};
+}
+
 }  // namespace
 
 Result<LatentLoader> LatentLoader::begin(const ModelFolder& folder, const LoadOptions& options,
@@ -103,6 +125,11 @@ Result<LatentLoader> LatentLoader::begin(const ModelFolder& folder, const LoadOp
   TRY(loader.samplers_, load_samplers(folder, defaults, /*masked=*/false));
   TRY(loader.masked_samplers_, load_samplers(folder, defaults, /*masked=*/true));
   for (const auto& [name, sampler] : loader.samplers_) info.schedulers.push_back(name);
+  if (!options.embeddings.empty()) {
+    TRY(const auto widths, text_widths(folder));
+    TRY(loader.words_, read_learned_words(options.embeddings, widths));
+    info.embeddings = names_of(loader.words_);
+  }
   return loader;
 }
 

@@ -14,6 +14,7 @@
 #include "pipelines/load_options.h"
 #include "pipelines/model_folder.h"
 #include "pipelines/network_store.h"
+#include "pipelines/textual_inversion.h"
 #include "samplers/catalog.h"
 
 namespace diffused::pipelines {
@@ -46,6 +47,8 @@ class LatentLoader {
   const LoadOptions& options() const { return options_; }
   const models::LatentFormat& latents() const { return autoencoder_.format; }
   bool tokens_of_several_vectors() const { return tokens_of_several_vectors_; }
+  // The words that the text encoder of this component gets besides its vocabulary.
+  const std::vector<LearnedWord>& learned_words(const std::string& component) { return words_[component]; }
   at::ScalarType dtype() const { return dtype_; }
   at::Device device() const { return device_; }
 
@@ -84,6 +87,7 @@ class LatentLoader {
   PipelineInfo info_;
   bool own_guidance_scale_ = false;
   bool tokens_of_several_vectors_ = true;
+  LearnedWords words_;
   LoadedWeights loaded_;
 };
 

@@ -21,6 +21,7 @@ struct LoadOptions {
   std::vector<std::string> parts = {};  // folders for what a checkpoint in one file lacks
   std::filesystem::path vae = {};       // another autoencoder, in a folder or a file; empty: the model's own
   std::filesystem::path loras = {};     // a folder of LoRAs for requests to choose from; empty: none
+  std::filesystem::path embeddings = {};  // a folder of textual inversions for prompts to name; empty: none
   std::size_t prompt_cache_bytes = 64u << 20;  // embeddings of recent prompts kept ready
   // Models loaded with the same store share the networks that are equal; null: with nobody.
   std::shared_ptr<NetworkStore> networks = {};

@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
+#include <utility>
 
 #include "pipelines/latent_request.h"
+#include "tokenizers/unicode.h"
 #include "tokenizers/weighted_prompt.h"
 
 namespace diffused::pipelines {
@@ -49,6 +51,33 @@ at::Tensor emphasised(const at::Tensor& states, std::span<const float> weights) 
   return (at::isfinite(ratio).item<bool>() ? weighted * ratio : weighted).to(states.scalar_type());
 }
 
+// A word that begins and ends with letters or digits is one where none touch it.
+bool is_word(const std::string& name) {
+  std::size_t position = 0;
+  return tokenizers::is_word_part(tokenizers::next_code_point(name, position)) &&
+         tokenizers::is_word_part(tokenizers::previous_code_point(name, position = name.size()));
+}
+
+std::vector<tokenizers::AddedToken> tokens_of(const std::vector<LearnedWord>& words, std::int64_t first_id) {
+  std::vector<tokenizers::AddedToken> tokens;
+  auto id = static_cast<int>(first_id);
+  for (const LearnedWord& word : words) {
+    const auto ids = static_cast<int>(word.vectors.size(0));
+    tokens.push_back({.content = word.name,
+                      .single_word = is_word(word.name),
+                      .normalized = true,
+                      .id = std::exchange(id, id + ids),
+                      .ids = ids});
+  }
+  return tokens;
+}
+
+at::Tensor vectors_of(const std::vector<LearnedWord>& words) {
+  std::vector<at::Tensor> vectors;
+  for (const LearnedWord& word : words) vectors.push_back(word.vectors);
+  return at::cat(vectors);  // [n, hidden_size]
+}
+
 }  // namespace
 
 Result<ClipEncoder> ClipEncoder::load(LatentLoader& loader, const std::string& number,
@@ -62,7 +91,10 @@ Result<ClipEncoder> ClipEncoder::load(LatentLoader& loader, const std::string& n
   TRY(auto network, loader.network<models::ClipText>(component, "model", config, {"text_projection."}));
   ClipEncoder loaded(std::move(network), loader);
   loaded.tokenizer_name_ = "tokenizer" + number;
-  TRY(loaded.tokenizer_, tokenizers::load_clip_tokenizer(folder.path() / loaded.tokenizer_name_));
+  const std::vector<LearnedWord>& words = loader.learned_words(component);
+  TRY(loaded.tokenizer_, tokenizers::load_clip_tokenizer(folder.path() / loaded.tokenizer_name_,
+                                                         tokens_of(words, config.vocab_size)));
+  if (!words.empty()) loaded.learned_ = vectors_of(words).to(loader.device(), loader.dtype());
   loaded.length_ = loaded.tokenizer_->length_default().value_or(kClipLengthDefault);
   if (loaded.length_ > config.max_position_embeddings) {
     return folder.refuse(
@@ -88,7 +120,8 @@ Result<EncoderText> ClipEncoder::tokenize(std::string_view prompt, bool weighted
   } else {
     made.ids = tokenizer_->encode(text, length).ids;
   }
-  TRY_VOID(check_ids(made.ids, config().vocab_size, tokenizer_name_));
+  const std::int64_t learned = learned_.defined() ? learned_.size(0) : 0;
+  TRY_VOID(check_ids(made.ids, config().vocab_size + learned, tokenizer_name_));
   return made;
 }
 
@@ -102,8 +135,10 @@ ClipEmbedding ClipEncoder::embed(const EncoderText& text, int chunks, ClipState 
   ClipEmbedding embedding;
   std::vector<at::Tensor> tokens;
   for (std::size_t begin = 0; begin < text.ids.size(); begin += length) {
+    // Other programs take no learned word for the end of a text.
     const models::ClipTextOutput out =
-        network_->forward(id_tensor(std::span(text.ids).subspan(begin, length), device_));
+        network_->forward(id_tensor(std::span(text.ids).subspan(begin, length), device_),
+                          {.vectors = learned_, .may_end = text.weights.empty()});
     at::Tensor states = state == ClipState::penultimate ? out.penultimate(clip_skip)
                         : clip_skip == 0                ? out.last_hidden_state
                                                         : network_->normed(out.penultimate(clip_skip - 1));

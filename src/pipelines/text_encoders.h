@@ -65,6 +65,7 @@ class ClipEncoder {
   std::unique_ptr<tokenizers::Tokenizer> tokenizer_;
   std::string tokenizer_name_;
   int length_ = 0;
+  at::Tensor learned_;  // [n, hidden_size]: of the words that files brought along; undefined: none
 };
 
 // Immutable once loaded. encode: device thread only; the others from any thread.

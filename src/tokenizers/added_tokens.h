@@ -17,6 +17,7 @@ struct AddedToken {
   bool rstrip = false;       // takes the white space behind it along
   bool normalized = false;   // looked for in the normalised text, by its own normalised form
   int id = 0;
+  int ids = 1;  // how many, from `id` on, stand for it
 };
 
 // A part of a text: a token, or text between tokens.

@@ -1,6 +1,9 @@
 // The CLIP tokenizer: NFC, white space, lower case, words, byte-pair encoding. Rules: CLIPTokenizer of
 // transformers 5.23 (models/clip/tokenization_clip.py), which builds the same pipeline whichever kind of file
 // the folder holds.
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <array>
 
 #include "tokenizers/byte_pair.h"
@@ -87,9 +90,27 @@ class ClipText final : public TextModel {
   Composer composer_;
 };
 
+// Puts the learned tokens behind the others, so that they count where both have a name.
+Result<void> add_learned(const Folder& folder, const Vocabulary& vocabulary,
+                         const std::vector<AddedToken>& learned, std::vector<AddedToken>& added) {
+  if (learned.empty()) return {};
+  int last = 0;
+  for (const auto& [token, id] : vocabulary) last = std::max(last, id);
+  for (const AddedToken& token : added) last = std::max(last, token.id);
+  if (last >= learned.front().id)
+    return bad_file(
+        ErrorCode::data_loss, folder.path,
+        fmt::format("has token id {}, but its text encoder has {} tokens, so that no words can be "
+                    "added to them",
+                    last, learned.front().id));
+  added.insert(added.end(), learned.begin(), learned.end());
+  return {};
+}
+
 }  // namespace
 
-Result<std::unique_ptr<Tokenizer>> load_clip_tokenizer(const std::filesystem::path& path) {
+Result<std::unique_ptr<Tokenizer>> load_clip_tokenizer(const std::filesystem::path& path,
+                                                       const std::vector<AddedToken>& learned) {
   TRY(const Folder folder, read_folder(path));
   TRY(const BytePairFiles data, read_byte_pair_files(folder));
   const TokenRoles defaults{.begin = "<|startoftext|>",
@@ -104,6 +125,7 @@ Result<std::unique_ptr<Tokenizer>> load_clip_tokenizer(const std::filesystem::pa
   const int unknown_id = ids.at(special.roles.unknown);
   TRY(BytePair byte_pair,
       in_file(data.merges_file, BytePair::create(data.vocabulary, data.merges, unknown_id)));
+  TRY_VOID(add_learned(folder, data.vocabulary, learned, special.added));
   return make_framed_tokenizer(std::make_unique<ClipText>(std::move(byte_pair)), special.added,
                                Frame{.begin_id = ids.at(special.roles.begin),
                                      .end_id = ids.at(special.roles.end),

@@ -33,6 +33,7 @@ class FramedTokenizer final : public Tokenizer {
     for (const AddedToken& token : added_tokens) {
       contents_.emplace(token.id, token.content);
       names_.insert(token.content);
+      if (token.ids > 1) ids_from_.emplace(token.id, token.ids);
     }
   }
 
@@ -44,11 +45,17 @@ class FramedTokenizer final : public Tokenizer {
     return ids;
   }
   const Frame& frame() const override { return frame_; }
+  int ids_from(int id) const override {
+    const auto several = ids_from_.find(id);
+    return several == ids_from_.end() ? 1 : several->second;
+  }
 
   std::string with_all_vectors(std::string_view text) const override {
     std::string whole = valid_utf8(text);
     std::set<std::string> found;
-    const auto note = [&](int id) { found.insert(contents_.at(id)); };
+    const auto note = [&](int id) {
+      if (ids_from(id) == 1) found.insert(contents_.at(id));
+    };
     cut(whole, note, [](std::string_view) {});
     for (const std::string& name : found) {
       const auto vector = [&name](int index) { return name + "_" + std::to_string(index); };
@@ -95,7 +102,10 @@ class FramedTokenizer final : public Tokenizer {
 
   void append_text(std::string_view text, std::vector<int>& ids) const {
     cut(
-        text, [&](int id) { ids.push_back(id); },
+        text,
+        [&](int id) {
+          for (int i = 0; i < ids_from(id); ++i) ids.push_back(id + i);
+        },
         [&](std::string_view normalised) { model_->append_ids(normalised, ids); });
   }
 
@@ -104,6 +114,7 @@ class FramedTokenizer final : public Tokenizer {
   AddedTokens normalised_tokens_;
   std::unordered_map<int, std::string> contents_;  // of the added tokens, by id
   std::unordered_set<std::string> names_;
+  std::unordered_map<int, int> ids_from_;  // of those that have several
   Frame frame_;
 };
 

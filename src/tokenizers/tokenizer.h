@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "tokenizers/added_tokens.h"
 
 namespace diffused::tokenizers {
 
@@ -53,13 +54,17 @@ class Tokenizer {
   // The text in which each added token `<x>` that `<x>_1`, `<x>_2` … belong to stands before all of them:
   // what was taught as several vectors is told by its first.
   virtual std::string with_all_vectors(std::string_view text) const = 0;
+  // How many ids, this one and those behind it, stand for one added token that begins with it: 1 for most.
+  virtual int ids_from(int id) const = 0;
   virtual const Frame& frame() const = 0;
 };
 
 // Load a tokenizer folder of Diffusers (`tokenizer`, `tokenizer_2`, `tokenizer_3`): tokenizer.json when it is
 // there, else vocab.json and merges.txt (CLIP, Qwen2), or spiece.model (T5). Errors, each naming the file:
 // not_found (no such files), data_loss (damaged), unsupported (another kind of tokenizer).
-Result<std::unique_ptr<Tokenizer>> load_clip_tokenizer(const std::filesystem::path& folder);
+// `learned`: further added tokens, with ids that the folder's own do not reach (else data_loss).
+Result<std::unique_ptr<Tokenizer>> load_clip_tokenizer(const std::filesystem::path& folder,
+                                                       const std::vector<AddedToken>& learned = {});
 Result<std::unique_ptr<Tokenizer>> load_t5_tokenizer(const std::filesystem::path& folder);
 Result<std::unique_ptr<Tokenizer>> load_qwen2_tokenizer(const std::filesystem::path& folder);
 

@@ -170,7 +170,11 @@ class Chunker {
   }
 
   void add(std::string_view text, double weight) {
-    for (const int id : tokenizer_.text_ids(text)) add(id, static_cast<float>(weight));
+    const std::vector<int> ids = tokenizer_.text_ids(text);
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      begin_together(static_cast<std::size_t>(tokenizer_.ids_from(ids[i])));
+      add(ids[i], static_cast<float>(weight));
+    }
   }
   void end_chunk() {
     WeightedIds chunk;
@@ -202,6 +206,10 @@ class Chunker {
     if (open_.ids.size() == room_) end_chunk();
     open_.ids.push_back(id);
     open_.weights.push_back(weight);
+  }
+  // Ids that stand for one word are not parted, if a chunk holds them at all.
+  void begin_together(std::size_t count) {
+    if (count > 1 && count <= room_ && open_.ids.size() + count > room_) end_chunk();
   }
   void move_what_follows(std::size_t begin) {
     const auto at = static_cast<std::ptrdiff_t>(begin);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <numeric>
 
 #include "tokenizers/data.h"
 
@@ -140,6 +141,55 @@ TEST_F(Chunks, AFullOneEndsAfterACommaThatIsNear) {
   const auto far = weighted_chunks(*clip_, words(50) + ", " + words(40), 77);
   ASSERT_EQ(far.size(), 2u);
   EXPECT_EQ(filled(far[0], *clip_), 75);
+}
+
+// Words with ids of their own, behind the vocabulary's 49,408.
+class LearnedWords : public Chunks {
+ protected:
+  static std::unique_ptr<Tokenizer> load_with(std::vector<AddedToken> learned) {
+    return load_clip_tokenizer(kData / "clip_l", learned).value();
+  }
+  static constexpr int kFirst = 1 << 20;
+  static AddedToken word(const std::string& content, int ids, bool single_word = true) {
+    return {.content = content, .single_word = single_word, .normalized = true, .id = kFirst, .ids = ids};
+  }
+  static std::vector<int> ids_of(int count) {
+    std::vector<int> ids(static_cast<std::size_t>(count));
+    std::iota(ids.begin(), ids.end(), kFirst);
+    return ids;
+  }
+};
+
+TEST_F(LearnedWords, StandWhereTheyAreWords) {
+  const auto tokenizer = load_with({word("InkWash", 3)});
+  for (const char* const text : {"inkwash", " INKWASH ", "InkWash,"}) {
+    std::vector<int> ids = tokenizer->text_ids(text);
+    ids.resize(3);
+    EXPECT_EQ(ids, ids_of(3)) << text;
+  }
+  for (const char* const text : {"inkwashes", "xinkwash", "ink wash"})
+    EXPECT_EQ(tokenizer->text_ids(text), clip_->text_ids(text)) << text;
+  const auto inside = load_with({word("<ink>", 2, /*single_word=*/false)});
+  EXPECT_THAT(inside->text_ids("a<ink>"), testing::Contains(kFirst + 1));
+}
+
+TEST_F(LearnedWords, AreNotPartedByTheEndOfAChunk) {
+  const auto tokenizer = load_with({word("inkwash", 10)});
+  const auto fit = weighted_chunks(*tokenizer, words(65) + "inkwash", 77);
+  ASSERT_EQ(fit.size(), 1u);
+  const auto moved = weighted_chunks(*tokenizer, words(66) + "(inkwash:1.5)", 77);
+  ASSERT_EQ(moved.size(), 2u);
+  EXPECT_EQ(filled(moved[0], *tokenizer), 66);
+  EXPECT_EQ(filled(moved[1], *tokenizer), 10);
+  EXPECT_EQ(moved[1].weights[10], 1.5);
+  // One that no chunk holds is cut like any text.
+  EXPECT_EQ(weighted_chunks(*load_with({word("inkwash", 80)}), "a inkwash", 77).size(), 2u);
+}
+
+TEST_F(LearnedWords, NeedIdsOfTheirOwn) {
+  AddedToken taken = word("inkwash", 1);
+  taken.id = 5;
+  EXPECT_EQ(load_clip_tokenizer(kData / "clip_l", {taken}).error().code, ErrorCode::data_loss);
 }
 
 TEST_F(Chunks, ATextOfOnePieceIsCutOff) {

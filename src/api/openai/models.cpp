@@ -30,6 +30,7 @@ json::object describe_model(const ServedModel& model, const std::string& id) {
           {"default_guidance_scale", info.default_guidance_scale},
           {"schedulers", json::array(info.schedulers.begin(), info.schedulers.end())},
           {"loras", json::array(info.loras.begin(), info.loras.end())},
+          {"embeddings", json::array(info.embeddings.begin(), info.embeddings.end())},
           {"images_max", info.image_to_image ? 1 : 0},
           {"mask", info.inpaint},
           {"flow_shift", info.flow_shift},

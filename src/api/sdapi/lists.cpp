@@ -32,7 +32,6 @@ constexpr std::array kConstants{
     Constant{"GET", "hypernetworks", "[]"},
     Constant{"GET", "face-restorers", "[]"},
     Constant{"GET", "realesrgan-models", "[]"},
-    Constant{"GET", "embeddings", R"({"loaded": {}, "skipped": {}})"},
     Constant{"GET", "scripts", R"({"txt2img": [], "img2img": []})"},
     Constant{"GET", "script-info", "[]"},
     Constant{"GET", "extensions", "[]"},
@@ -147,6 +146,17 @@ asio::awaitable<void> sd_loras(const Api& api, http::Exchange& exchange) {
     loras.push_back(
         json::object{{"name", name}, {"alias", name}, {"path", name}, {"metadata", json::object()}});
   co_await send_json(exchange, loras);
+}
+
+asio::awaitable<void> sd_embeddings(const Api& api, http::Exchange& exchange) {
+  json::object loaded;
+  for (const ServedModel& model : api.dispatcher.models()) {
+    for (const std::string& name : model.info.embeddings) loaded[name] = json::object();
+  }
+  json::object answer;
+  answer["loaded"] = std::move(loaded);
+  answer["skipped"] = json::object();
+  co_await send_json(exchange, answer);
 }
 
 asio::awaitable<void> sd_options(const Api& api, http::Exchange& exchange) {

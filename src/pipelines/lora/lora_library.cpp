@@ -3,27 +3,23 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <boost/algorithm/string/predicate.hpp>
-#include <system_error>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "pipelines/found_files.h"
 #include "tokenizers/unicode.h"
 #include "weights/scope.h"
 
 namespace diffused::pipelines {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr std::size_t kKept = 8;  // LoRAs that stay in memory though no row has them
-constexpr std::string_view kEnding = ".safetensors";
 
 // The two below are where a damaged file's LoadError becomes its Error.
-Result<LoraFile> open(const std::filesystem::path& path, const LoraNames& names,
-                      const ChangeableLayers& layers) {
+Result<LoraFile> open(const FoundFile& found, const LoraNames& names, const ChangeableLayers& layers) {
+  if (!found.refusal.empty()) return fail(ErrorCode::unsupported, found.refusal);
   try {
-    return LoraFile::open(path, names, layers);
+    return LoraFile::open(found.path, names, layers);
   } catch (const weights::LoadError& error) {
     return tl::unexpected<Error>(error.error);
   }
@@ -38,28 +34,6 @@ Result<std::shared_ptr<const nn::Lora>> read(const LoraFile& file, const LoadedW
   }
 }
 
-// Whether a link leads back to a folder that it lies in.
-bool leads_back(const fs::path& folder, const fs::path& entry) {
-  std::error_code ec;
-  for (fs::path above = entry; above != folder && above.has_relative_path();) {
-    above = above.parent_path();
-    if (fs::equivalent(above, entry, ec)) return true;
-  }
-  return false;
-}
-
-// The file, unless it is no file (a pipe would never be read to its end) or nobody could ask for its name.
-Result<LoraFile> open_named(const fs::path& path, const std::string& name, const LoraNames& names,
-                            const ChangeableLayers& layers) {
-  const auto refused = [&](const char* why) {
-    return fail(ErrorCode::unsupported, tokenizers::valid_utf8(path.string()) + ": " + why);
-  };
-  std::error_code ec;
-  if (!fs::is_regular_file(path, ec)) return refused("not a file");
-  if (tokenizers::valid_utf8(name) != name) return refused("the name is not UTF-8");
-  return open(path, names, layers);
-}
-
 }  // namespace
 
 Result<LoraLibrary> LoraLibrary::scan(const std::filesystem::path& folder, const LoadedWeights& model,
@@ -68,23 +42,14 @@ Result<LoraLibrary> LoraLibrary::scan(const std::filesystem::path& folder, const
   library.device_ = {dtype, device};
   library.model_ = model;
   const LoraNames names(model.changeable);
-  std::error_code ec;
-  fs::recursive_directory_iterator entry(folder, fs::directory_options::follow_directory_symlink, ec);
-  for (; !ec && entry != fs::recursive_directory_iterator(); entry.increment(ec)) {
-    const fs::path& path = entry->path();
-    if (entry->is_symlink(ec) && leads_back(folder, path)) entry.disable_recursion_pending();
-    if (!boost::algorithm::iequals(path.extension().string(), kEnding)) continue;
-    std::string name = path.lexically_relative(folder).generic_string();
-    name.resize(name.size() - kEnding.size());
-    auto file = open_named(path, name, names, model.changeable);
+  TRY(const std::vector<FoundFile> files, find_safetensors(folder));
+  for (const FoundFile& found : files) {
+    auto file = open(found, names, model.changeable);
     if (file)
-      library.files_.emplace(std::move(name), *std::move(file));
+      library.files_.emplace(found.name, *std::move(file));
     else
       log(LogLevel::warning, "lora_left_out",
-          {{"lora", tokenizers::valid_utf8(name)}, {"error", file.error().message}});
-  }
-  if (ec) {
-    return fail(ErrorCode::not_found, fmt::format("{}: {}", folder.string(), ec.message()), folder.string());
+          {{"lora", tokenizers::valid_utf8(found.name)}, {"error", file.error().message}});
   }
   return library;
 }
