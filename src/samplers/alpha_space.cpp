@@ -10,7 +10,6 @@
 
 #include "samplers/flow.h"
 #include "samplers/sigma_spacing.h"
-#include "samplers/threshold.h"
 
 namespace diffused::samplers {
 
@@ -27,11 +26,7 @@ void read_alpha_space(Options& options, AlphaSpaceConfig& config, bool tells_sam
   read_timestep_spacing(options, config.timestep_spacing, config.steps_offset);
   options.read("clip_sample", config.clip_sample);
   options.read("clip_sample_range", config.clip_sample_range);
-  options.read("thresholding", config.thresholding);
-  options.read("dynamic_thresholding_ratio", config.dynamic_thresholding_ratio);
-  options.read("sample_max_value", config.sample_max_value);
-  const double ratio = config.dynamic_thresholding_ratio;
-  if (ratio < 0 || ratio > 1) options.refuse("dynamic_thresholding_ratio", "0 to 1");
+  read_threshold(options, config.threshold);
 }
 
 AlphaSpace::AlphaSpace(const AlphaSpaceConfig& config) : space_(config), noise_(config.noise) {}
@@ -105,8 +100,7 @@ at::Tensor AlphaSpace::noise(int timestep, const at::Tensor& model_output, const
 }
 
 at::Tensor AlphaSpace::bounded(const at::Tensor& clean) const {
-  if (space_.thresholding)
-    return threshold(clean, space_.dynamic_thresholding_ratio, space_.sample_max_value);
+  if (space_.threshold.thresholding) return thresholded(space_.threshold, clean);
   return space_.clip_sample ? clean.clamp(-space_.clip_sample_range, space_.clip_sample_range) : clean;
 }
 

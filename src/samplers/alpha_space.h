@@ -4,6 +4,7 @@
 
 #include "samplers/options.h"
 #include "samplers/sampler.h"
+#include "samplers/threshold.h"
 #include "samplers/training_noise.h"
 
 namespace diffused::samplers {
@@ -17,8 +18,7 @@ struct AlphaSpaceConfig {
   int steps_offset = 0;
   bool clip_sample = false;
   double clip_sample_range = 1.0;
-  bool thresholding = false;
-  double dynamic_thresholding_ratio = 0.995, sample_max_value = 1.0;
+  ThresholdConfig threshold;
 };
 // `tells_sample`: whether prediction_type may be sample.
 void read_alpha_space(Options& options, AlphaSpaceConfig& config, bool tells_sample);

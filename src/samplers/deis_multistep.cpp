@@ -49,27 +49,28 @@ Result<DeisMultistepConfig> DeisMultistepConfig::parse(const boost::json::object
 
 Result<Schedule> DeisMultistep::schedule(const ScheduleRequest& request) const {
   TRY_VOID(check_steps(request));
-  TRY(const double flow_shift, shift_of(request, solver_.flow_shift, solver_.dynamic.used));
+  TRY(const double flow_shift, shift_of(request, solver().flow_shift, solver().dynamic.used));
   return levels_to_the_lowest(
-      solver_, noise_,
+      solver(), noise(),
       {.steps = request.steps,
-       .last_timestep = noise_.timesteps(),
-       .flow_shift = solver_.dynamic.used ? std::exp(solver_.dynamic.mu(request.image_tokens)) : flow_shift});
+       .last_timestep = last_timestep(),
+       .flow_shift =
+           solver().dynamic.used ? std::exp(solver().dynamic.mu(request.image_tokens)) : flow_shift});
 }
 
 int DeisMultistep::order_at(const Schedule& schedule, int index, const History& history) const {
-  const bool few = solver_.lower_order_final && schedule.calls() < kDeisFewSteps;
-  const int order = std::min(solver_.solver_order, static_cast<int>(history.size()) + 1);
+  const bool few = solver().lower_order_final && schedule.calls() < kDeisFewSteps;
+  const int order = std::min(solver().solver_order, static_cast<int>(history.size()) + 1);
   return few ? std::min(order, schedule.calls() - index) : order;
 }
 
 Stepped DeisMultistep::step(const Schedule& schedule, int index, const at::Tensor& model_output,
                             const at::Tensor& latents, const History& history, at::Generator&) const {
-  const auto level = [&](int place) { return solver_level(solver_, schedule, place); };
+  const auto level = [&](int place) { return solver_level(solver(), schedule, place); };
   const auto rho = [](const SolverLevel& at) { return at.sigma / at.alpha; };
   const SolverLevel t = level(index + 1), s0 = level(index);
   const at::Tensor m0 =
-      (latents - s0.alpha * solver_clean(solver_, schedule, index, model_output, latents)) / s0.sigma;
+      (latents - s0.alpha * solver_clean(solver(), schedule, index, model_output, latents)) / s0.sigma;
   const int order = order_at(schedule, index, history);
   at::Tensor next;
   if (order == 1) {
@@ -90,18 +91,8 @@ Stepped DeisMultistep::step(const Schedule& schedule, int index, const at::Tenso
   }
   History kept = {m0};
   kept.insert(kept.end(), history.begin(), history.end());
-  kept.resize(std::min(kept.size(), static_cast<std::size_t>(solver_.solver_order - 1)));
+  kept.resize(std::min(kept.size(), static_cast<std::size_t>(solver().solver_order - 1)));
   return {next, std::move(kept)};
-}
-
-at::Tensor DeisMultistep::clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
-                                         const at::Tensor& latents) const {
-  return solver_clean(solver_, schedule, index, model_output, latents.to(at::kFloat)).to(at::kFloat);
-}
-
-at::Tensor DeisMultistep::add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
-                                    const at::Tensor& noise) const {
-  return solver_add_noise(solver_, schedule, index, x0, noise);
 }
 
 }  // namespace diffused::samplers

@@ -18,25 +18,16 @@ struct DeisMultistepConfig {
 };
 
 // The history holds the noises of the steps before, at most solver_order - 1 of them.
-class DeisMultistep final : public Sampler {
+class DeisMultistep final : public SolverSampler {
  public:
-  explicit DeisMultistep(const DeisMultistepConfig& config)
-      : solver_(config.solver), noise_(config.solver.noise) {}
+  explicit DeisMultistep(const DeisMultistepConfig& config) : SolverSampler(config.solver) {}
 
-  // Equal to Diffusers' set_timesteps in every bit. Custom sigmas are not known to this method: unsupported.
   Result<Schedule> schedule(const ScheduleRequest& request) const override;
   Stepped step(const Schedule& schedule, int index, const at::Tensor& model_output, const at::Tensor& latents,
                const History& history, at::Generator& generator) const override;
-  at::Tensor clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
-                            const at::Tensor& latents) const override;
-  at::Tensor add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
-                       const at::Tensor& noise) const override;
 
  private:
   int order_at(const Schedule& schedule, int index, const History& history) const;
-
-  SolverConfig solver_;
-  TrainingNoise noise_;
 };
 
 }  // namespace diffused::samplers

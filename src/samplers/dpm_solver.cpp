@@ -7,8 +7,6 @@
 #include <ATen/ops/log.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/sqrt.h>
-#include <ATen/ops/sum.h>
-#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 
@@ -131,18 +129,11 @@ at::Tensor dpm_converted(const SolverConfig& solver, DpmAlgorithm algorithm, con
                          int index, const at::Tensor& model_output, const at::Tensor& latents) {
   if (is_plus(algorithm)) return solver_clean(solver, schedule, index, model_output, latents);
   const at::Tensor noise = solver_noise(solver, schedule, index, model_output, latents);
-  if (!solver.thresholding) return noise;
+  if (!solver.threshold.thresholding) return noise;
   SolverConfig epsilon = solver;
   epsilon.prediction = Prediction::epsilon;
   const SolverLevel level = solver_level(solver, schedule, index);
   return (latents - level.alpha * solver_clean(epsilon, schedule, index, noise, latents)) / level.sigma;
-}
-
-int timesteps_from(const TrainingNoise& noise, const std::optional<double>& least) {
-  if (!least) return noise.timesteps();
-  const at::Tensor alphas_cumprod = at::tensor(noise.alphas_cumprod(), at::kFloat);
-  const at::Tensor lambdas = alphas_cumprod.sqrt().log() - (1 - alphas_cumprod).sqrt().log();
-  return (lambdas >= static_cast<float>(*least)).sum().item<int>();
 }
 
 }  // namespace diffused::samplers

@@ -59,7 +59,4 @@ Stepped dpm_multistep(const DpmMultistep& method, const MultistepCall& call, con
 at::Tensor dpm_converted(const SolverConfig& solver, DpmAlgorithm algorithm, const Schedule& schedule,
                          int index, const at::Tensor& model_output, const at::Tensor& latents);
 
-// How many of the training timesteps have a lambda of `least` or more.
-int timesteps_from(const TrainingNoise& noise, const std::optional<double>& least);
-
 }  // namespace diffused::samplers

@@ -23,23 +23,17 @@ struct DpmSolverMultistepConfig {
 };
 
 // The history holds what the steps before converted the network's output to, at most solver_order - 1 of it.
-class DpmSolverMultistep final : public Sampler {
+class DpmSolverMultistep final : public SolverSampler {
  public:
-  explicit DpmSolverMultistep(const DpmSolverMultistepConfig& config);
+  explicit DpmSolverMultistep(const DpmSolverMultistepConfig& config)
+      : SolverSampler(config.solver, config.lambda_min_clipped), config_(config) {}
 
-  // Equal to Diffusers' set_timesteps in every bit. Custom sigmas are not known to this method: unsupported.
   Result<Schedule> schedule(const ScheduleRequest& request) const override;
   Stepped step(const Schedule& schedule, int index, const at::Tensor& model_output, const at::Tensor& latents,
                const History& history, at::Generator& generator) const override;
-  at::Tensor clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
-                            const at::Tensor& latents) const override;
-  at::Tensor add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
-                       const at::Tensor& noise) const override;
 
  private:
   DpmSolverMultistepConfig config_;
-  TrainingNoise noise_;
-  int timesteps_;  // those that lambda_min_clipped leaves
 };
 
 }  // namespace diffused::samplers

@@ -26,7 +26,7 @@ Result<DpmSolverSinglestepConfig> DpmSolverSinglestepConfig::parse(const boost::
   if (config.algorithm == DpmAlgorithm::sde_dpmsolver)
     options.refuse("algorithm_type", "dpmsolver, dpmsolver++ or sde-dpmsolver++");
   check_dpm_options(options, solver, config.algorithm);
-  if (!is_plus(config.algorithm) && solver.thresholding)
+  if (!is_plus(config.algorithm) && solver.threshold.thresholding)
     options.refuse("thresholding", "false for this algorithm_type");
   if (solver.use_flow_sigmas && solver.spacing != SigmaSpacing::linear)
     options.refuse("use_flow_sigmas", "the only choice of sigmas");
@@ -34,21 +34,16 @@ Result<DpmSolverSinglestepConfig> DpmSolverSinglestepConfig::parse(const boost::
   return config;
 }
 
-DpmSolverSinglestep::DpmSolverSinglestep(const DpmSolverSinglestepConfig& config)
-    : config_(config),
-      noise_(config.solver.noise),
-      timesteps_(timesteps_from(noise_, config.lambda_min_clipped)) {}
-
 Result<Schedule> DpmSolverSinglestep::schedule(const ScheduleRequest& request) const {
-  const SolverConfig& solver = config_.solver;
+  const SolverConfig& solver = this->solver();
   TRY_VOID(check_steps(request, {.timesteps = takes_timesteps(solver)}));
   TRY(const double flow_shift, shift_of(request, solver.flow_shift, solver.dynamic.used));
-  const auto& table = noise_.sigmas();
+  const auto& table = noise().sigmas();
   std::vector<double> sigmas, timesteps;
   if (solver.spacing != SigmaSpacing::linear) {
     sigmas = spaced(solver.spacing, table.back(), table.front(), static_cast<std::size_t>(request.steps));
     for (const double sigma : sigmas) {
-      const double timestep = noise_.timestep_at(sigma);
+      const double timestep = noise().timestep_at(sigma);
       timesteps.push_back(solver.spacing == SigmaSpacing::karras ? std::nearbyint(timestep) : timestep);
     }
   } else if (solver.use_flow_sigmas) {
@@ -56,8 +51,8 @@ Result<Schedule> DpmSolverSinglestep::schedule(const ScheduleRequest& request) c
     sigmas = solver_flow_sigmas(solver, shift, request.steps);
     for (const double sigma : sigmas) timesteps.push_back(sigma * solver.noise.num_train_timesteps);
   } else {
-    TRY(timesteps, solver_timesteps(solver, noise_, request, timesteps_));
-    for (const double timestep : timesteps) sigmas.push_back(noise_.sigma_at(timestep));
+    TRY(timesteps, solver_timesteps(solver, noise(), request, last_timestep()));
+    for (const double timestep : timesteps) sigmas.push_back(noise().sigma_at(timestep));
   }
   return solver_schedule(sigmas, timesteps, solver.zero_final_sigma ? 0 : table.front());
 }
@@ -65,7 +60,7 @@ Result<Schedule> DpmSolverSinglestep::schedule(const ScheduleRequest& request) c
 // Leaps of solver_order calls, the last of which may be cut. The last call is of order 1 where it would end a
 // whole leap, or at no noise at all.
 int DpmSolverSinglestep::order_at(int calls, int index) const {
-  const SolverConfig& solver = config_.solver;
+  const SolverConfig& solver = this->solver();
   const int order = index % solver.solver_order + 1;
   const bool ends_leap = solver.lower_order_final && order == solver.solver_order;
   return index + 1 == calls && (solver.zero_final_sigma || ends_leap) ? 1 : order;
@@ -74,7 +69,7 @@ int DpmSolverSinglestep::order_at(int calls, int index) const {
 Stepped DpmSolverSinglestep::step(const Schedule& schedule, int index, const at::Tensor& model_output,
                                   const at::Tensor& latents, const History& history,
                                   at::Generator& generator) const {
-  const SolverConfig& solver = config_.solver;
+  const SolverConfig& solver = this->solver();
   const at::Tensor m0 = dpm_converted(solver, config_.algorithm, schedule, index, model_output, latents);
   std::vector<at::Tensor> outputs = {m0};  // the latest first
   if (!history.empty()) outputs.insert(outputs.end(), history.begin() + 1, history.end());
@@ -104,17 +99,6 @@ Stepped DpmSolverSinglestep::step(const Schedule& schedule, int index, const at:
   outputs.resize(std::min(outputs.size(), static_cast<std::size_t>(solver.solver_order - 1)));
   kept.insert(kept.end(), outputs.begin(), outputs.end());
   return {next, std::move(kept)};
-}
-
-at::Tensor DpmSolverSinglestep::clean_estimate(const Schedule& schedule, int index,
-                                               const at::Tensor& model_output,
-                                               const at::Tensor& latents) const {
-  return solver_clean(config_.solver, schedule, index, model_output, latents.to(at::kFloat));
-}
-
-at::Tensor DpmSolverSinglestep::add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
-                                          const at::Tensor& noise) const {
-  return solver_add_noise(config_.solver, schedule, index, x0, noise);
 }
 
 }  // namespace diffused::samplers

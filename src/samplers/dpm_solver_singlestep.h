@@ -23,25 +23,19 @@ struct DpmSolverSinglestepConfig {
 
 // The history holds where the leap began, then what the calls before converted the network's output to, the
 // latest first, at most solver_order - 1 of it.
-class DpmSolverSinglestep final : public Sampler {
+class DpmSolverSinglestep final : public SolverSampler {
  public:
-  explicit DpmSolverSinglestep(const DpmSolverSinglestepConfig& config);
+  explicit DpmSolverSinglestep(const DpmSolverSinglestepConfig& config)
+      : SolverSampler(config.solver, config.lambda_min_clipped), config_(config) {}
 
-  // Equal to Diffusers' set_timesteps in every bit. Custom sigmas are not known to this method: unsupported.
   Result<Schedule> schedule(const ScheduleRequest& request) const override;
   Stepped step(const Schedule& schedule, int index, const at::Tensor& model_output, const at::Tensor& latents,
                const History& history, at::Generator& generator) const override;
-  at::Tensor clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
-                            const at::Tensor& latents) const override;
-  at::Tensor add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
-                       const at::Tensor& noise) const override;
 
  private:
   int order_at(int calls, int index) const;
 
   DpmSolverSinglestepConfig config_;
-  TrainingNoise noise_;
-  int timesteps_;  // those that lambda_min_clipped leaves
 };
 
 }  // namespace diffused::samplers

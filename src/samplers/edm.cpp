@@ -10,9 +10,6 @@
 
 #include <cmath>
 
-#include "samplers/sigma_space.h"
-#include "samplers/threshold.h"
-
 namespace diffused::samplers {
 namespace {
 
@@ -56,14 +53,10 @@ Result<EdmConfig> EdmConfig::parse_dpm(const boost::json::object& object) {
   options.read("solver_order", solver.solver_order);
   options.read("lower_order_final", solver.lower_order_final);
   options.read("euler_at_final", solver.euler_at_final);
-  options.read("thresholding", config.thresholding);
-  options.read("dynamic_thresholding_ratio", config.dynamic_thresholding_ratio);
-  options.read("sample_max_value", config.sample_max_value);
+  read_threshold(options, config.threshold);
   solver.zero_final_sigma = config.zero_final_sigma;
   const int orders = is_stochastic(solver.algorithm) ? 2 : 3;
   if (solver.solver_order > orders) options.refuse("solver_order", orders == 2 ? "1 or 2" : "1 to 3");
-  const double ratio = config.dynamic_thresholding_ratio;
-  if (ratio < 0 || ratio > 1) options.refuse("dynamic_thresholding_ratio", "0 to 1");
   if (options.error()) return tl::unexpected<Error>(*options.error());
   return config;
 }
@@ -103,16 +96,6 @@ at::Tensor EdmSpace::clean(const Schedule& schedule, int index, const at::Tensor
   return (data * data / sum) * latents + out * model_output;
 }
 
-at::Tensor EdmSpace::clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
-                                    const at::Tensor& latents) const {
-  return clean(schedule, index, model_output, latents.to(at::kFloat)).to(at::kFloat);
-}
-
-at::Tensor EdmSpace::add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
-                               const at::Tensor& noise) const {
-  return x0 + noise * sigma_at(schedule, index).to(x0.options());
-}
-
 Result<Schedule> EdmEuler::schedule(const ScheduleRequest& request) const {
   TRY_VOID(check_steps(request));
   return schedule_of(request.steps, at::kDouble, /*ends_at_last=*/true);
@@ -135,9 +118,7 @@ Result<Schedule> EdmDpmSolver::schedule(const ScheduleRequest& request) const {
 Stepped EdmDpmSolver::step(const Schedule& schedule, int index, const at::Tensor& model_output,
                            const at::Tensor& latents, const History& history,
                            at::Generator& generator) const {
-  at::Tensor m0 = clean(schedule, index, model_output, latents);
-  if (config().thresholding)
-    m0 = threshold(m0, config().dynamic_thresholding_ratio, config().sample_max_value);
+  const at::Tensor m0 = thresholded(config().threshold, clean(schedule, index, model_output, latents));
   // The network's input is scaled, so that the latents are all of the picture and sigma of the noise.
   const auto level = [&](int place) {
     const at::Tensor sigma = sigma_at(schedule, place);

@@ -6,8 +6,7 @@
 #include <boost/json/object.hpp>
 
 #include "samplers/dpm_solver.h"
-#include "samplers/options.h"
-#include "samplers/sampler.h"
+#include "samplers/sigma_space.h"
 
 namespace diffused::samplers {
 
@@ -19,8 +18,7 @@ struct EdmConfig {
   bool zero_final_sigma = true;  // final_sigmas_type
   // Of the multistep solver alone.
   DpmMultistep solver;
-  bool thresholding = false;
-  double dynamic_thresholding_ratio = 0.995, sample_max_value = 1.0;
+  ThresholdConfig threshold;
 
   // Unknown keys are ignored, absent and null ones take the defaults. Error: data_loss, with the key as
   // field.
@@ -28,14 +26,10 @@ struct EdmConfig {
   static Result<EdmConfig> parse_dpm(const boost::json::object& json);
 };
 
-class EdmSpace : public Sampler {
+class EdmSpace : public VarianceExploding {
  public:
   float first_noise(const Schedule& schedule) const override;
   at::Tensor network_input(const Schedule& schedule, int index, const at::Tensor& latents) const override;
-  at::Tensor clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
-                            const at::Tensor& latents) const override;
-  at::Tensor add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
-                       const at::Tensor& noise) const override;
 
  protected:
   explicit EdmSpace(const EdmConfig& config) : config_(config) {}
@@ -44,9 +38,8 @@ class EdmSpace : public Sampler {
   // Levels and what the network is told of them; `dtype`: that of Diffusers' arithmetic before it rounds to
   // float32.
   Result<Schedule> schedule_of(int steps, at::ScalarType dtype, bool ends_at_last) const;
-  // The picture that the network's output points to, in the dtype that its arithmetic gives.
   at::Tensor clean(const Schedule& schedule, int index, const at::Tensor& model_output,
-                   const at::Tensor& latents) const;
+                   const at::Tensor& latents) const override;
 
  private:
   EdmConfig config_;

@@ -25,13 +25,13 @@ void read_dynamic_shift(Options& options, DynamicShift& shift) {
 
 at::Tensor scalar(float value) { return at::scalar_tensor(value, at::kFloat); }
 
-at::Tensor flow_clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
-                               const at::Tensor& latents) {
+at::Tensor FlowSampler::clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
+                                       const at::Tensor& latents) const {
   return latents.to(at::kFloat) - scalar(schedule.sigmas[static_cast<std::size_t>(index)]) * model_output;
 }
 
-at::Tensor flow_add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
-                          const at::Tensor& noise) {
+at::Tensor FlowSampler::add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
+                                  const at::Tensor& noise) const {
   const at::Tensor sigma = scalar(schedule.sigmas[static_cast<std::size_t>(index)]).to(x0.options());
   return sigma * noise + (1 - sigma) * x0;
 }

@@ -47,9 +47,13 @@ void stretch_to_terminal(std::vector<T>& sigmas, double terminal) {
 // A float32 tensor of no dimension: its product with a bf16 tensor is rounded to bf16, as in Diffusers.
 at::Tensor scalar(float value);
 
-// As Sampler::clean_estimate and Sampler::add_noise.
-at::Tensor flow_clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
-                               const at::Tensor& latents);
-at::Tensor flow_add_noise(const Schedule& schedule, int index, const at::Tensor& x0, const at::Tensor& noise);
+// What samplers that follow flows alone have in common.
+class FlowSampler : public Sampler {
+ public:
+  at::Tensor clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
+                            const at::Tensor& latents) const override;
+  at::Tensor add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
+                       const at::Tensor& noise) const override;
+};
 
 }  // namespace diffused::samplers

@@ -74,14 +74,4 @@ Stepped FlowMatchEuler::step(const Schedule& schedule, int index, const at::Tens
   return {next.to(model_output.dtype()), {}};
 }
 
-at::Tensor FlowMatchEuler::clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
-                                          const at::Tensor& latents) const {
-  return flow_clean_estimate(schedule, index, model_output, latents);
-}
-
-at::Tensor FlowMatchEuler::add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
-                                     const at::Tensor& noise) const {
-  return flow_add_noise(schedule, index, x0, noise);
-}
-
 }  // namespace diffused::samplers

@@ -27,7 +27,7 @@ struct FlowMatchEulerConfig {
   static Result<FlowMatchEulerConfig> parse(const boost::json::object& json);
 };
 
-class FlowMatchEuler final : public Sampler {
+class FlowMatchEuler final : public FlowSampler {
  public:
   explicit FlowMatchEuler(const FlowMatchEulerConfig& config) : config_(config) {}
 
@@ -37,10 +37,6 @@ class FlowMatchEuler final : public Sampler {
   Result<Schedule> schedule(const ScheduleRequest& request) const override;
   Stepped step(const Schedule& schedule, int index, const at::Tensor& model_output, const at::Tensor& latents,
                const History& history, at::Generator& generator) const override;
-  at::Tensor clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
-                            const at::Tensor& latents) const override;
-  at::Tensor add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
-                       const at::Tensor& noise) const override;
 
  private:
   FlowMatchEulerConfig config_;

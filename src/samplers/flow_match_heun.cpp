@@ -58,11 +58,6 @@ Stepped FlowMatchHeun::step(const Schedule& schedule, int index, const at::Tenso
   return {(history[0] + mean * scalar(sigma_at[0] - sigma_at[-1])).to(model_output.dtype()), {}};
 }
 
-at::Tensor FlowMatchHeun::clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
-                                         const at::Tensor& latents) const {
-  return flow_clean_estimate(schedule, index, model_output, latents);
-}
-
 at::Tensor FlowMatchHeun::add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
                                     const at::Tensor& noise) const {
   // Not rounded to the dtype of x0, other than in FlowMatchEuler.

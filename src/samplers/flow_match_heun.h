@@ -19,7 +19,7 @@ struct FlowMatchHeunConfig {
 };
 
 // Between a step's two calls the history holds where the step began and its first direction.
-class FlowMatchHeun final : public Sampler {
+class FlowMatchHeun final : public FlowSampler {
  public:
   explicit FlowMatchHeun(const FlowMatchHeunConfig& config) : config_(config) {}
 
@@ -28,8 +28,6 @@ class FlowMatchHeun final : public Sampler {
   Result<Schedule> schedule(const ScheduleRequest& request) const override;
   Stepped step(const Schedule& schedule, int index, const at::Tensor& model_output, const at::Tensor& latents,
                const History& history, at::Generator& generator) const override;
-  at::Tensor clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
-                            const at::Tensor& latents) const override;
   at::Tensor add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
                        const at::Tensor& noise) const override;
 

@@ -21,7 +21,7 @@ Result<PndmConfig> PndmConfig::parse(const boost::json::object& object) {
   Options options(object);
   read_alpha_space(options, config.space, /*tells_sample=*/false);
   config.space.noise.rescale_betas_zero_snr = false;  // the class has no such options
-  config.space.clip_sample = config.space.thresholding = false;
+  config.space.clip_sample = config.space.threshold.thresholding = false;
   options.read("skip_prk_steps", config.skip_prk_steps);
   if (options.error()) return tl::unexpected<Error>(*options.error());
   return config;

@@ -102,26 +102,22 @@ Result<SaSolverConfig> SaSolverConfig::parse(const boost::json::object& object) 
   refuse_learned_variance(options);
   if (!config.predict_x0 && solver.prediction == Prediction::flow_prediction)
     options.refuse("algorithm_type", "data_prediction for flow_prediction");
-  if (!config.predict_x0 && solver.thresholding) options.refuse("thresholding", "false for noise_prediction");
+  if (!config.predict_x0 && solver.threshold.thresholding)
+    options.refuse("thresholding", "false for noise_prediction");
   if (options.error()) return tl::unexpected<Error>(*options.error());
   return config;
 }
 
-SaSolver::SaSolver(const SaSolverConfig& config)
-    : config_(config),
-      noise_(config.solver.noise),
-      timesteps_(timesteps_from(noise_, config.lambda_min_clipped)) {}
-
 Result<Schedule> SaSolver::schedule(const ScheduleRequest& request) const {
   TRY_VOID(check_steps(request));
-  TRY(const double flow_shift, shift_of(request, config_.solver.flow_shift, false));
+  TRY(const double flow_shift, shift_of(request, solver().flow_shift, false));
   return levels_to_the_lowest(
-      config_.solver, noise_,
-      {.steps = request.steps, .last_timestep = timesteps_, .flow_shift = flow_shift});
+      solver(), noise(),
+      {.steps = request.steps, .last_timestep = last_timestep(), .flow_shift = flow_shift});
 }
 
 std::vector<at::Tensor> SaSolver::coefficients(const Schedule& schedule, const Adams& step) const {
-  const auto lambda = [&](int place) { return solver_level(config_.solver, schedule, place).lambda; };
+  const auto lambda = [&](int place) { return solver_level(solver(), schedule, place).lambda; };
   const int tau = tau_at(schedule, step.from), rate = 1 + tau * tau;
   const at::Tensor start = lambda(step.from), end = lambda(step.from + 1);
   std::vector<at::Tensor> places;
@@ -150,8 +146,8 @@ std::vector<at::Tensor> SaSolver::coefficients(const Schedule& schedule, const A
 }
 
 at::Tensor SaSolver::integrate(const Schedule& schedule, const Adams& step) const {
-  const SolverLevel t = solver_level(config_.solver, schedule, step.from + 1),
-                    s = solver_level(config_.solver, schedule, step.from);
+  const SolverLevel t = solver_level(solver(), schedule, step.from + 1),
+                    s = solver_level(solver(), schedule, step.from);
   const at::Tensor h = t.lambda - s.lambda;
   const int tau = tau_at(schedule, step.from), square = tau * tau, rate = 1 + square;
   const std::vector<at::Tensor> sums = coefficients(schedule, step);
@@ -173,10 +169,10 @@ Stepped SaSolver::step(const Schedule& schedule, int index, const at::Tensor& mo
                        const at::Tensor& latents, const History& history, at::Generator& generator) const {
   const int kept = std::max(config_.predictor_order, config_.corrector_order - 1);
   const int made = index - schedule.begin;
-  const int left = config_.solver.lower_order_final ? schedule.calls() - index : kOrderMax;
+  const int left = solver().lower_order_final ? schedule.calls() - index : kOrderMax;
   const at::Tensor output = config_.predict_x0
-                                ? solver_clean(config_.solver, schedule, index, model_output, latents)
-                                : solver_noise(config_.solver, schedule, index, model_output, latents);
+                                ? solver_clean(solver(), schedule, index, model_output, latents)
+                                : solver_noise(solver(), schedule, index, model_output, latents);
   std::vector<at::Tensor> outputs = {output};
   if (!history.empty()) outputs.insert(outputs.end(), history.begin() + kKeptFirst, history.end());
   at::Tensor corrected = latents;
@@ -205,16 +201,11 @@ Stepped SaSolver::step(const Schedule& schedule, int index, const at::Tensor& mo
   return {next, std::move(remembered)};
 }
 
-at::Tensor SaSolver::clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
-                                    const at::Tensor& latents) const {
-  return solver_clean(config_.solver, schedule, index, model_output, latents.to(at::kFloat)).to(at::kFloat);
-}
-
 at::Tensor SaSolver::add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
                                const at::Tensor& noise) const {
   // By the timestep, which the spacings of sigmas round.
   const auto timestep = static_cast<std::size_t>(schedule.timesteps[static_cast<std::size_t>(index)]);
-  const at::Tensor alpha = scalar(noise_.alphas_cumprod()[timestep]).to(x0.options());
+  const at::Tensor alpha = scalar(this->noise().alphas_cumprod()[timestep]).to(x0.options());
   return alpha.pow(0.5) * x0 + (1 - alpha).pow(0.5) * noise;
 }
 

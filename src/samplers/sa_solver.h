@@ -22,16 +22,14 @@ struct SaSolverConfig {
 
 // The history holds the latents of the step before, its noise, and what the steps before went by, the latest
 // first.
-class SaSolver final : public Sampler {
+class SaSolver final : public SolverSampler {
  public:
-  explicit SaSolver(const SaSolverConfig& config);
+  explicit SaSolver(const SaSolverConfig& config)
+      : SolverSampler(config.solver, config.lambda_min_clipped), config_(config) {}
 
-  // Equal to Diffusers' set_timesteps in every bit. Custom sigmas are not known to this method: unsupported.
   Result<Schedule> schedule(const ScheduleRequest& request) const override;
   Stepped step(const Schedule& schedule, int index, const at::Tensor& model_output, const at::Tensor& latents,
                const History& history, at::Generator& generator) const override;
-  at::Tensor clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
-                            const at::Tensor& latents) const override;
   at::Tensor add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
                        const at::Tensor& noise) const override;
 
@@ -41,8 +39,6 @@ class SaSolver final : public Sampler {
   std::vector<at::Tensor> coefficients(const Schedule& schedule, const Adams& step) const;
 
   SaSolverConfig config_;
-  TrainingNoise noise_;
-  int timesteps_;  // those that lambda_min_clipped leaves
 };
 
 }  // namespace diffused::samplers

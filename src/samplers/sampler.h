@@ -71,8 +71,8 @@ class Sampler {
   // mean nothing.
   virtual bool takes_sigmas() const { return false; }
 
-  // Error: invalid_argument, when no such schedule exists; unsupported, for sigmas or timesteps that are not
-  // taken.
+  // As set_timesteps of Diffusers' class, in every bit. Error: invalid_argument, when no such schedule
+  // exists; unsupported, for sigmas or timesteps that are not taken.
   virtual Result<Schedule> schedule(const ScheduleRequest& request) const = 0;
 
   // What unit noise is multiplied with to begin a run from noise alone.

@@ -85,13 +85,14 @@ at::Tensor SigmaSpace::clean(const Schedule& schedule, int index, const at::Tens
   return latents - sigma * model_output;
 }
 
-at::Tensor SigmaSpace::clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
-                                      const at::Tensor& latents) const {
+at::Tensor VarianceExploding::clean_estimate(const Schedule& schedule, int index,
+                                             const at::Tensor& model_output,
+                                             const at::Tensor& latents) const {
   return clean(schedule, index, model_output, latents.to(at::kFloat)).to(at::kFloat);
 }
 
-at::Tensor SigmaSpace::add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
-                                 const at::Tensor& noise) const {
+at::Tensor VarianceExploding::add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
+                                        const at::Tensor& noise) const {
   return x0 + noise * sigma_at(schedule, index).to(x0.options());
 }
 

@@ -26,14 +26,25 @@ struct SigmaSteps {
   std::vector<double> sigmas, timesteps;
 };
 
-class SigmaSpace : public Sampler {
+// Latents are the picture plus sigma of the noise (Song et al. 2021's name for it), however a network is
+// told.
+class VarianceExploding : public Sampler {
  public:
-  float first_noise(const Schedule& schedule) const override;
-  at::Tensor network_input(const Schedule& schedule, int index, const at::Tensor& latents) const override;
   at::Tensor clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
                             const at::Tensor& latents) const override;
   at::Tensor add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
                        const at::Tensor& noise) const override;
+
+ protected:
+  // The picture that the network's output points to, in the dtype that its arithmetic gives.
+  virtual at::Tensor clean(const Schedule& schedule, int index, const at::Tensor& model_output,
+                           const at::Tensor& latents) const = 0;
+};
+
+class SigmaSpace : public VarianceExploding {
+ public:
+  float first_noise(const Schedule& schedule) const override;
+  at::Tensor network_input(const Schedule& schedule, int index, const at::Tensor& latents) const override;
 
  protected:
   explicit SigmaSpace(const SigmaSpaceConfig& config) : space_(config), noise_(config.noise) {}
@@ -44,9 +55,8 @@ class SigmaSpace : public Sampler {
   Result<SigmaSteps> steps(const ScheduleRequest& request) const;
   // Timesteps of one's own have their levels from the table.
   CustomLevels takes_timesteps() const { return {.timesteps = space_.spacing == SigmaSpacing::linear}; }
-  // The picture that the network's output points to, in the dtype that its arithmetic gives.
   at::Tensor clean(const Schedule& schedule, int index, const at::Tensor& model_output,
-                   const at::Tensor& latents) const;
+                   const at::Tensor& latents) const override;
 
  private:
   SigmaSpaceConfig space_;

@@ -4,11 +4,12 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/pow.h>
+#include <ATen/ops/sqrt.h>
+#include <ATen/ops/sum.h>
+#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <cmath>
-
-#include "samplers/threshold.h"
 
 namespace diffused::samplers {
 namespace {
@@ -27,6 +28,14 @@ at::Tensor sigma_tensor(const Schedule& schedule, int index) {
   return scalar(schedule.sigmas[static_cast<std::size_t>(index)]);
 }
 
+// How many of the training timesteps have a lambda of `least` or more.
+int timesteps_from(const TrainingNoise& noise, const std::optional<double>& least) {
+  if (!least) return noise.timesteps();
+  const at::Tensor alphas_cumprod = at::tensor(noise.alphas_cumprod(), at::kFloat);
+  const at::Tensor lambdas = alphas_cumprod.sqrt().log() - (1 - alphas_cumprod).sqrt().log();
+  return (lambdas >= static_cast<float>(*least)).sum().item<int>();
+}
+
 }  // namespace
 
 void read_solver(Options& options, SolverConfig& config) {
@@ -37,9 +46,7 @@ void read_solver(Options& options, SolverConfig& config) {
                 {"sample", Prediction::sample},
                 {"v_prediction", Prediction::v_prediction},
                 {"flow_prediction", Prediction::flow_prediction}});
-  options.read("thresholding", config.thresholding);
-  options.read("dynamic_thresholding_ratio", config.dynamic_thresholding_ratio);
-  options.read("sample_max_value", config.sample_max_value);
+  read_threshold(options, config.threshold);
   options.read("lower_order_final", config.lower_order_final);
   config.spacing = read_spacing(options);
   options.read("sigma_min", config.sigma_min);
@@ -53,8 +60,6 @@ void read_solver(Options& options, SolverConfig& config) {
   config.dynamic.max_shift = 1.16;
   read_dynamic_shift(options, config.dynamic);
   if (config.flow_shift <= 0) options.refuse("flow_shift", "positive");
-  const double ratio = config.dynamic_thresholding_ratio;
-  if (ratio < 0 || ratio > 1) options.refuse("dynamic_thresholding_ratio", "0 to 1");
 }
 
 SolverLevel solver_level(const SolverConfig& config, const Schedule& schedule, int index) {
@@ -81,8 +86,7 @@ at::Tensor solver_clean(const SolverConfig& config, const Schedule& schedule, in
       clean = latents - level * model_output;
       break;
   }
-  return config.thresholding ? threshold(clean, config.dynamic_thresholding_ratio, config.sample_max_value)
-                             : clean;
+  return thresholded(config.threshold, clean);
 }
 
 at::Tensor solver_noise(const SolverConfig& config, const Schedule& schedule, int index,
@@ -98,12 +102,6 @@ at::Tensor solver_noise(const SolverConfig& config, const Schedule& schedule, in
       break;
   }
   return model_output;
-}
-
-at::Tensor solver_add_noise(const SolverConfig& config, const Schedule& schedule, int index,
-                            const at::Tensor& x0, const at::Tensor& noise) {
-  const auto [alpha, sigma] = alpha_sigma(config, sigma_tensor(schedule, index).to(x0.options()));
-  return alpha * x0 + sigma * noise;
 }
 
 std::vector<double> solver_timesteps(const SolverConfig& config, int last, int steps) {
@@ -185,6 +183,20 @@ void refuse_learned_variance(Options& options) {
                 {"learned", true},
                 {"learned_range", true}});
   if (learned) options.refuse("variance_type", "a fixed one: learned variances are not served");
+}
+
+SolverSampler::SolverSampler(const SolverConfig& solver, const std::optional<double>& lambda_min)
+    : solver_(solver), noise_(solver.noise), last_timestep_(timesteps_from(noise_, lambda_min)) {}
+
+at::Tensor SolverSampler::clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
+                                         const at::Tensor& latents) const {
+  return solver_clean(solver_, schedule, index, model_output, latents.to(at::kFloat)).to(at::kFloat);
+}
+
+at::Tensor SolverSampler::add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
+                                    const at::Tensor& noise) const {
+  const auto [alpha, sigma] = alpha_sigma(solver_, sigma_tensor(schedule, index).to(x0.options()));
+  return alpha * x0 + sigma * noise;
 }
 
 }  // namespace diffused::samplers

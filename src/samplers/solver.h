@@ -10,6 +10,7 @@
 #include "samplers/options.h"
 #include "samplers/sampler.h"
 #include "samplers/sigma_spacing.h"
+#include "samplers/threshold.h"
 #include "samplers/training_noise.h"
 
 namespace diffused::samplers {
@@ -19,8 +20,7 @@ struct SolverConfig {
   TrainingNoiseConfig noise;
   int solver_order = 2;
   Prediction prediction = Prediction::epsilon;
-  bool thresholding = false;
-  double dynamic_thresholding_ratio = 0.995, sample_max_value = 1.0;
+  ThresholdConfig threshold;
   bool lower_order_final = true;
   SigmaSpacing spacing = SigmaSpacing::linear;
   std::optional<double> sigma_min, sigma_max;  // the ends of the karras, exponential and beta spacings
@@ -47,10 +47,6 @@ at::Tensor solver_clean(const SolverConfig& config, const Schedule& schedule, in
 // The noise likewise.
 at::Tensor solver_noise(const SolverConfig& config, const Schedule& schedule, int index,
                         const at::Tensor& model_output, const at::Tensor& latents);
-
-// As Sampler::add_noise.
-at::Tensor solver_add_noise(const SolverConfig& config, const Schedule& schedule, int index,
-                            const at::Tensor& x0, const at::Tensor& noise);
 
 // The timesteps of `steps` steps below `last`, noisiest first: whole numbers.
 std::vector<double> solver_timesteps(const SolverConfig& config, int last, int steps);
@@ -81,5 +77,27 @@ Result<Schedule> levels_to_the_lowest(const SolverConfig& config, const Training
 
 // Networks that tell variances are not served.
 void refuse_learned_variance(Options& options);
+
+// What all samplers of this kind hold and answer.
+class SolverSampler : public Sampler {
+ public:
+  at::Tensor clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
+                            const at::Tensor& latents) const override;
+  at::Tensor add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
+                       const at::Tensor& noise) const override;
+
+ protected:
+  // `lambda_min`: the training timesteps of less are left out.
+  explicit SolverSampler(const SolverConfig& solver, const std::optional<double>& lambda_min = {});
+
+  const SolverConfig& solver() const { return solver_; }
+  const TrainingNoise& noise() const { return noise_; }
+  int last_timestep() const { return last_timestep_; }  // how many are left
+
+ private:
+  SolverConfig solver_;
+  TrainingNoise noise_;
+  int last_timestep_;
+};
 
 }  // namespace diffused::samplers

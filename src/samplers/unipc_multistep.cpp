@@ -56,7 +56,8 @@ Result<UniPcMultistepConfig> UniPcMultistepConfig::parse(const boost::json::obje
   const SolverConfig& solver = config.solver;
   if (!config.predict_x0 && solver.prediction == Prediction::flow_prediction)
     options.refuse("predict_x0", "true for flow_prediction");
-  if (!config.predict_x0 && solver.thresholding) options.refuse("thresholding", "false without predict_x0");
+  if (!config.predict_x0 && solver.threshold.thresholding)
+    options.refuse("thresholding", "false without predict_x0");
   if (solver.use_flow_sigmas && solver.spacing != SigmaSpacing::linear &&
       solver.spacing != SigmaSpacing::karras)
     options.refuse("use_flow_sigmas", "with none or with the karras spacing of sigmas");
@@ -67,12 +68,12 @@ Result<UniPcMultistepConfig> UniPcMultistepConfig::parse(const boost::json::obje
 }
 
 Result<Schedule> UniPcMultistep::schedule(const ScheduleRequest& request) const {
-  const SolverConfig& solver = config_.solver;
+  const SolverConfig& solver = this->solver();
   const bool flow_levels = solver.use_flow_sigmas && solver.spacing == SigmaSpacing::linear;
   TRY_VOID(check_steps(request, {.sigmas = flow_levels}));
   TRY(const double flow_shift, shift_of(request, solver.flow_shift, solver.dynamic.used));
   const auto steps = static_cast<std::size_t>(request.steps);
-  const auto& table = noise_.sigmas();
+  const auto& table = noise().sigmas();
   std::vector<double> sigmas, timesteps;
   const auto add_flow_timesteps = [&] {
     for (const double sigma : sigmas) timesteps.push_back(sigma * solver.noise.num_train_timesteps);
@@ -86,7 +87,7 @@ Result<Schedule> UniPcMultistep::schedule(const ScheduleRequest& request) const 
       add_flow_timesteps();
     } else {
       for (const double sigma : sigmas) {
-        const double timestep = noise_.timestep_at(sigma);
+        const double timestep = noise().timestep_at(sigma);
         timesteps.push_back(solver.spacing == SigmaSpacing::karras ? std::nearbyint(timestep) : timestep);
       }
     }
@@ -104,22 +105,22 @@ Result<Schedule> UniPcMultistep::schedule(const ScheduleRequest& request) const 
     add_flow_timesteps();
     lowest = sigmas.back();
   } else {
-    timesteps = solver_timesteps(solver, noise_.timesteps(), request.steps);
-    for (const double timestep : timesteps) sigmas.push_back(noise_.sigma_at(timestep));
+    timesteps = solver_timesteps(solver, last_timestep(), request.steps);
+    for (const double timestep : timesteps) sigmas.push_back(noise().sigma_at(timestep));
   }
   return solver_schedule(sigmas, timesteps, solver.zero_final_sigma ? 0 : lowest);
 }
 
 int UniPcMultistep::order_at(const Schedule& schedule, int index) const {
-  const int order = config_.solver.solver_order;
-  const int left = config_.solver.lower_order_final ? schedule.calls() - index : order;
+  const int order = solver().solver_order;
+  const int left = solver().lower_order_final ? schedule.calls() - index : order;
   return std::min({order, left, index - schedule.begin + 1});
 }
 
 UniPcMultistep::Update UniPcMultistep::update(const Schedule& schedule, int from, int order,
                                               const at::Tensor& latents,
                                               const std::vector<at::Tensor>& outputs) const {
-  const auto level = [&](int index) { return solver_level(config_.solver, schedule, index); };
+  const auto level = [&](int index) { return solver_level(solver(), schedule, index); };
   const SolverLevel t = level(from + 1), s0 = level(from);
   const at::Tensor h = t.lambda - s0.lambda;
   std::vector<at::Tensor> ratios, differences;
@@ -167,7 +168,7 @@ at::Tensor UniPcMultistep::correct(const Schedule& schedule, int index, const at
 
 Stepped UniPcMultistep::step(const Schedule& schedule, int index, const at::Tensor& model_output,
                              const at::Tensor& latents, const History& history, at::Generator&) const {
-  const SolverConfig& solver = config_.solver;
+  const SolverConfig& solver = this->solver();
   const at::Tensor converted = config_.predict_x0
                                    ? solver_clean(solver, schedule, index, model_output, latents)
                                    : solver_noise(solver, schedule, index, model_output, latents);
@@ -192,16 +193,6 @@ Stepped UniPcMultistep::step(const Schedule& schedule, int index, const at::Tens
   History kept = {sample};
   kept.insert(kept.end(), outputs.begin(), outputs.end());
   return {next.to(sample.scalar_type()), std::move(kept)};
-}
-
-at::Tensor UniPcMultistep::clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
-                                          const at::Tensor& latents) const {
-  return solver_clean(config_.solver, schedule, index, model_output, latents.to(at::kFloat));
-}
-
-at::Tensor UniPcMultistep::add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
-                                     const at::Tensor& noise) const {
-  return solver_add_noise(config_.solver, schedule, index, x0, noise);
 }
 
 }  // namespace diffused::samplers

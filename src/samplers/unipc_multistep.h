@@ -24,19 +24,14 @@ struct UniPcMultistepConfig {
 
 // The history holds the latents from which the last step was predicted, then what the steps before converted
 // the network's output to, at most solver_order of it.
-class UniPcMultistep final : public Sampler {
+class UniPcMultistep final : public SolverSampler {
  public:
   explicit UniPcMultistep(const UniPcMultistepConfig& config)
-      : config_(config), noise_(config.solver.noise) {}
+      : SolverSampler(config.solver), config_(config) {}
 
-  // Equal to Diffusers' set_timesteps in every bit. Custom sigmas are not known to this method: unsupported.
   Result<Schedule> schedule(const ScheduleRequest& request) const override;
   Stepped step(const Schedule& schedule, int index, const at::Tensor& model_output, const at::Tensor& latents,
                const History& history, at::Generator& generator) const override;
-  at::Tensor clean_estimate(const Schedule& schedule, int index, const at::Tensor& model_output,
-                            const at::Tensor& latents) const override;
-  at::Tensor add_noise(const Schedule& schedule, int index, const at::Tensor& x0,
-                       const at::Tensor& noise) const override;
 
  private:
   struct Update;
@@ -48,7 +43,6 @@ class UniPcMultistep final : public Sampler {
                      const History& history) const;
 
   UniPcMultistepConfig config_;
-  TrainingNoise noise_;
 };
 
 }  // namespace diffused::samplers

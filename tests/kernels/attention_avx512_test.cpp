@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/processor.h"
+#include "kernels/avx512_test.h"
 #include "support/relative_norm_error.h"
 
 namespace diffused::kernels {
@@ -23,13 +23,8 @@ at::Tensor reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
 
 using test::relative_norm_error;
 
-class AttentionAvx512 : public testing::TestWithParam<at::ScalarType> {
+class AttentionAvx512 : public Avx512Test {
  protected:
-  void SetUp() override {
-    if (!has_avx512_for(GetParam())) GTEST_SKIP() << "this processor lacks the instructions";
-    at::manual_seed(1);
-  }
-  at::Tensor random(at::IntArrayRef shape) const { return at::randn(shape, GetParam()); }
   // bfloat16 keeps 8 bits: probabilities and the result are rounded to it.
   double tolerance() const { return GetParam() == at::kFloat ? 2e-6 : 3e-3; }
 };

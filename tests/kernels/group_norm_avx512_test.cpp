@@ -4,7 +4,7 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
-#include "kernels/processor.h"
+#include "kernels/avx512_test.h"
 #include "support/relative_norm_error.h"
 
 namespace diffused::kernels {
@@ -13,16 +13,8 @@ namespace {
 using test::exact;
 using test::relative_norm_error;
 
-class GroupNormAvx512 : public testing::TestWithParam<at::ScalarType> {
+class GroupNormAvx512 : public Avx512Test {
  protected:
-  void SetUp() override {
-    if (!has_avx512_for(GetParam())) GTEST_SKIP() << "this processor lacks the instructions";
-    at::manual_seed(1);
-  }
-  at::Tensor random(at::IntArrayRef shape) const { return at::randn(shape, GetParam()); }
-  at::Tensor random_image(at::IntArrayRef shape) const {
-    return random(shape).contiguous(at::MemoryFormat::ChannelsLast);
-  }
   double tolerance() const { return GetParam() == at::kFloat ? 1e-6 : 3e-3; }
 };
 

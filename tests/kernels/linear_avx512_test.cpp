@@ -4,7 +4,7 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
-#include "kernels/processor.h"
+#include "kernels/avx512_test.h"
 #include "support/relative_norm_error.h"
 
 namespace diffused::kernels {
@@ -12,13 +12,8 @@ namespace {
 
 using test::relative_norm_error;
 
-class LinearAvx512 : public testing::TestWithParam<at::ScalarType> {
+class LinearAvx512 : public Avx512Test {
  protected:
-  void SetUp() override {
-    if (!has_avx512_for(GetParam())) GTEST_SKIP() << "this processor lacks the instructions";
-    at::manual_seed(1);
-  }
-  at::Tensor random(at::IntArrayRef shape) const { return at::randn(shape, GetParam()); }
   // One rounding to bfloat16 is at most 2^-8 of a value.
   double tolerance() const { return GetParam() == at::kFloat ? 3e-6 : 4e-3; }
 };
