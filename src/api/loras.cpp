@@ -167,7 +167,9 @@ Result<std::optional<std::string>> find_lora(const PipelineInfo& model, std::str
   if (found.size() > 1)
     return fail(ErrorCode::invalid_argument,
                 fmt::format("several LoRAs are called \"{}\": {}", name, fmt::join(found, ", ")), "prompt");
-  return found.empty() ? std::optional<std::string>() : std::optional(found.front());
+  if (!found.empty()) return found.front();
+  const auto alias = model.lora_aliases.find(std::string(name));
+  return alias == model.lora_aliases.end() ? std::optional<std::string>() : std::optional(alias->second);
 }
 
 json::array write_loras(std::span<const LoraChoice> loras) {

@@ -27,8 +27,8 @@ Field loras_field(std::vector<LoraChoice>& to);
 Result<void> check_loras(const PipelineInfo& model, std::span<const LoraChoice> loras);
 
 // The LoRA that A1111's clients mean by a name: besides its own that of its file without the folder, or with
-// the ending. Nothing: the model has none. Errors: invalid_argument about `prompt` when several files are
-// called so.
+// the ending, or what the file calls itself. Nothing: the model has none. Errors: invalid_argument about
+// `prompt` when several files are called so.
 Result<std::optional<std::string>> find_lora(const PipelineInfo& model, std::string_view name);
 
 // [{"name", "weight", "text_weight"}], and back. Reading throws where it is no such list.

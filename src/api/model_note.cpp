@@ -28,6 +28,7 @@ void each_model_member(Model& model, const Visit& visit) {
   visit("default_guidance_scale", info.default_guidance_scale);
   visit("schedulers", info.schedulers);
   visit("loras", info.loras);
+  visit("lora_aliases", info.lora_aliases);
   visit("embeddings", info.embeddings);
   visit("image_to_image", info.image_to_image);
   visit("inpaint", info.inpaint);

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -90,7 +91,8 @@ struct PipelineInfo {
   double default_guidance_scale = 0;
   std::vector<std::string> schedulers;  // names accepted in GenerateRequest::scheduler, the default first
   std::vector<std::string> loras;       // names accepted in GenerateRequest::loras, sorted
-  std::vector<std::string> embeddings;  // words of prompts that stand for learned vectors, sorted
+  std::map<std::string, std::string> lora_aliases;  // what a LoRA's file calls itself → its name above
+  std::vector<std::string> embeddings;              // words of prompts that stand for learned vectors, sorted
   bool image_to_image = false;
   bool inpaint = false;
   bool flow_shift = false;  // whether GenerateRequest::flow_shift may be given

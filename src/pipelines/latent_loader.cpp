@@ -149,6 +149,7 @@ Result<LatentModel> LatentLoader::finish(std::unique_ptr<const Family> family) {
   if (!options_.loras.empty()) {
     TRY(loras, LoraLibrary::scan(options_.loras, loaded_, dtype_, device_));
     info_.loras = loras.names();
+    info_.lora_aliases = loras.aliases();
   }
   TRY(auto autoencoder, autoencoder_.load({*store_, dtype_, device_}, loaded_));
   describe_sizes(family->traits(), latents(), info_);

@@ -27,6 +27,7 @@ TEST(ModelNote, ComesBackAsItWas) {
   EXPECT_EQ(read->aliases, model.aliases);
   EXPECT_EQ(read->info.schedulers, model.info.schedulers);
   EXPECT_EQ(read->info.loras, model.info.loras);
+  EXPECT_EQ(read->info.lora_aliases, model.info.lora_aliases);
   EXPECT_EQ(read->info.embeddings, model.info.embeddings);
   EXPECT_EQ(read->info.parameters, model.info.parameters);
   EXPECT_EQ(read->info.default_guidance_scale, model.info.default_guidance_scale);

@@ -294,6 +294,22 @@ TEST_F(LoraFileTest, SaysSoWhenItIsReplacedByAnother) {
   EXPECT_THAT(file.load(model, {}).error().message, HasSubstr("is another file"));
 }
 
+TEST_F(LoraFileTest, MayBeCalledWhatItCallsItself) {
+  const NamedTensors tensors = {{"unet.conv_in.lora_A.weight", at::randn({2, 4})},
+                                {"unet.conv_in.lora_B.weight", at::randn({6, 2})}};
+  const auto add = [&](const char* name, const std::string& alias) {
+    write_file(folder.path() / (std::string(name) + ".safetensors"),
+               safetensors_file(tensors, R"({"ss_output_name":")" + alias + "\"}"));
+  };
+  add("a", "Pen and Ink");
+  add("b", "twice");
+  add("c", "twice");
+  add("d", "");
+  const LoadedWeights model{.changeable = layers, .prefixes = prefixes};
+  const auto aliases = LoraLibrary::scan(folder.path(), model, at::kFloat, at::kCPU).value().aliases();
+  EXPECT_THAT(aliases, ElementsAre(std::pair<const std::string, std::string>("Pen and Ink", "a")));
+}
+
 // Two of a kind, one damaged and one of another model, in a folder with others' files.
 TEST_F(LoraFileTest, OfAFolderThoseCountThatFit) {
   const std::string fits = safetensors_file(NamedTensors{{"unet.conv_in.lora_A.weight", at::randn({2, 4})},

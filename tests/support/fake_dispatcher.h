@@ -34,6 +34,7 @@ inline PipelineInfo small_model_info() {
   info.default_guidance_scale = 7.0;
   info.schedulers = {"FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"};
   info.loras = {"cute", "ink", "style/ink"};
+  info.lora_aliases = {{"Pen and Ink", "style/ink"}};
   info.embeddings = {"<cat-toy>", "ink-wash"};
   info.image_to_image = info.inpaint = info.flow_shift = true;
   return info;

@@ -23,8 +23,9 @@ inline std::string safetensors_file(const std::string& json, const std::string& 
 }
 
 // The tensors in this order, the header padded with blanks so that the data starts at a multiple of 8.
-inline std::string safetensors_file(const NamedTensors& tensors) {
-  std::string json = R"({"__metadata__":{"format":"pt"})";
+inline std::string safetensors_file(const NamedTensors& tensors,
+                                    const std::string& metadata = R"({"format":"pt"})") {
+  std::string json = R"({"__metadata__":)" + metadata;
   std::string data;
   for (const auto& [name, given] : tensors) {
     const at::Tensor tensor = given.contiguous();

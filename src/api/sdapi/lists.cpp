@@ -1,7 +1,8 @@
 #include <algorithm>
 #include <array>
 #include <boost/json/parse.hpp>
-#include <set>
+#include <map>
+#include <string>
 
 #include "api/endpoints.h"
 #include "api/errors.h"
@@ -138,13 +139,15 @@ asio::awaitable<void> sd_styles(const Api& api, http::Exchange& exchange) {
 }
 
 asio::awaitable<void> sd_loras(const Api& api, http::Exchange& exchange) {
-  std::set<std::string> names;
-  for (const ServedModel& model : api.dispatcher.models())
-    names.insert(model.info.loras.begin(), model.info.loras.end());
+  std::map<std::string, std::string> aliases;  // by name
+  for (const ServedModel& model : api.dispatcher.models()) {
+    for (const std::string& name : model.info.loras) aliases.emplace(name, name);
+    for (const auto& [alias, name] : model.info.lora_aliases) aliases[name] = alias;
+  }
   json::array loras;
-  for (const std::string& name : names)
+  for (const auto& [name, alias] : aliases)
     loras.push_back(
-        json::object{{"name", name}, {"alias", name}, {"path", name}, {"metadata", json::object()}});
+        json::object{{"name", name}, {"alias", alias}, {"path", name}, {"metadata", json::object()}});
   co_await send_json(exchange, loras);
 }
 

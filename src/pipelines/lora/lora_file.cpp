@@ -113,6 +113,11 @@ Result<double> scale_of(const std::filesystem::path& path, Checkpoint& file, con
   return value / static_cast<double>(rank);
 }
 
+std::string alias_of(const std::map<std::string, std::string>& metadata) {
+  const auto name = metadata.find("ss_output_name");
+  return name == metadata.end() ? std::string() : tokenizers::valid_utf8(name->second);
+}
+
 }  // namespace
 
 Result<void> LoraFile::add(Checkpoint& file, const std::string& name, const LoraMeaning& meaning,
@@ -145,6 +150,7 @@ Result<LoraFile> LoraFile::open(const std::filesystem::path& path, const LoraNam
   if (!scales) return refuse(path, scales.error().code, scales.error().message);
   LoraFile lora;
   lora.path_ = path;
+  lora.alias_ = alias_of(file->metadata());
   LeftOut left_out;
   for (const Known& layer : known_layers(groups, names, left_out)) {
     const LoraTensors tensors =

@@ -36,6 +36,9 @@ class LoraFile {
   static Result<LoraFile> open(const std::filesystem::path& path, const LoraNames& names,
                                const ChangeableLayers& layers);
 
+  // What its trainer called it (kohya's ss_output_name); empty where the file does not say.
+  const std::string& alias() const { return alias_; }
+
   // The tensors, of this dtype on this device, by the names that the networks' layers have. Errors: as open,
   // when the file has changed since.
   Result<std::shared_ptr<const nn::Lora>> load(const LoadedWeights& model, LoraDevice device) const;
@@ -49,6 +52,7 @@ class LoraFile {
                    const LoraTensors& tensors, const LoraContext& context);
 
   std::filesystem::path path_;
+  std::string alias_;
   std::map<std::string, Kept> changes_;  // by the model's layer
 };
 

@@ -60,6 +60,18 @@ std::vector<std::string> LoraLibrary::names() const {
   return names;
 }
 
+std::map<std::string, std::string> LoraLibrary::aliases() const {
+  std::map<std::string, std::vector<std::string>> names;
+  for (const auto& [name, file] : files_) {
+    if (!file.alias().empty()) names[file.alias()].push_back(name);
+  }
+  std::map<std::string, std::string> aliases;
+  for (const auto& [alias, own] : names) {
+    if (own.size() == 1) aliases.emplace(alias, own.front());
+  }
+  return aliases;
+}
+
 Result<nn::LoraSet> LoraLibrary::choose(const std::vector<LoraChoice>& choices) {
   nn::LoraSet set;
   for (const LoraChoice& choice : choices) {

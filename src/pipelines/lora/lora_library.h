@@ -33,6 +33,8 @@ class LoraLibrary {
 
   // Sorted.
   std::vector<std::string> names() const;
+  // LoraFile::alias to name, where one file alone has it.
+  std::map<std::string, std::string> aliases() const;
 
   // The LoRAs chosen, each of names(); those of weight 0 are left out. What was used last stays in memory.
   // Errors: as LoraFile::load.
