@@ -37,7 +37,8 @@ def describe(name: str, outcome: load.Outcome) -> str:
 
 def beside_the_guide(arguments: argparse.Namespace) -> None:
     """Throughput, latency and /health of both servers with 1, 4 and 16 closed-loop clients; one server works at a time."""
-    with picture.ours(arguments.model) as (_, ours), picture.guide(arguments.model) as (_, guide):
+    options = ("--engine", arguments.engine, "--dtype", picture.best_dtype())
+    with picture.ours(arguments.model, *options) as (_, ours), picture.guide(arguments.model) as (_, guide):
         for address in (ours, guide):
             asyncio.run(load.closed_loop(address, 1, make_body, requests=2))
         for clients, requests in ((1, 6), (4, 16), (16, 48)):
@@ -224,6 +225,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}")
     parser.add_argument("--model", default="models/demo")
+    parser.add_argument("--engine", default="auto", help="of the part guide: native, or diffusers in a process of its own")
     parser.add_argument("--seconds", type=float, default=60, help="how long the crowd stays")
     arguments = parser.parse_args()
     print(load.machine())

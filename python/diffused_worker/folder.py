@@ -17,6 +17,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # What from_pretrained and from_pipe call the dtype; the older name is deprecated since 0.42.
 DTYPE_NAME = "dtype" if tuple(map(int, diffusers.__version__.split(".")[:2])) >= (0, 42) else "torch_dtype"
 LIBRARIES = {"diffusers", "transformers"}
+# What `diffused pull` leaves out, and pipelines can do without.
+LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")
 WEIGHT_FILES_WITH_CODE = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 
 
@@ -71,11 +73,12 @@ def check(folder: Path) -> tuple[type, dict[str, None]]:
         raise Refusal("not_found", f"{folder}: no such folder")
     index = read_json(folder / "model_index.json")
     found = pipeline_class(folder, index)
+    without = {name: None for name in LEFT_OUT if name in found._optional_components and not (folder / name).is_dir()}
     for name, value in index.items():
-        if not name.startswith("_") and isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value):
+        if name not in without and not name.startswith("_") and isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value):
             check_component(folder, name, *value)
     taken = inspect.signature(found.__init__).parameters
-    return found, {name: None for name, value in index.items() if value == [None, None] and name in taken}
+    return found, without | {name: None for name, value in index.items() if value == [None, None] and name in taken}
 
 
 def load(folder: Path, dtype: str, device: str, variant: str | None) -> diffusers.DiffusionPipeline:

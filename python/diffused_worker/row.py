@@ -78,6 +78,7 @@ class Row:
         self._granted.acquire()
         try:
             if not self._dropped:
+                self._networks.take(self)
                 torch.manual_seed(self._arguments["generator"].initial_seed())
                 self._picture = first_picture(self._pipeline(**self._arguments))
                 self.step = self.steps
@@ -86,22 +87,23 @@ class Row:
         except BaseException as error:  # whatever it is ends this row alone
             self._error = self._refusal(error)
         finally:
-            self._networks.restore()
+            self._networks.leave(self)
             self._arguments, self._pipeline = {}, None
             self.next = "done"
             self._handed_back.release()
 
     def _pause(self, upcoming: str) -> None:
-        """Hands the turn back, and the shared networks as they were; returns when the row is granted its next unit.
+        """Hands the turn back; returns when the row is granted its next unit.
 
-        Some pipelines draw from torch's own generator too: each row goes on with the state that it left."""
+        Some pipelines draw from torch's own generator too: each row goes on with the state that it left.
+        """
         self.next = upcoming
-        mine, drawn = self._networks.restore(), torch.get_rng_state()
+        drawn = torch.get_rng_state()
         self._handed_back.release()
         self._granted.acquire()
         if self._dropped:
             raise Left
-        self._networks.put_back(mine)
+        self._networks.take(self)
         torch.set_rng_state(drawn)
 
     def _callback(self) -> dict:

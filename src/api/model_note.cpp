@@ -19,6 +19,8 @@ void each_model_member(Model& model, const Visit& visit) {
   visit("class_name", info.class_name);
   visit("dtype", info.dtype);
   visit("device", info.device);
+  visit("engine", info.engine);
+  visit("one_unit", info.one_unit);
   visit("parameters", info.parameters);
   visit("default_width", info.default_width);
   visit("default_height", info.default_height);

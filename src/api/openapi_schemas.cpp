@@ -124,6 +124,8 @@ constexpr std::string_view kOpenAi = R"json({
       "pipeline": {"type": "string"},
       "dtype": {"type": "string"},
       "device": {"type": "string"},
+      "engine": {"type": "string", "enum": ["native", "diffusers"], "description": "diffusers: it runs in Diffusers itself, in a process of its own."},
+      "turns": {"type": "string", "enum": ["step", "picture"], "description": "What it may be held after; picture: one is made in one go."},
       "parameters": {"type": "integer"},
       "default_size": {"$ref": "#/components/schemas/Size"},
       "size_multiple": {"type": "integer", "description": "Width and height must be multiples of it."},

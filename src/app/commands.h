@@ -22,6 +22,7 @@ int report(const Error& error);
 void add_serve(CLI::App& program, char** arguments, int& exit_status);
 void add_generate(CLI::App& program, int& exit_status);
 void add_inspect(CLI::App& program, int& exit_status);
+void add_compare(CLI::App& program, int& exit_status);
 void add_models(CLI::App& program, int& exit_status);
 void add_pull(CLI::App& program, int& exit_status);
 void add_key(CLI::App& program, int& exit_status);

@@ -5,19 +5,17 @@
 
 #include <algorithm>
 #include <array>
-#include <condition_variable>
 #include <filesystem>
 #include <fstream>
-#include <mutex>
 
 #include "api/openai/uploads.h"
 #include "api/picture.h"
 #include "app/commands.h"
 #include "app/models.h"
+#include "app/one_job.h"
 #include "app/version.h"
 #include "base/files.h"
 #include "base/ids.h"
-#include "engine/local_dispatcher.h"
 #include "image/channels.h"
 
 namespace diffused::app {
@@ -37,66 +35,6 @@ struct GenerateOptions {
   int quality = 100;
   bool quiet = false;
 };
-
-// Collects a job's events on the calling thread's side.
-class Outcome {
- public:
-  Outcome(std::size_t images, bool draw_bar) : images_(images), draw_bar_(draw_bar) {}
-
-  void take(Event event) {
-    const std::lock_guard lock(mutex_);
-    if (const auto* step = std::get_if<StepDone>(&event)) {
-      draw(*step);
-    } else if (auto* image = std::get_if<ImageReady>(&event)) {
-      images_[image->image_index] = std::move(*image);
-    } else if (auto* failed = std::get_if<JobFailed>(&event)) {
-      end_ = tl::unexpected<Error>(std::move(failed->error));
-    } else if (const auto* done = std::get_if<JobDone>(&event)) {
-      end_ = done->timings;
-    }
-    if (end_) ended_.notify_one();
-  }
-
-  Result<Timings> wait() {
-    std::unique_lock lock(mutex_);
-    ended_.wait(lock, [this] { return end_.has_value(); });
-    if (draw_bar_) fmt::print(stderr, "\n");
-    return *end_;
-  }
-
-  const std::vector<ImageReady>& images() const { return images_; }
-
- private:
-  void draw(const StepDone& step) {
-    if (!draw_bar_) return;
-    constexpr int kWidth = 40;
-    steps_done_ = std::max(steps_done_, step.step);
-    const int filled = kWidth * steps_done_ / std::max(1, step.steps);
-    fmt::print(stderr, "\r{:>3}% [{:-<{}}] step {}/{}", 100 * steps_done_ / std::max(1, step.steps),
-               std::string(filled, '#'), kWidth, steps_done_, step.steps);
-    std::fflush(stderr);
-  }
-
-  std::mutex mutex_;
-  std::condition_variable ended_;
-  std::vector<ImageReady> images_;
-  std::optional<Result<Timings>> end_;
-  const bool draw_bar_;
-  int steps_done_ = 0;
-};
-
-// "512x768" into width and height.
-Result<void> parse_size(const std::string& text, GenerateRequest& request) {
-  if (text.empty()) return {};
-  int width = 0, height = 0;
-  char rest = 0;
-  if (std::sscanf(text.c_str(), "%6dx%6d%c", &width, &height, &rest) != 2 || width <= 0 || height <= 0)
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("--size is '{}', but WIDTHxHEIGHT is wanted, such as 512x512", text));
-  request.width = width;
-  request.height = height;
-  return {};
-}
 
 Result<Image> read_picture(const std::string& path) {
   TRY(const std::string bytes, read_whole_file(path, kPictureBytesMax));
@@ -165,22 +103,13 @@ Result<void> generate(GenerateOptions options) {
   const std::uint64_t seed = options.seed.value_or(random_seed());
   for (int i = 0; i < options.n; ++i) options.request.seeds.push_back(seed + static_cast<std::uint64_t>(i));
 
-  const SystemClock clock;
-  engine::EngineObserver nobody;
-  engine::EngineOptions engine_options;
-  engine_options.prepare_device_thread = [&options] { prepare_device_thread(options.model); };
-  engine::LocalDispatcher dispatcher({{model.name, {}, clock.unix_seconds(), pipeline}}, engine_options,
-                                     clock, nobody);
-  Outcome outcome(options.request.n(), !options.quiet && isatty(STDERR_FILENO));
-  SubmitOptions submit;
-  submit.step_events = true;
-  TRY(const Ticket ticket, dispatcher.submit(options.request, std::move(submit),
-                                             [&outcome](Event event) { outcome.take(std::move(event)); }));
-  TRY(const Timings timings, outcome.wait());
-  TRY_VOID(write_pictures(options, pipeline->info(), *codec, options.request, outcome.images()));
+  TRY(const Made made, make_pictures({model.name, pipeline}, options.request, options.model,
+                                     !options.quiet && isatty(STDERR_FILENO)));
+  TRY_VOID(write_pictures(options, pipeline->info(), *codec, options.request, made.images));
   if (!options.quiet)
-    fmt::print(stderr, "{:.2f} s: prompt {:.2f}, denoising {:.2f}, decoding {:.2f}\n", timings.total_seconds,
-               timings.encode_seconds, timings.denoise_seconds, timings.decode_seconds);
+    fmt::print(stderr, "{:.2f} s: prompt {:.2f}, denoising {:.2f}, decoding {:.2f}\n",
+               made.timings.total_seconds, made.timings.encode_seconds, made.timings.denoise_seconds,
+               made.timings.decode_seconds);
   return {};
 }
 

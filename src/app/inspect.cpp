@@ -9,6 +9,7 @@
 #include "app/model_index.h"
 #include "app/models.h"
 #include "hub/listing.h"
+#include "pipelines/catalog.h"
 #include "pipelines/single_file/single_file.h"
 #include "weights/checkpoint.h"
 
@@ -107,6 +108,8 @@ int inspect(const path& folder, const std::string& variant) {
   }
   print_all(all);
   for (const std::string& name : index->absent) fmt::print("without {}\n", name);
+  fmt::print("engine: {}\n",
+             pipelines::has_family(index->class_name) ? "native" : "diffusers, as the class is not native");
   for (const Error& problem : problems) report(problem);
   return problems.empty() ? 0 : kUnusable;
 }

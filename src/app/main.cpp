@@ -39,6 +39,7 @@ int main(int argc, char** argv) {
   diffused::app::add_serve(program, argv, exit_status);
   diffused::app::add_generate(program, exit_status);
   diffused::app::add_inspect(program, exit_status);
+  diffused::app::add_compare(program, exit_status);
   diffused::app::add_models(program, exit_status);
   diffused::app::add_pull(program, exit_status);
   diffused::app::add_key(program, exit_status);

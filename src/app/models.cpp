@@ -5,6 +5,7 @@
 #include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>
 #include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
@@ -14,6 +15,9 @@
 #include <set>
 #include <thread>
 
+#include "app/model_index.h"
+#include "base/log.h"
+#include "diffusers/diffusers_pipeline.h"
 #include "hub/cache.h"
 #include "hub/environment.h"
 #include "hub/repo.h"
@@ -69,6 +73,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
                      "another autoencoder: its folder, a model's, or a .safetensors file");
   command.add_option("--threads", options.threads, "processor cores for the model (default: all)")
       ->check(CLI::Range(1, 1024));
+  add_engine_options(command, options.engine);
 }
 
 std::uint64_t weights_on_disk(const ModelArgument& model) {
@@ -86,7 +91,9 @@ std::uint64_t weights_on_disk(const ModelArgument& model) {
   return bytes;
 }
 
-Result<std::unique_ptr<Pipeline>> load_model(const ModelArgument& model, const ModelOptions& options) {
+namespace {
+
+Result<std::unique_ptr<Pipeline>> load_native(const ModelArgument& model, const ModelOptions& options) {
   pipelines::LoadOptions load = options.load;
   for (std::string& part : load.parts) {
     TRY(ModelArgument found, find_model(part));
@@ -97,6 +104,58 @@ Result<std::unique_ptr<Pipeline>> load_model(const ModelArgument& model, const M
     load.vae = std::move(found.folder);
   }
   return pipelines::load_pipeline(model.folder, load);
+}
+
+// What only our own networks can do is left out, and said to be.
+void tell_left_out(const ModelArgument& model, const pipelines::LoadOptions& load) {
+  if (load.quantize.empty() && load.loras.empty() && load.vae.empty()) return;
+  log(LogLevel::warning, "options_left_out",
+      {{"model", model.name},
+       {"engine", "diffusers"},
+       {"quantize", load.quantize},
+       {"vae", load.vae.string()},
+       {"loras", load.loras.string()}});
+}
+
+Result<std::unique_ptr<Pipeline>> load_in_diffusers(const ModelArgument& model, const ModelOptions& options) {
+  tell_left_out(model, options.load);
+  const auto python = find_python(options.engine, process_variables());
+  if (!python)
+    return fail(
+        ErrorCode::not_found,
+        fmt::format("{}: name a Python that has diffusers by --python, or DIFFUSED_PYTHON", model.folder));
+  diffusers::WorkerOptions worker;
+  worker.python = *python;
+  TRY(worker.program, find_worker_program(process_variables()));
+  worker.folder = std::filesystem::absolute(model.folder);
+  worker.name = model.name;
+  const char* const usual = options.load.device == "cpu" ? "fp32" : "bf16";
+  worker.dtype = options.load.dtype.empty() ? usual : options.load.dtype;
+  worker.device = options.load.device;
+  worker.variant = options.load.variant;
+  worker.threads = options.threads;
+  return diffusers::load_pipeline(std::move(worker));
+}
+
+// Our own engine has no such class: the refusal, and what would serve the folder.
+tl::unexpected<Error> refuse_class(const ModelArgument& model, const std::string& class_name) {
+  return fail(ErrorCode::unsupported,
+              fmt::format("{}: pipeline class '{}' is not native; with a Python that has diffusers "
+                          "(pip install diffusers transformers), named by --python, it would be served",
+                          model.folder, class_name),
+              model.folder);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Pipeline>> load_model(const ModelArgument& model, const ModelOptions& options) {
+  const std::string engine = engine_for(options.engine, model.name);
+  if (engine == "native") return load_native(model, options);
+  if (engine == "diffusers") return load_in_diffusers(model, options);
+  const auto index = read_model_index(model.folder);
+  if (!index || pipelines::has_family(index->class_name)) return load_native(model, options);
+  if (!find_python(options.engine, process_variables())) return refuse_class(model, index->class_name);
+  return load_in_diffusers(model, options);
 }
 
 void prepare_device_thread(const ModelOptions& options) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "app/engine_choice.h"
 #include "base/result.h"
 #include "job/pipeline.h"
 #include "pipelines/catalog.h"
@@ -22,9 +23,11 @@ struct ModelArgument {
 // Error: not_found for a repository that is not in the cache.
 Result<ModelArgument> find_model(const std::string& text);
 
-// --dtype, --device, --variant, --parts, --threads: the same for every command that loads a model.
+// --dtype, --device, --variant, --parts, --threads, --engine, --python: the same for every command that loads
+// a model.
 struct ModelOptions {
   pipelines::LoadOptions load;
+  EngineOptions engine;
   int threads = 0;  // of the device thread's team; 0: one per processor
 };
 void add_model_options(CLI::App& command, ModelOptions& options);
@@ -32,7 +35,7 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 // Bytes of its weight files on disk, each file once.
 std::uint64_t weights_on_disk(const ModelArgument& model);
 
-// Loads one model. The calling thread's torch settings are not touched.
+// Loads one model, in the engine that is meant for it. The calling thread's torch settings are not touched.
 Result<std::unique_ptr<Pipeline>> load_model(const ModelArgument& model, const ModelOptions& options);
 
 // Prepares the calling thread for tensor work: thread count, no gradients, denormals flushed. To be called by

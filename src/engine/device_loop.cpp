@@ -131,7 +131,7 @@ void DeviceLoop::advance(ActiveRow& active) {
   const Unit next = active.row->next();
   active.description.unit = {active.job->ticket.model, next.kind, next.key};
   active.description.flops = next.cost_flops;
-  active.description.alone = false;
+  active.description.alone = next.alone;
   if (active.row->step() > active.steps_told) tell_step(active);
   if (next.kind == UnitKind::done) retire(active);
 }

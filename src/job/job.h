@@ -79,9 +79,10 @@ struct GenerateRequest {
 
 // What one served model is, for lists, defaults and limits. Immutable after loading.
 struct PipelineInfo {
-  std::string class_name;  // as in model_index.json: "StableDiffusion3Pipeline"
-  std::string dtype;       // "bf16" or "fp32"
-  std::string device;      // "cpu", "cuda"
+  std::string class_name;         // as in model_index.json: "StableDiffusion3Pipeline"
+  std::string dtype;              // "bf16" or "fp32"
+  std::string device;             // "cpu", "cuda"
+  std::string engine = "native";  // or "diffusers": it runs in Diffusers itself, in a process of its own
   std::uint64_t parameters = 0;
   std::vector<NetworkWeights> networks;
   int default_width = 0, default_height = 0;  // pixels
@@ -96,6 +97,7 @@ struct PipelineInfo {
   bool image_to_image = false;
   bool inpaint = false;
   bool flow_shift = false;  // whether GenerateRequest::flow_shift may be given
+  bool one_unit = false;    // whether a picture is one unit: it takes no turns, and ends no sooner
   // An upscaler, which takes a picture and nothing else: how many times longer it makes its sides. 0: none.
   int enlarges = 0;
   // Whether guidance_scale is told to the network: a negative prompt then counts only with

@@ -20,6 +20,7 @@ struct Unit {
   std::uint64_t key = 0;
   // Estimated floating point operations of this unit for this row alone; relative weight, not a promise.
   double cost_flops = 0;
+  bool alone = false;  // it shares its unit with no other row
 };
 
 // One picture in flight. Made by Pipeline::begin, used and destroyed on the device thread only.

@@ -3,6 +3,9 @@
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "pipelines/flux.h"
 #include "pipelines/latent_pipeline.h"
 #include "pipelines/loading_border.h"
@@ -47,6 +50,10 @@ PipelineResult load(const std::filesystem::path& path, const LoadOptions& option
 
 PipelineResult load_pipeline(const std::filesystem::path& path, const LoadOptions& options) {
   return at_loading_border(path, [&] { return load(path, options); });
+}
+
+bool has_family(std::string_view class_name) {
+  return std::ranges::find(kPipelines, class_name, &ListedPipeline::class_name) != std::end(kPipelines);
 }
 
 std::shared_ptr<NetworkStore> make_network_store() { return std::make_shared<NetworkStore>(); }

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string_view>
 
 #include "base/result.h"
 #include "job/pipeline.h"
@@ -19,6 +20,9 @@ namespace diffused::pipelines {
 // this one.
 Result<std::unique_ptr<Pipeline>> load_pipeline(const std::filesystem::path& folder,
                                                 const LoadOptions& options);
+
+// Whether folders of this class, as model_index.json names it, are loaded by load_pipeline.
+bool has_family(std::string_view class_name);
 
 std::shared_ptr<NetworkStore> make_network_store();
 

@@ -313,6 +313,21 @@ TEST(DeviceLoop, LeavesOutPicturesOfWhichThereIsNothingYet) {
   EXPECT_TRUE(waiting.all<ImageReady>().empty());
 }
 
+TEST(DeviceLoop, RowsThatShareNoUnitTakeTurns) {
+  std::size_t largest = 0;
+  FakeOptions fake;
+  fake.alone = true;
+  fake.seconds = test::fake_costs(0.01, 0);  // sharing would cost nothing
+  fake.before_unit = [&](const FakeUnit& unit) { largest = std::max(largest, unit.rows.size()); };
+  Rig rig(fake);
+  std::vector<Collector> collectors(4);
+  for (std::size_t i = 0; i < 4; ++i)
+    rig.submit(make_request("fox", {i}, 64, 40), {.user = {}}, collectors[i].sink());
+  rig.run();
+  EXPECT_EQ(largest, 1u);
+  for (Collector& collector : collectors) EXPECT_FALSE(collector.wait());
+}
+
 TEST(DeviceLoop, ADeadlineEndsAJobInMidst) {
   Rig rig;  // a unit takes 0.2 ms to 1 ms
   Collector collector;

@@ -51,7 +51,7 @@ class FakeRow final : public Row {
   Unit next() const override {
     const double share = kind_ == UnitKind::encode ? 0.2 : kind_ == UnitKind::decode ? 1.5 : 1.0;
     const std::uint64_t size = static_cast<std::uint64_t>(*request.width) << 32 | *request.height;
-    return {kind_, kind_ == UnitKind::encode ? 0 : size, share * 1e6 * static_cast<double>(pixels())};
+    return {kind_, kind_ == UnitKind::encode ? 0 : size, share * 1e6 * static_cast<double>(pixels()), alone};
   }
   int step() const override { return step_; }
   int steps() const override { return *request.num_inference_steps; }
@@ -89,6 +89,7 @@ class FakeRow final : public Row {
 
   const GenerateRequest request;
   const std::size_t image_index;
+  bool alone = false;  // as Unit::alone
 
  private:
   UnitKind kind_;
@@ -119,6 +120,7 @@ inline std::function<double(const FakeUnit&)> fake_costs(double step_seconds, do
 
 struct FakeOptions {
   bool encode = true;
+  bool alone = false;  // its rows share no unit
   int default_steps = 4;
   int default_side = 64;  // pixels
   std::vector<std::string> loras = {"cute", "ink"};
@@ -187,7 +189,9 @@ class FakePipeline final : public Pipeline {
   Result<std::unique_ptr<Row>> begin(const GenerateRequest& resolved, std::size_t image_index) override {
     on_device_thread();
     TRY_VOID(options_.before_begin(resolved, image_index));
-    return std::make_unique<FakeRow>(resolved, image_index, options_.encode, live_rows_);
+    auto row = std::make_unique<FakeRow>(resolved, image_index, options_.encode, live_rows_);
+    row->alone = options_.alone;
+    return row;
   }
 
   void run(std::span<Row* const> rows) override {

@@ -38,6 +38,11 @@ def test_a_folder_says_which_components_it_is_without(folder_of, tmp_path):
     assert folders.load(folder, "fp32", "cpu", None).text_encoder_3 is None
 
 
+def test_what_a_pull_leaves_out_is_done_without(copy):
+    change(copy / "model_index.json", safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"], feature_extractor=["transformers", "CLIPImageProcessor"])
+    assert folders.load(copy, "fp32", "cpu", None).safety_checker is None
+
+
 def test_a_pipeline_that_the_folder_brings_is_refused(copy):
     change(copy / "model_index.json", _class_name=["pipeline", "MyPipeline"])
     assert refusal_of(copy).message.endswith("remote code is never run")

@@ -22,6 +22,8 @@ json::object describe_model(const ServedModel& model, const std::string& id) {
           {"pipeline", info.class_name},
           {"dtype", info.dtype},
           {"device", info.device},
+          {"engine", info.engine},
+          {"turns", info.one_unit ? "picture" : "step"},
           {"parameters", info.parameters},
           {"default_size", fmt::format("{}x{}", info.default_width, info.default_height)},
           {"size_multiple", info.size_multiple},
