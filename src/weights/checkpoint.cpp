@@ -226,9 +226,17 @@ std::vector<TensorInfo> Checkpoint::list() const {
 std::vector<std::string> Checkpoint::unused() const {
   std::vector<std::string> names;
   for (const auto& [name, place] : places_) {
-    if (!used_.contains(name) && !is_stray(name) && !is_second_copy(name, used_)) names.push_back(name);
+    if (used_.contains(name) || left_out_.contains(name)) continue;
+    if (!is_stray(name) && !is_second_copy(name, used_)) names.push_back(name);
   }
   return names;
+}
+
+void Checkpoint::leave_out(const std::string& prefix) {
+  for (auto place = places_.lower_bound(prefix); place != places_.end() && place->first.starts_with(prefix);
+       ++place) {
+    left_out_.insert(place->first);
+  }
 }
 
 void Checkpoint::require_all_used(std::initializer_list<std::string_view> left_out) const {

@@ -94,8 +94,8 @@ class Checkpoint {
   // What tells it from other checkpoints.
   Fingerprint fingerprint() const;
 
-  // The names never asked for, sorted, without the stray buffers that old exporters left behind
-  // (position_ids) and the second copy of a shared embedding.
+  // The names never asked for, sorted, without those left out, the stray buffers that old exporters left
+  // behind (position_ids) and the second copy of a shared embedding.
   std::vector<std::string> unused() const;
 
   // To be called once the network is built. Throws LoadError when unused() holds one of a list that the
@@ -103,6 +103,10 @@ class Checkpoint {
   // network that the config describes. Other tensors are another part's; the log says that they are left out.
   // Nothing is said of those of these prefixes, which the network leaves out on purpose.
   void require_all_used(std::initializer_list<std::string_view> left_out = {}) const;
+
+  // Says that the network does without the tensors under this prefix, "layers.35.", of which unused() is then
+  // silent.
+  void leave_out(const std::string& prefix);
 
   // What the files say of themselves beside their tensors.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
@@ -135,6 +139,7 @@ class Checkpoint {
   std::map<std::string, Place> places_;
   std::map<std::string, std::string> metadata_;
   std::set<std::string> used_;
+  std::set<std::string> left_out_;
   CheckpointUse use_;
   std::set<std::string> changeable_layers_;
 };

@@ -18,6 +18,10 @@ bool Scope::contains(std::string_view name) const {
   return checkpoint_->contains(prefix_ + std::string(name));
 }
 
+bool Scope::empty() const { return !checkpoint_->contains_under(prefix_); }
+
+void Scope::leave_out() const { checkpoint_->leave_out(prefix_); }
+
 std::string Scope::changeable_layer() const {
   std::string layer = prefix_.substr(0, prefix_.empty() ? 0 : prefix_.size() - 1);
   std::string name = component_ + "." + layer;

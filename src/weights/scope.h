@@ -40,6 +40,12 @@ class Scope {
   // Whether the tensor exists under this prefix; does not count as use.
   bool contains(std::string_view name) const;
 
+  // Whether any tensor exists under this prefix; does not count as use.
+  bool empty() const;
+
+  // Says that the network does without the tensors under this prefix.
+  void leave_out() const;
+
   // Says that the layer made of the tensors here can be changed under the name that is returned: component
   // and prefix, "unet.mid_block.attentions.0.proj_in".
   std::string changeable_layer() const;

@@ -126,6 +126,30 @@ TEST(Rotation, TurnsPairsByTheirPositionAlongEachAxis) {
   }
 }
 
+TEST(Rotation, TurnsHalvesAgainstEachOther) {
+  const Rotation rotation = rotation_of_halves(3, 4, 100, at::kCPU);
+  const at::Tensor x = at::randn({2, 3, 3, 4}), y = rotate_halves(x, rotation);
+  EXPECT_TRUE(y.select(2, 0).equal(x.select(2, 0)));
+  for (int pair = 0; pair < 2; ++pair) {
+    const at::Tensor a = wide(x).select(2, 2).select(-1, pair), b = wide(x).select(2, 2).select(-1, pair + 2);
+    const double angle = 2 * std::pow(100, -0.5 * pair), cos = std::cos(angle), sin = std::sin(angle);
+    EXPECT_LE(relative_error(y.select(2, 2).select(-1, pair), a * cos - b * sin), 1e-6);
+    EXPECT_LE(relative_error(y.select(2, 2).select(-1, pair + 2), b * cos + a * sin), 1e-6);
+  }
+}
+
+TEST(Rotation, RoundsItsAnglesWhereItIsAsked) {
+  // An angle of 1000.00006 radians, which float32 has as 1000.00006104.
+  const at::Tensor positions = at::tensor({1000.00006}, at::kDouble).unsqueeze(1);
+  constexpr std::int64_t kSizes[] = {2};
+  const auto cos = [&](Angles angles) {
+    return rotation_of(positions, kSizes, 1, angles).cos[0][0].item<float>();
+  };
+  EXPECT_EQ(cos(Angles::exact), static_cast<float>(std::cos(1000.00006)));
+  EXPECT_EQ(cos(Angles::rounded), static_cast<float>(std::cos(static_cast<double>(1000.00006f))));
+  EXPECT_NE(cos(Angles::exact), cos(Angles::rounded));
+}
+
 TEST(Norms, RmsNormRotatedIsTheNormThenTheRotation) {
   const WrittenWeights weights({{"weight", at::randn({32})}});
   constexpr std::int64_t kSizes[] = {32};

@@ -136,6 +136,23 @@ TEST(Checkpoint, CountsAsUnusedNeitherStrayBuffersNorSecondCopies) {
   EXPECT_THAT(checkpoint->unused(), ElementsAre("extra"));
 }
 
+TEST(Checkpoint, CountsAsUnusedNothingThatIsLeftOut) {
+  const TemporaryFolder folder;
+  write_file(folder.path() / "model.safetensors", safetensors_file({{"layers.0.a", at::zeros({1})},
+                                                                    {"layers.1.a", at::zeros({1})},
+                                                                    {"layers.1.b", at::zeros({1})},
+                                                                    {"layers.10.a", at::zeros({1})}}));
+  const auto checkpoint = Checkpoint::open(folder.path(), {.stem = "model", .variant = ""}).value();
+  checkpoint->tensor("layers.0.a", {1}, at::kFloat, at::kCPU);
+  const Scope layers(checkpoint, "layers.", at::kFloat, at::kCPU);
+  (layers / 1).leave_out();
+  EXPECT_THAT(checkpoint->unused(), ElementsAre("layers.10.a"));
+  (layers / 10).leave_out();
+  checkpoint->require_all_used();
+  EXPECT_FALSE((layers / 1).empty());
+  EXPECT_TRUE((layers / 2).empty());
+}
+
 TEST(Checkpoint, ListsWhatTheFilesHold) {
   const TemporaryFolder folder;
   write_file(folder.path() / (kStem + ".safetensors"),
