@@ -27,7 +27,7 @@ int main(int count, char** arguments) {
   const models::FluxConditions conditions{
       .timesteps = input("timestep", 1), .guidance = {}, .pooled = input("pooled", 2)};
   bench::obey(load_seconds, {{"step", [&] {
-                                return transformer->forward(image, {tokens_a_side, tokens_a_side}, context,
+                                return transformer->forward(image, {{tokens_a_side, tokens_a_side}}, context,
                                                             transformer->modulations(conditions));
                               }}});
 }

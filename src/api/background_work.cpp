@@ -53,6 +53,19 @@ Result<std::shared_ptr<const Image>> read_input(storage::BlobStore& inputs, cons
   return std::make_shared<const Image>(std::move(image));
 }
 
+// All the pictures that the job is made from; those it goes by are charged as they are read.
+Result<void> read_inputs(storage::BlobStore& inputs, JobSpec& spec, MemoryCharge* memory) {
+  GenerateRequest& generate = spec.request.generate;
+  TRY(generate.init_image, read_input(inputs, spec.init_image));
+  TRY(generate.mask, read_input(inputs, spec.mask));
+  for (const std::string& id : spec.references) {
+    TRY(auto reference, read_input(inputs, id));
+    if (memory) TRY_VOID(memory->add(bytes_of(reference), "its pictures"));
+    generate.references.push_back(std::move(reference));
+  }
+  return {};
+}
+
 // What its pictures are charged to while a job runs; null: nobody counts.
 Result<std::unique_ptr<MemoryCharge>> charge_for(const Api& api, const Job& job, const JobSpec& spec,
                                                  const PipelineInfo& model) {
@@ -194,11 +207,8 @@ asio::awaitable<Result<std::string>> Background::make(const Job& job, JobFeed& f
   if (!model) co_return tl::unexpected(model.error());
   const auto memory = charge_for(api_, job, *spec, model->info);
   if (!memory) co_return tl::unexpected(memory.error());
-  const auto loaded = co_await offload_slow(api_.workers, job.owner, [&]() -> Result<void> {
-    TRY(generate.init_image, read_input(inputs_, spec->init_image));
-    TRY(generate.mask, read_input(inputs_, spec->mask));
-    return {};
-  });
+  const auto loaded = co_await offload_slow(
+      api_.workers, job.owner, [&]() -> Result<void> { return read_inputs(inputs_, *spec, memory->get()); });
   if (!loaded) co_return tl::unexpected(loaded.error());
   const Recipe recipe{generate, model->info, api_.options.version};
 

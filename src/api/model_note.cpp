@@ -34,6 +34,7 @@ void each_model_member(Model& model, const Visit& visit) {
   visit("embeddings", info.embeddings);
   visit("image_to_image", info.image_to_image);
   visit("inpaint", info.inpaint);
+  visit("references_max", info.references_max);
   visit("flow_shift", info.flow_shift);
   visit("true_cfg_scale", info.true_cfg_scale);
 }

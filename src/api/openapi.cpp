@@ -32,14 +32,14 @@ json::object with_pictures(json::object schema, std::string_view members) {
 }
 
 constexpr std::string_view kFormPictures = R"json({
-  "image": {"description": "The picture. image[] and image[0] are the same.", "anyOf": [
+  "image": {"description": "The picture, or for models that go by pictures several. image[] and image[0] are the same.", "anyOf": [
     {"type": "string", "contentMediaType": "application/octet-stream"},
     {"type": "array", "maxItems": 16, "items": {"type": "string", "contentMediaType": "application/octet-stream"}}]},
   "mask": {"description": "What is to be repainted, in the picture's size.", "type": "string", "contentMediaType": "application/octet-stream"}
 })json";
 
 constexpr std::string_view kJsonPictures = R"json({
-  "images": {"description": "The picture: a data URL, base64, or an object that holds one. No URL is fetched.",
+  "images": {"description": "The picture, or for models that go by pictures several: a data URL, base64, or an object that holds one. No URL is fetched.",
              "type": ["array", "null"], "maxItems": 16, "items": {"anyOf": [{"type": "string"}, {"type": "object", "properties": {
     "image_url": {"type": ["string", "object", "null"]}, "b64_json": {"type": ["string", "null"]}, "base64": {"type": ["string", "null"]}}}]}},
   "image": {"description": "Another name for images; one or a list."},

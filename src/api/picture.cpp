@@ -44,6 +44,8 @@ std::string recipe_text(const Recipe& recipe, std::uint64_t seed, const Image& i
   add("negative_prompt_2", request.negative_prompt_2);
   add("negative_prompt_3", request.negative_prompt_3);
   add("guidance_rescale", request.guidance_rescale);
+  add("cfg_normalization", request.cfg_normalization);
+  add("cfg_truncation", request.cfg_truncation);
   add("original_size", request.original_size);
   add("crops_coords_top_left", request.crops_coords_top_left);
   add("target_size", request.target_size);

@@ -154,7 +154,7 @@ Result<Ticket> StoreDispatcher::take(GenerateRequest request, SubmitOptions opti
                  fmt::format("no server has the model '{}' at present", request.model), "model_away");
   TRY_VOID(api_.background->check_room(request.model));
   // Pictures that it starts from go through that store; those that it makes need not.
-  if (request.init_image) TRY_VOID(api_.images.check_room());
+  if (request.init_image || !request.references.empty()) TRY_VOID(api_.images.check_room());
   const auto strand = asio::make_strand(executor_);
   const auto errand = std::make_shared<Errand>();
   errand->name = random_id("job_");

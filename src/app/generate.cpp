@@ -30,6 +30,7 @@ struct GenerateOptions {
   std::string output = "out.png";
   std::string size;
   std::string image, mask;  // files; empty: none
+  std::vector<std::string> references;
   std::optional<std::uint64_t> seed;
   int n = 1;
   int quality = 100;
@@ -55,6 +56,10 @@ Result<void> read_source(const GenerateOptions& options, GenerateRequest& reques
     TRY(Image mask, read_picture(options.mask));
     TRY(mask, api::to_mask(std::move(mask), api::MaskMode::automatic));
     request.mask = std::make_shared<const Image>(std::move(mask));
+  }
+  for (const std::string& path : options.references) {
+    TRY(Image reference, read_picture(path));
+    request.references.push_back(std::make_shared<const Image>(std::move(reference)));
   }
   return {};
 }
@@ -179,6 +184,8 @@ void add_generate(CLI::App& program, int& exit_status) {
   command->add_option("--image", options->image, "a file to start from (png, jpg, webp)");
   command->add_option("--mask", options->mask,
                       "a file that says what of --image is repainted: white, or transparent");
+  command->add_option("--reference", options->references,
+                      "a file to go by, in models that take any (FLUX.2 klein); may be given several times");
   command->add_option("--strength", request.strength,
                       "how far to go from --image, 0 to 1 (default: as Diffusers)");
   command->add_option("--size", options->size,
@@ -188,6 +195,10 @@ void add_generate(CLI::App& program, int& exit_status) {
                       "how closely to follow the prompt; up to 1: no guidance");
   command->add_option("--guidance-rescale", request.guidance_rescale,
                       "SD, SDXL: 0 to 1, against overexposure by guidance");
+  command->add_option("--cfg-normalization", request.cfg_normalization,
+                      "Z-Image: how many times its unguided norm the network's result may have");
+  command->add_option("--cfg-truncation", request.cfg_truncation,
+                      "Z-Image: up to which share of the way to the picture there is guidance");
   add_size_options(*command, request);
   add_step_options(*command, request);
   command->add_option("--true-cfg-scale", request.true_cfg_scale,

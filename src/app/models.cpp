@@ -71,6 +71,14 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       ->allow_extra_args(false);
   command.add_option("--vae", options.load.vae,
                      "another autoencoder: its folder, a model's, or a .safetensors file");
+  command.add_option_function<std::string>(
+      "--defaults",
+      [&options](const std::string& text) {
+        auto defaults = pipelines::parse_model_defaults(text);
+        if (!defaults) throw CLI::ValidationError("--defaults", defaults.error().message);
+        options.load.defaults = *defaults;
+      },
+      "what a request means that names none, such as steps=8,guidance=0 for a distilled model");
   command.add_option("--threads", options.threads, "processor cores for the model (default: all)")
       ->check(CLI::Range(1, 1024));
   add_engine_options(command, options.engine);

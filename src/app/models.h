@@ -23,8 +23,8 @@ struct ModelArgument {
 // Error: not_found for a repository that is not in the cache.
 Result<ModelArgument> find_model(const std::string& text);
 
-// --dtype, --device, --variant, --parts, --threads, --engine, --python: the same for every command that loads
-// a model.
+// --dtype, --device, --variant, --parts, --defaults, --threads, --engine, --python: the same for every
+// command that loads a model.
 struct ModelOptions {
   pipelines::LoadOptions load;
   EngineOptions engine;

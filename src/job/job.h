@@ -41,6 +41,9 @@ struct GenerateRequest {
   std::optional<double> guidance_scale;
   std::optional<double> true_cfg_scale;    // classifier-free guidance of models that are told guidance_scale
   std::optional<double> guidance_rescale;  // 0 to 1; absent: 0
+  // Z-Image's: how many times its unguided norm the network's result may have (0 or absent: any), and the
+  // share of the way from noise to picture up to which there is guidance (absent: 1).
+  std::optional<double> cfg_normalization, cfg_truncation;
   std::optional<int> clip_skip;
   std::optional<int> max_sequence_length;  // T5 tokens
   // "a1111": prompts have weights and any length (tokenizers/weighted_prompt.h), and clip_skip counts for the
@@ -73,6 +76,8 @@ struct GenerateRequest {
   std::shared_ptr<const Image> init_image;
   std::shared_ptr<const Image> mask;  // grey; >= 128 is repainted
   std::optional<double> strength;     // 0 to 1; where that leaves no step: the picture as it is
+  // Pictures to go by, in models that take any, in the order in which they are spoken of.
+  std::vector<std::shared_ptr<const Image>> references;
 
   std::size_t n() const { return seeds.size(); }
 };
@@ -96,6 +101,7 @@ struct PipelineInfo {
   std::vector<std::string> embeddings;              // words of prompts that stand for learned vectors, sorted
   bool image_to_image = false;
   bool inpaint = false;
+  int references_max = 0;   // how many GenerateRequest::references may be
   bool flow_shift = false;  // whether GenerateRequest::flow_shift may be given
   bool one_unit = false;    // whether a picture is one unit: it takes no turns, and ends no sooner
   // An upscaler, which takes a picture and nothing else: how many times longer it makes its sides. 0: none.

@@ -33,7 +33,15 @@ Result<void> check_pictures(const PipelineInfo& model, const GenerateRequest& re
   if (only_inpaints && !(request.init_image && request.mask))
     return wrong_field("this model only inpaints: it needs an image and a mask",
                        request.init_image ? "mask" : "image");
+  if (request.init_image && !model.image_to_image && !model.inpaint)
+    return wrong_field("this model does not start from a picture", "image");
   if (request.mask && !request.init_image) return wrong_field("a mask needs an image", "mask");
+  if (request.references.size() > static_cast<std::size_t>(model.references_max))
+    return wrong_field(
+        model.references_max == 0
+            ? "this model takes no reference pictures"
+            : fmt::format("this model takes at most {} reference pictures", model.references_max),
+        "references");
   return request.init_image ? check_share(request.strength, "strength") : Result<void>();
 }
 

@@ -139,16 +139,16 @@ struct Stage {
 
 std::vector<Stage> decoder_stages(const AutoencoderKlConfig& config) {
   using Kind = Stage::Kind;
-  std::int64_t channels = config.block_out_channels.back();
+  std::int64_t channels = config.decoder_channels().back();
   std::vector<Stage> stages = {{Kind::convolution, "conv_in", config.latent_channels, channels},
                                {Kind::resnet, "mid_block.resnets.0", channels, channels}};
   if (config.mid_block_add_attention) {
     stages.push_back({Kind::attention, "mid_block.attentions.0", channels, channels});
   }
   stages.push_back({Kind::resnet, "mid_block.resnets.1", channels, channels});
-  const int levels = static_cast<int>(config.block_out_channels.size());
+  const int levels = static_cast<int>(config.decoder_channels().size());
   for (int i = 0; i < levels; ++i) {
-    const std::int64_t out = config.block_out_channels[levels - 1 - i];
+    const std::int64_t out = config.decoder_channels()[levels - 1 - i];
     const std::string block = fmt::format("up_blocks.{}", i);
     for (int j = 0; j <= config.layers_per_block; ++j) {
       stages.push_back({Kind::resnet, fmt::format("{}.resnets.{}", block, j), channels, out, i});
@@ -185,6 +185,7 @@ Result<AutoencoderKlConfig> AutoencoderKlConfig::from_json(const boost::json::ob
   c.in_channels = read.integer("in_channels", c.in_channels);
   c.out_channels = read.integer("out_channels", c.out_channels);
   c.block_out_channels = read.integers("block_out_channels", c.block_out_channels, /*least=*/1);
+  c.decoder_block_out_channels = read.integers("decoder_block_out_channels", {}, /*least=*/1);
   c.layers_per_block = read.integer("layers_per_block", c.layers_per_block);
   c.latent_channels = read.integer("latent_channels", c.latent_channels);
   c.norm_num_groups = read.integer("norm_num_groups", c.norm_num_groups);
@@ -196,8 +197,11 @@ Result<AutoencoderKlConfig> AutoencoderKlConfig::from_json(const boost::json::ob
   const std::size_t levels = c.block_out_channels.size();
   read.require(levels >= 1 && levels <= kVaeLevelsMax, "block_out_channels", "must have 1 to 16 entries");
   const auto divides = [&](std::int64_t channels) { return channels % c.norm_num_groups == 0; };
-  read.require(std::ranges::all_of(c.block_out_channels, divides), "norm_num_groups",
-               "must divide each of block_out_channels");
+  read.require(std::ranges::all_of(c.block_out_channels, divides) &&
+                   std::ranges::all_of(c.decoder_channels(), divides),
+               "norm_num_groups", "must divide each of block_out_channels");
+  read.require(c.decoder_channels().size() == levels, "decoder_block_out_channels",
+               "must have an entry for each of block_out_channels");
   read.require(c.scaling_factor != 0, "scaling_factor", "must not be zero");
   require_blocks(read, "down_block_types", "DownEncoderBlock2D", levels);
   require_blocks(read, "up_block_types", "UpDecoderBlock2D", levels);

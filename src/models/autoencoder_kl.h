@@ -21,6 +21,7 @@ struct AutoencoderKlConfig {
   std::int64_t in_channels = 3;
   std::int64_t out_channels = 3;
   std::vector<std::int64_t> block_out_channels = {64};
+  std::vector<std::int64_t> decoder_block_out_channels = {};  // empty: as those of the encoder
   std::int64_t layers_per_block = 1;
   std::int64_t latent_channels = 4;
   std::int64_t norm_num_groups = 32;
@@ -42,6 +43,9 @@ struct AutoencoderKlConfig {
   // Pixels per latent side: 2 ^ (levels - 1).
   std::int64_t pixels_per_latent() const { return std::int64_t{1} << (block_out_channels.size() - 1); }
   LatentFormat format() const { return {latent_channels, pixels_per_latent()}; }
+  const std::vector<std::int64_t>& decoder_channels() const {
+    return decoder_block_out_channels.empty() ? block_out_channels : decoder_block_out_channels;
+  }
   // Of each stage of a decode (AutoencoderKl::decode_stage), multiply-adds counted twice, for latents of this
   // size.
   std::vector<double> decode_flops(std::int64_t latent_h, std::int64_t latent_w) const;

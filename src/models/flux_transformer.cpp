@@ -162,19 +162,18 @@ class SingleStreamBlock {
   // conditioning: SiLU of the embedding, [R, D] → [R, 3 D]
   at::Tensor modulation(const at::Tensor& conditioning) const { return norm_(conditioning); }
 
-  // x: [B, L, D], text before image; modulation: [B, kChunks * D]; rotation: of all tokens. The first
-  // `left_out` tokens serve as keys and values only. Returns the others, [B, L - left_out, D].
+  // x: [B, L, D], text before image; modulation: [B, kChunks * D]; rotation: of all tokens. Only those from
+  // `first` on, `kept` of them, are computed, [B, kept, D]; the others serve as keys and values.
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& modulation, const nn::Rotation& rotation,
-                        std::int64_t left_out) const {
-    const std::int64_t kept = x.size(1) - left_out;
+                        std::int64_t first, std::int64_t kept) const {
     const auto m = modulation.chunk(kChunks, 1);  // of [B, D]
     const at::Tensor normal = nn::modulated_layer_norm(x, m[0], m[1], kFluxNormEps);
     const nn::Heads heads = qkv_(normal, rotation);
     const at::Tensor attended =
-        nn::merge_heads(nn::attention(heads.q.narrow(2, left_out, kept), heads.k, heads.v));  // [B, kept, D]
+        nn::merge_heads(nn::attention(heads.q.narrow(2, first, kept), heads.k, heads.v));  // [B, kept, D]
     const at::Tensor hidden =
-        proj_mlp_(normal.narrow(1, left_out, kept), nn::Activation::gelu_tanh);  // [B, kept, 4 D]
-    const at::Tensor y = proj_out_attended_.add_to(x.narrow(1, left_out, kept), attended, m[2]);
+        proj_mlp_(normal.narrow(1, first, kept), nn::Activation::gelu_tanh);  // [B, kept, 4 D]
+    const at::Tensor y = proj_out_attended_.add_to(x.narrow(1, first, kept), attended, m[2]);
     return proj_out_hidden_.add_to(y, hidden, m[2]);
   }
 
@@ -238,24 +237,19 @@ at::Tensor FluxTransformer::modulations(const FluxConditions& conditions) const 
   return at::cat(parts, 1);  // [R, all chunks * D]
 }
 
-nn::Rotation FluxTransformer::rotation(std::int64_t text_tokens, const TokenGrid& grid,
+nn::Rotation FluxTransformer::rotation(std::int64_t text_tokens, const std::vector<TokenGrid>& grids,
                                        at::Device device) const {
-  const at::TensorOptions options = at::TensorOptions(device).dtype(at::kFloat);
-  const auto along = [&](const at::Tensor& t) { return t.expand({grid.rows, grid.columns}).flatten(); };
-  const at::Tensor image =
-      at::stack({along(at::zeros({1, 1}, options)), along(at::arange(grid.rows, options).unsqueeze(1)),
-                 along(at::arange(grid.columns, options).unsqueeze(0))},
-                1);                                                                 // [N, 3]
-  const at::Tensor positions = at::constant_pad_nd(image, {0, 0, text_tokens, 0});  // [T + N, 3]
+  const at::Tensor positions =
+      at::constant_pad_nd(token_positions(grids, device), {0, 0, text_tokens, 0});  // [T + N, 3]
   return nn::rotation_of(positions, config_.axes_dims_rope, kRotationBase);
 }
 
-at::Tensor FluxTransformer::forward(const at::Tensor& image, const TokenGrid& grid, const at::Tensor& context,
-                                    const at::Tensor& modulations) const {
+at::Tensor FluxTransformer::forward(const at::Tensor& image, const std::vector<TokenGrid>& grids,
+                                    const at::Tensor& context, const at::Tensor& modulations) const {
   const std::int64_t text_tokens = context.size(1), image_tokens = image.size(1);
-  CHECK_WITH(image_tokens == grid.rows * grid.columns,
-             fmt::format("{} tokens on a grid of {}x{}", image_tokens, grid.rows, grid.columns));
-  const nn::Rotation rotation = this->rotation(text_tokens, grid, image.device());
+  CHECK_WITH(image_tokens == count_tokens(grids),
+             fmt::format("{} tokens on grids of {}", image_tokens, count_tokens(grids)));
+  const nn::Rotation rotation = this->rotation(text_tokens, grids, image.device());
   const nn::Rotation image_rotation{.cos = rotation.cos.narrow(0, text_tokens, image_tokens),
                                     .sin = rotation.sin.narrow(0, text_tokens, image_tokens)};
   std::int64_t chunk = 0;
@@ -268,13 +262,16 @@ at::Tensor FluxTransformer::forward(const at::Tensor& image, const TokenGrid& gr
   for (const auto& block : transformer_blocks_) {
     block(x, c, next_modulation(DoubleStreamBlock::kChunks), image_rotation);
   }
+  const std::int64_t made = grids.front().tokens();
   if (!single_transformer_blocks_.empty()) x = at::cat({c, x}, 1);  // [B, T + N, D]
   for (const auto& block : single_transformer_blocks_) {
     const bool last = &block == &single_transformer_blocks_.back();
-    x = block(x, next_modulation(SingleStreamBlock::kChunks), rotation, last ? text_tokens : 0);
+    x = last ? block(x, next_modulation(SingleStreamBlock::kChunks), rotation, text_tokens, made)
+             : block(x, next_modulation(SingleStreamBlock::kChunks), rotation, 0, x.size(1));
   }
   const auto scale_shift = next_modulation(2).chunk(2, 1);  // 2 of [B, D]
-  return proj_out_(nn::modulated_layer_norm(x, scale_shift[1], scale_shift[0], kFluxNormEps));
+  return proj_out_(
+      nn::modulated_layer_norm(x.narrow(1, 0, made), scale_shift[1], scale_shift[0], kFluxNormEps));
 }
 
 }  // namespace diffused::models

@@ -1,6 +1,7 @@
 // The denoiser of FLUX.1, Diffusers' FluxTransformer2DModel: blocks with a stream each for image and text
 // tokens that attend jointly, then blocks with one stream for both. Positions are told by rotating queries
-// and keys, so that no table bounds the picture's size.
+// and keys, so that no table bounds the picture's size. Pictures to go by (FLUX.1 Kontext's) are further
+// image tokens.
 //
 // A forward pass is cut in three, by how often each part changes:
 //   embed_context   once per prompt
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "models/token_grid.h"
 #include "nn/embedding.h"
 #include "nn/linear.h"
 #include "nn/rotary.h"
@@ -36,7 +38,7 @@ struct FluxTransformerConfig {
   std::int64_t joint_attention_dim = 4096;
   std::int64_t pooled_projection_dim = 768;
   bool guidance_embeds = false;  // whether the network is told a guidance scale
-  // How many values of a head tell each of a token's three positions; the first is always zero here.
+  // How many values of a head tell each of a token's three positions: picture, row, column.
   std::array<std::int64_t, 3> axes_dims_rope = {16, 56, 56};
   // Not in config.json: how the blocks' attention and perceptrons keep their weights; the others stay plain.
   nn::LinearFormat block_format = nn::LinearFormat::plain;
@@ -48,7 +50,7 @@ struct FluxTransformerConfig {
   bool operator==(const FluxTransformerConfig&) const = default;
 
   std::int64_t inner_dim() const { return num_attention_heads * attention_head_dim; }
-  // Multiply-adds counted twice, of one forward for one row.
+  // Multiply-adds counted twice, of one forward for one row; image_tokens with those of references.
   double flops(std::int64_t image_tokens, std::int64_t text_tokens) const;
 };
 
@@ -57,11 +59,6 @@ struct FluxConditions {
   at::Tensor timesteps;  // [R] in 0…1, in the weights' dtype
   at::Tensor guidance;   // [R] in the weights' dtype where the config has guidance_embeds, else undefined
   at::Tensor pooled;     // [R, pooled_projection_dim] in the weights' dtype
-};
-
-// How the image tokens lie: row by row.
-struct TokenGrid {
-  std::int64_t rows = 0, columns = 0;
 };
 
 class DoubleStreamBlock;
@@ -84,16 +81,17 @@ class FluxTransformer {
   // dtype.
   at::Tensor modulations(const FluxConditions& conditions) const;
 
-  // The velocity, [B, N, out_channels].
-  // image: [B, N, in_channels] in the weights' dtype, N = rows * columns of the grid; context: [B, T, D] from
+  // The velocity of the first grid's N tokens, [B, N, out_channels].
+  // image: [B, sum of the grids' tokens, in_channels] in the weights' dtype; context: [B, T, D] from
   // embed_context; modulations: [B, width], each row at its own timestep.
-  at::Tensor forward(const at::Tensor& image, const TokenGrid& grid, const at::Tensor& context,
+  at::Tensor forward(const at::Tensor& image, const std::vector<TokenGrid>& grids, const at::Tensor& context,
                      const at::Tensor& modulations) const;
 
   const FluxTransformerConfig& config() const { return config_; }
 
  private:
-  nn::Rotation rotation(std::int64_t text_tokens, const TokenGrid& grid, at::Device device) const;
+  nn::Rotation rotation(std::int64_t text_tokens, const std::vector<TokenGrid>& grids,
+                        at::Device device) const;
 
   FluxTransformerConfig config_;
   nn::ConditioningEmbedding time_text_embed_;

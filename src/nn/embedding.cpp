@@ -38,8 +38,9 @@ at::Tensor timestep_sinusoid(const at::Tensor& t, std::int64_t size) {
   return at::cat({at::cos(angles), at::sin(angles)}, 1);                  // [R, size]
 }
 
-TwoLayerEmbedding::TwoLayerEmbedding(const weights::Scope& scope, std::int64_t in, std::int64_t size)
-    : linear_1_(scope / "linear_1", in, size), linear_2_(scope / "linear_2", size, size) {}
+TwoLayerEmbedding::TwoLayerEmbedding(const weights::Scope& scope, std::int64_t in, std::int64_t size,
+                                     bool bias)
+    : linear_1_(scope / "linear_1", in, size, bias), linear_2_(scope / "linear_2", size, size, bias) {}
 
 at::Tensor TwoLayerEmbedding::operator()(const at::Tensor& x) const {
   return linear_2_(activate(Activation::silu, linear_1_(x)));

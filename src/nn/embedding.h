@@ -29,7 +29,7 @@ at::Tensor timestep_sinusoid(const at::Tensor& t, std::int64_t size);
 // Two linears with SiLU between, `linear_1` [size, in] and `linear_2` [size, size].
 class TwoLayerEmbedding {
  public:
-  TwoLayerEmbedding(const weights::Scope& scope, std::int64_t in, std::int64_t size);
+  TwoLayerEmbedding(const weights::Scope& scope, std::int64_t in, std::int64_t size, bool bias = true);
   at::Tensor operator()(const at::Tensor& x) const;  // [R, in] → [R, size]
 
  private:

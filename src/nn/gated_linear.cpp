@@ -43,10 +43,10 @@ GatedLinear::GatedLinear(const weights::Scope& scope, std::int64_t in, std::int6
                   LoraLayers{.names = {scope.changeable_layer()}}} {}
 
 GatedLinear::GatedLinear(const weights::Scope& scope, std::string_view value, std::string_view gate,
-                         std::int64_t in, std::int64_t out, Activation activation)
+                         std::int64_t in, std::int64_t out, Activation activation, LinearFormat format)
     : GatedLinear{
           at::cat({(scope / value).tensor("weight", {out, in}), (scope / gate).tensor("weight", {out, in})}),
-          at::Tensor(), activation, LinearFormat::plain,
+          at::Tensor(), activation, format,
           LoraLayers{.names = {(scope / value).changeable_layer(), (scope / gate).changeable_layer()}}} {}
 
 at::Tensor GatedLinear::operator()(const at::Tensor& x) const {

@@ -21,7 +21,7 @@ class GatedLinear {
 
   // In a layer each, without bias: T5's. Reads `VALUE.weight` and `GATE.weight`, both [out, in].
   GatedLinear(const weights::Scope& scope, std::string_view value, std::string_view gate, std::int64_t in,
-              std::int64_t out, Activation activation);
+              std::int64_t out, Activation activation, LinearFormat format = LinearFormat::plain);
 
   at::Tensor operator()(const at::Tensor& x) const;  // [B, .., in] → [B, .., out]
 

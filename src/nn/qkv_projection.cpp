@@ -10,7 +10,7 @@ namespace diffused::nn {
 QkvProjection::QkvProjection(const weights::Scope& scope, const QkvForm& form, const QkvNames& names)
     : heads_(form.heads),
       qkv_(scope, {names.linears.begin(), names.linears.end()}, form.heads * form.head_dim,
-           form.heads * form.head_dim, /*bias=*/true, form.format) {
+           form.heads * form.head_dim, form.bias, form.format) {
   if (!form.rms_norm_eps) return;
   norm_q_.emplace(scope / names.norm_q, form.head_dim, *form.rms_norm_eps);
   norm_k_.emplace(scope / names.norm_k, form.head_dim, *form.rms_norm_eps);

@@ -24,6 +24,7 @@ struct QkvForm {
   std::int64_t heads = 0, head_dim = 0;
   std::optional<double> rms_norm_eps = std::nullopt;  // of the norms of q and k; empty: no norms
   LinearFormat format = LinearFormat::plain;
+  bool bias = true;
 };
 
 // The tensors' names; those of the norms are asked for only where there are norms.
@@ -35,7 +36,7 @@ inline constexpr QkvNames kQkvNames{{"to_q", "to_k", "to_v"}, "norm_q", "norm_k"
 inline constexpr QkvNames kAddedQkvNames{
     {"add_q_proj", "add_k_proj", "add_v_proj"}, "norm_added_q", "norm_added_k"};
 
-// q, k, v by one linear with biases, [heads * head_dim] to the same; then the RMS norms of q and k within
+// q, k, v by one linear, [heads * head_dim] to the same; then the RMS norms of q and k within
 // each head.
 class QkvProjection {
  public:

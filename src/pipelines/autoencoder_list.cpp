@@ -1,21 +1,26 @@
 #include "pipelines/autoencoder_list.h"
 
 #include "models/autoencoder_kl.h"
+#include "models/autoencoder_kl_flux2.h"
 
 namespace diffused::pipelines {
 namespace {
 
 constexpr const char* kVae = "vae";
 
-Result<AutoencoderPlan> plan_autoencoder_kl(const ModelFolder& folder, bool by_channel) {
-  TRY(auto config, folder.config<models::AutoencoderKlConfig>(kVae));
-  if (!by_channel) config.latents_mean = config.latents_std = {};
-  if (config.in_channels != 3 || config.out_channels != 3) {
+models::AutoencoderKlConfig& pixels_of(models::AutoencoderKlConfig& config) { return config; }
+models::AutoencoderKlConfig& pixels_of(models::AutoencoderKlFlux2Config& config) { return config.inner; }
+
+template <typename Network, typename Config>
+Result<AutoencoderPlan> plan(const ModelFolder& folder, bool by_channel) {
+  TRY(auto config, folder.config<Config>(kVae));
+  models::AutoencoderKlConfig& pixels = pixels_of(config);
+  if (!by_channel) pixels.latents_mean = pixels.latents_std = {};
+  if (pixels.in_channels != 3 || pixels.out_channels != 3) {
     return folder.refuse(ErrorCode::unsupported, "vae/config.json", "in_channels and out_channels must be 3");
   }
   const auto load = [&folder, config](const NetworkPlace& place, LoadedWeights& loaded) {
-    return load_component<models::AutoencoderKl>(folder, kVae, "diffusion_pytorch_model", config, place,
-                                                 loaded);
+    return load_component<Network>(folder, kVae, "diffusion_pytorch_model", config, place, loaded);
   };
   return AutoencoderPlan{config.format(), load};
 }
@@ -25,7 +30,8 @@ struct ListedAutoencoder {
   Result<AutoencoderPlan> (*plan)(const ModelFolder&, bool by_channel);
 };
 constexpr ListedAutoencoder kAutoencoders[] = {
-    {"AutoencoderKL", plan_autoencoder_kl},
+    {"AutoencoderKL", plan<models::AutoencoderKl, models::AutoencoderKlConfig>},
+    {"AutoencoderKLFlux2", plan<models::AutoencoderKlFlux2, models::AutoencoderKlFlux2Config>},
 };
 
 }  // namespace

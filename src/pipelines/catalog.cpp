@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "pipelines/flux.h"
+#include "pipelines/flux2_klein.h"
 #include "pipelines/latent_pipeline.h"
 #include "pipelines/loading_border.h"
 #include "pipelines/model_folder.h"
@@ -14,6 +15,7 @@
 #include "pipelines/sd3.h"
 #include "pipelines/stable_diffusion.h"
 #include "pipelines/stable_diffusion_xl.h"
+#include "pipelines/z_image.h"
 
 namespace diffused::pipelines {
 namespace {
@@ -24,14 +26,27 @@ struct ListedPipeline {
   const char* class_name;
   Result<LatentModel> (*load)(const ModelFolder&, const LoadOptions&);
 };
+// The classes of edits stand for the same networks as those of text: what is asked decides, not the folder.
+// But for StableDiffusionXLImg2ImgPipeline, of which the refiner is, which is another network.
 constexpr ListedPipeline kPipelines[] = {
     {"FluxPipeline", load_flux},
+    {"FluxImg2ImgPipeline", load_flux},
+    {"FluxInpaintPipeline", load_flux},
     {"FluxFillPipeline", load_flux},
+    {"FluxKontextPipeline", load_flux},
+    {"Flux2KleinPipeline", load_flux2_klein},
+    {"LatentConsistencyModelPipeline", load_stable_diffusion},
     {"StableDiffusionPipeline", load_stable_diffusion},
+    {"StableDiffusionImg2ImgPipeline", load_stable_diffusion},
     {"StableDiffusionInpaintPipeline", load_stable_diffusion},
     {"StableDiffusionXLPipeline", load_stable_diffusion_xl},
     {"StableDiffusionXLInpaintPipeline", load_stable_diffusion_xl},
     {"StableDiffusion3Pipeline", load_sd3},
+    {"StableDiffusion3Img2ImgPipeline", load_sd3},
+    {"StableDiffusion3InpaintPipeline", load_sd3},
+    {"ZImagePipeline", load_z_image},
+    {"ZImageImg2ImgPipeline", load_z_image},
+    {"ZImageInpaintPipeline", load_z_image},
 };
 
 PipelineResult load(const std::filesystem::path& path, const LoadOptions& options) {

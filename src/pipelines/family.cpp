@@ -3,7 +3,10 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/upsample_nearest2d.h>
 
+#include <algorithm>
 #include <bit>
+
+#include "samplers/guidance.h"
 
 namespace diffused::pipelines {
 
@@ -16,6 +19,26 @@ std::string PromptIds::key() const {
     for (const float weight : text.weights) parts.push_back(std::bit_cast<int>(weight));
   }
   return {reinterpret_cast<const char*>(parts.data()), parts.size() * sizeof(int)};
+}
+
+int Guidance::end(const samplers::Schedule& schedule) const {
+  // Not all samplers count their timesteps so: from 1000, noise, down.
+  if (until >= 1) return schedule.calls();
+  constexpr float kNoise = 1000;
+  const auto past = [this](float timestep) { return (kNoise - timestep) / kNoise > until; };
+  return static_cast<int>(std::ranges::find_if(schedule.timesteps, past) - schedule.timesteps.begin());
+}
+
+at::Tensor Guidance::apply(const at::Tensor& negative, const at::Tensor& positive,
+                           const at::Tensor& poorer) const {
+  at::Tensor guided = from == GuidanceFrom::negative ? samplers::guide(negative, positive, scale)
+                                                     : samplers::guide_further(negative, positive, scale);
+  if (poorer.defined()) guided = guided + (positive - poorer) * skip_scale;
+  return samplers::with_norm_below(samplers::rescaled(guided, positive, rescale), positive, norm_max);
+}
+
+Result<ReferenceFit> Family::reference_fit(int, int) const {
+  return fail(ErrorCode::invalid_argument, "this model takes no reference pictures");
 }
 
 at::Tensor Family::fill(const at::Tensor& mask, const at::Tensor& kept) const {

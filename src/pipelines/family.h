@@ -45,6 +45,18 @@ struct FamilyTraits {
   bool fill_encodes_picture = false;
   // Whether a sampler with noise of its own comes after the masked picture's draw from the autoencoder.
   bool masked_picture_draws = false;
+  // Whether latents are float32 between the network's calls, whatever the network's dtype.
+  bool wide_latents = false;
+  int references_max = 0;             // pictures to go by
+  bool size_after_reference = false;  // whether a picture of no size that is asked for has the first one's
+  bool edits = true;                  // whether a picture may be started from, or repainted where a mask says
+};
+
+// How a picture to go by is made fit for the autoencoder, in pixels: resized by Lanczos, then cut out of the
+// middle.
+struct ReferenceFit {
+  int resized_width = 0, resized_height = 0;
+  int width = 0, height = 0;  // no more than those
 };
 
 enum class PromptSide { positive, negative };
@@ -75,7 +87,11 @@ struct PromptEmbedding {
   at::Tensor pooled;   // [1, P]; undefined in families without
 
   std::size_t bytes() const;
+  std::int64_t tokens() const { return context.size(1); }
 };
+
+// From which prompt's result guidance goes on, along the way from the negative one's to the positive one's.
+enum class GuidanceFrom { negative, positive };
 
 // Classifier-free guidance: the network runs for the negative and the positive prompt.
 struct Guidance {
@@ -91,6 +107,17 @@ struct Guidance {
   bool skips_at(int index, int steps) const {
     return !skip_layers.empty() && index > steps * skip_start && index < steps * skip_stop;
   }
+  GuidanceFrom from = GuidanceFrom::negative;
+  // Above 0, how many times the norm of the positive prompt's result that of the guided one may be.
+  double norm_max = 0;
+  // Guidance is for the calls up to this share of the way from noise to picture; the rest go without.
+  double until = 1;
+
+  // The place in the schedule from which on there is none.
+  int end(const samplers::Schedule& schedule) const;
+  // The guided one of the network's results for a row, each [1, …]; `poorer`: without skip_layers, undefined
+  // where none are left out.
+  at::Tensor apply(const at::Tensor& negative, const at::Tensor& positive, const at::Tensor& poorer) const;
 };
 
 // The prompts of one row; the negative one is null without guidance.
@@ -107,8 +134,8 @@ struct FamilyWork {
   int tokens_key = 0;
 };
 
-// One call of the network for B stacked rows; those of equal size and tokens_key come together, at any
-// timesteps.
+// One call of the network for B stacked rows; those of equal size and tokens_key, and with contexts of equal
+// length, come together, at any timesteps.
 struct NetworkCall {
   at::Tensor latents;                           // [B, …], each row as Family::pack made it
   std::vector<const PromptEmbedding*> prompts;  // B of them
@@ -116,6 +143,9 @@ struct NetworkCall {
   at::Tensor fill;                              // [B, …]: of Family::fill, where FamilyTraits::fills
   std::vector<std::int64_t> skip_layers;        // blocks that are left out: of Family::guidance
   LatentSize size;
+  // Of pictures to go by, all those of a row as Family::pack made them, one after another; and their sizes.
+  at::Tensor references;  // [B, …]; undefined without
+  std::vector<LatentSize> reference_sizes;
 };
 
 // Immutable once loaded. What says "pure" may be called from any thread, the rest on the device thread, in
@@ -157,6 +187,10 @@ class Family {
   // of adaptive norms, may be a third of a network.
   virtual at::Tensor conditioning(const at::Tensor& timesteps, const RowPrompts& prompts,
                                   const GenerateRequest& resolved) const = 0;
+
+  // How a picture of this size is to be fitted, where FamilyTraits::references_max is above 0. Error:
+  // invalid_argument, without a field. Pure.
+  virtual Result<ReferenceFit> reference_fit(int width, int height) const;
 
   // What a network that fills sees besides the latents, of one row. mask: [1, 1, H, W] in pixels, 1 repaints;
   // kept: [1, C, h, w], the picture in which what is to be repainted is grey. Here [1, 1 + C, h, w]: the mask

@@ -5,6 +5,8 @@
 #include <ATen/ops/full.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "models/flux_transformer.h"
@@ -33,22 +35,52 @@ constexpr std::int64_t kPatch = 2;  // latents are packed: a token is kPatch² o
 constexpr std::int64_t kLatentSideMax = 256 * kPatch;
 constexpr double kTimestepsTrained = 1000;  // the network is told timesteps in thousandths
 
+// The sizes that FLUX.1 Kontext was trained to be shown a picture in, width and height.
+constexpr std::array<std::array<int, 2>, 17> kKontextSizes = {{{672, 1568},
+                                                               {688, 1504},
+                                                               {720, 1456},
+                                                               {752, 1392},
+                                                               {800, 1328},
+                                                               {832, 1248},
+                                                               {880, 1184},
+                                                               {944, 1104},
+                                                               {1024, 1024},
+                                                               {1104, 944},
+                                                               {1184, 880},
+                                                               {1248, 832},
+                                                               {1328, 800},
+                                                               {1392, 752},
+                                                               {1456, 720},
+                                                               {1504, 688},
+                                                               {1568, 672}}};
+
+enum class FluxKind {
+  plain,
+  fills,    // the network also sees a mask and what it keeps of the picture
+  kontext,  // the network also sees a picture to go by
+};
+
 struct FluxParts {
   std::shared_ptr<const models::FluxTransformer> transformer;
   ClipEncoder clip;
   T5TextEncoder t5;
+  FluxKind kind = FluxKind::plain;
+  int pixels_per_token = 1;  // of each side
 };
 
 class Flux final : public Family {
  public:
-  Flux(FluxParts parts, bool fills) : parts_(std::move(parts)) {
+  explicit Flux(FluxParts parts) : parts_(std::move(parts)) {
     traits_.latent_multiple = kPatch;
     traits_.latent_side_max = kLatentSideMax;
     traits_.latent_side_default = kLatentSideDefault;
     traits_.true_cfg_scale = true;
-    if (fills) {
+    if (parts_.kind == FluxKind::fills) {
       traits_.fills = traits_.fill_encodes_picture = true;
       traits_.inpaint_strength = 1;
+    } else if (parts_.kind == FluxKind::kontext) {
+      traits_.references_max = 1;
+      traits_.edits = false;
     } else {
       traits_.image_guidance_scale = traits_.inpaint_guidance_scale = kEditGuidanceScale;
     }
@@ -75,6 +107,7 @@ class Flux final : public Family {
   PromptEmbedding encode(const PromptIds& prompt) const override;
   at::Tensor conditioning(const at::Tensor& timesteps, const RowPrompts& prompts,
                           const GenerateRequest& resolved) const override;
+  Result<ReferenceFit> reference_fit(int width, int height) const override;
   at::Tensor fill(const at::Tensor& mask, const at::Tensor& kept) const override;
   at::Tensor predict(const NetworkCall& call) const override;
   at::Tensor pack(const at::Tensor& latents) const override;
@@ -100,9 +133,14 @@ Result<void> Flux::complete(GenerateRequest& request) const {
 
 FamilyWork Flux::work(const GenerateRequest& resolved, LatentSize size) const {
   const int text_tokens = *resolved.max_sequence_length;
+  std::int64_t tokens = image_tokens(size);
+  for (const auto& reference : resolved.references) {
+    const ReferenceFit fit = reference_fit(reference->width, reference->height).value();
+    tokens += std::int64_t{fit.width / parts_.pixels_per_token} * (fit.height / parts_.pixels_per_token);
+  }
   return {.encode_flops =
               parts_.clip.config().flops(parts_.clip.length()) + parts_.t5.config().flops(text_tokens),
-          .network_flops = parts_.transformer->config().flops(image_tokens(size), text_tokens),
+          .network_flops = parts_.transformer->config().flops(tokens, text_tokens),
           .tokens_key = text_tokens};
 }
 
@@ -156,12 +194,42 @@ at::Tensor Flux::fill(const at::Tensor& mask, const at::Tensor& kept) const {
   return at::cat({pack(kept), pack(pixels)}, 2);  // [1, tokens, patch² (C + scale²)]
 }
 
+// The size of the nearest aspect; of equally near ones the narrowest.
+Result<ReferenceFit> Flux::reference_fit(int width, int height) const {
+  const int multiple = parts_.pixels_per_token;
+  if (std::min(width, height) < multiple) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("a reference picture must have {} pixels a side or more, not {}x{}", multiple,
+                            width, height));
+  }
+  // The aspect of whole tokens, as Diffusers has it.
+  const double aspect = static_cast<double>(width / multiple) / (height / multiple);
+  const auto distance = [aspect](const std::array<int, 2>& size) {
+    return std::abs(aspect - static_cast<double>(size[0]) / size[1]);
+  };
+  const auto [near_width, near_height] = *std::ranges::min_element(kKontextSizes, {}, distance);
+  const int fitted_width = near_width / multiple * multiple;
+  const int fitted_height = near_height / multiple * multiple;
+  return ReferenceFit{.resized_width = fitted_width,
+                      .resized_height = fitted_height,
+                      .width = fitted_width,
+                      .height = fitted_height};
+}
+
 at::Tensor Flux::predict(const NetworkCall& call) const {
   std::vector<at::Tensor> contexts;
   for (const PromptEmbedding* const prompt : call.prompts) contexts.push_back(prompt->context);
-  const models::TokenGrid grid{.rows = call.size.height / kPatch, .columns = call.size.width / kPatch};
-  const at::Tensor tokens = call.fill.defined() ? at::cat({call.latents, call.fill}, 2) : call.latents;
-  return parts_.transformer->forward(tokens, grid, at::cat(contexts), call.conditioning);
+  std::vector<models::TokenGrid> grids;
+  const auto add_grid = [&grids](LatentSize size) {
+    grids.push_back({.rows = size.height / kPatch,
+                     .columns = size.width / kPatch,
+                     .picture = static_cast<std::int64_t>(grids.size())});
+  };
+  add_grid(call.size);
+  for (const LatentSize& size : call.reference_sizes) add_grid(size);
+  at::Tensor tokens = call.fill.defined() ? at::cat({call.latents, call.fill}, 2) : call.latents;
+  if (call.references.defined()) tokens = at::cat({tokens, call.references}, 1);
+  return parts_.transformer->forward(tokens, grids, at::cat(contexts), call.conditioning);
 }
 
 at::Tensor Flux::pack(const at::Tensor& latents) const {
@@ -200,6 +268,7 @@ Result<void> check_text(const ModelFolder& folder, const models::FluxTransformer
 
 Result<LatentModel> load_flux(const ModelFolder& folder, const LoadOptions& options) {
   const bool fills = folder.class_name() == "FluxFillPipeline";
+  const bool kontext = folder.class_name() == "FluxKontextPipeline";
   TRY(LatentLoader loader, LatentLoader::begin(folder, options, fills ? kFillDefaults : kFluxDefaults));
   TRY_VOID(folder.require("transformer", "diffusers", "FluxTransformer2DModel"));
   TRY(auto config, folder.config<models::FluxTransformerConfig>("transformer"));
@@ -213,8 +282,14 @@ Result<LatentModel> load_flux(const ModelFolder& folder, const LoadOptions& opti
   TRY_VOID(check_text(folder, config, clip, t5));
   TRY(auto transformer,
       loader.network<models::FluxTransformer>("transformer", "diffusion_pytorch_model", config));
-  return loader.finish(std::make_unique<Flux>(
-      FluxParts{.transformer = std::move(transformer), .clip = std::move(clip), .t5 = std::move(t5)}, fills));
+  return loader.finish(
+      std::make_unique<Flux>(FluxParts{.transformer = std::move(transformer),
+                                       .clip = std::move(clip),
+                                       .t5 = std::move(t5),
+                                       .kind = fills     ? FluxKind::fills
+                                               : kontext ? FluxKind::kontext
+                                                         : FluxKind::plain,
+                                       .pixels_per_token = static_cast<int>(scale * kPatch)}));
 }
 
 }  // namespace diffused::pipelines

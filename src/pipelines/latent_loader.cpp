@@ -122,6 +122,11 @@ Result<LatentLoader> LatentLoader::begin(const ModelFolder& folder, const LoadOp
   info.default_steps = defaults.steps;
   info.default_guidance_scale = defaults.guidance_scale;
   TRY(loader.own_guidance_scale_, read_defaults(folder, info));
+  info.default_steps = options.defaults.steps.value_or(info.default_steps);
+  if (options.defaults.guidance_scale) {
+    info.default_guidance_scale = *options.defaults.guidance_scale;
+    loader.own_guidance_scale_ = true;
+  }
   TRY(loader.samplers_, load_samplers(folder, defaults, /*masked=*/false));
   TRY(loader.masked_samplers_, load_samplers(folder, defaults, /*masked=*/true));
   for (const auto& [name, sampler] : loader.samplers_) info.schedulers.push_back(name);
@@ -154,6 +159,8 @@ Result<LatentModel> LatentLoader::finish(std::unique_ptr<const Family> family) {
   TRY(auto autoencoder, autoencoder_.load({*store_, dtype_, device_}, loaded_));
   describe_sizes(family->traits(), latents(), info_);
   if (family->traits().fills) info_.image_to_image = false;
+  if (!family->traits().edits) info_.image_to_image = info_.inpaint = false;
+  info_.references_max = family->traits().references_max;
   info_.true_cfg_scale = family->traits().true_cfg_scale;
   info_.parameters = loaded_.parameters;
   info_.networks = std::move(loaded_.networks);

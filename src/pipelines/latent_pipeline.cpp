@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/check.h"
 #include "image/channels.h"
@@ -17,7 +18,6 @@
 #include "pipelines/latent_request.h"
 #include "pipelines/latent_row.h"
 #include "pipelines/memory_errors.h"
-#include "samplers/guidance.h"
 #include "samplers/noise.h"
 
 namespace diffused::pipelines {
@@ -29,9 +29,6 @@ constexpr int kConditioningSteps = 8;
 
 // Keys of one row's decode; an autoencoder has a few dozen stages.
 constexpr std::uint64_t kDecodeUnitsMax = 1 << 16;
-
-// The prompts that guidance takes, in the order of a call; the second alone without.
-constexpr PromptSide kSides[] = {PromptSide::negative, PromptSide::positive};
 
 // Equal for rows that need the same prompts encoded.
 std::string prompt_key(const LatentRow& row) {
@@ -65,9 +62,8 @@ class LatentPipeline final : public Pipeline {
   }
   double unit_flops(const GenerateRequest& resolved) const override {
     const LatentWork work = work_of(model_, resolved);
-    // A picture is encoded in one unit, by an encoder that is as large as the decoder.
-    double longest =
-        std::max(work.step_flops + work.skip_flops, resolved.init_image ? work.decode_flops : 0.0);
+    // Pictures are encoded in one unit.
+    double longest = std::max(work.step_flops + work.skip_flops, work.pictures_flops);
     for (const DecodeUnit& unit : work.decode_units) longest = std::max(longest, unit.flops);
     return longest;
   }
@@ -78,14 +74,15 @@ class LatentPipeline final : public Pipeline {
   Result<Image> take(Row& row) override;
 
  private:
+  at::ScalarType latents_dtype() const { return family_.traits().wide_latents ? at::kFloat : model_.dtype; }
   Result<PromptSlot> slot(const GenerateRequest& resolved, PromptSide side);
   void plan(LatentRow& row);
   void encode(LatentRow& row);
   void encode(PromptSlot& slot);
   void prepare_conditioning(LatentRow& row);
-  NetworkCall stacked(std::span<LatentRow* const> rows, std::span<const PromptSide> sides) const;
-  at::Tensor predict(std::span<LatentRow* const> rows, std::span<const PromptSide> sides,
-                     const std::vector<std::int64_t>& skip_layers = {}) const;
+  struct Part;
+  at::Tensor predict(std::span<const Part> parts, const std::vector<std::int64_t>& skip_layers = {}) const;
+  std::vector<at::Tensor> predict(std::span<LatentRow* const> rows) const;
   void step(std::span<LatentRow* const> rows);
   void advance(LatentRow& row, const at::Tensor& output);
   void decode(LatentRow& row);
@@ -119,13 +116,15 @@ Result<std::unique_ptr<Row>> LatentPipeline::begin(const GenerateRequest& resolv
       return row;
     }
     row->size = size_of(model_, resolved);
+    row->reference_sizes = reference_sizes(model_, resolved);
     row->guidance = family_.guidance(resolved);
     TRY(row->loras, model_.loras.choose(resolved.loras));
     TRY(row->text_loras, model_.loras.choose(in_text_encoders(resolved.loras)));
     TRY(row->positive, slot(resolved, PromptSide::positive));
-    if (row->guided()) {
+    if (row->guidance) {
       TRY(row->negative, slot(resolved, PromptSide::negative));
     }
+    if (row->guidance) row->guided_end = row->guidance->end(row->schedule);
     plan(*row);
     row->generator = samplers::seeded_generator(resolved.seeds[image_index]);
     if (!resolved.variation_seeds.empty())
@@ -134,7 +133,7 @@ Result<std::unique_ptr<Row>> LatentPipeline::begin(const GenerateRequest& resolv
     if (!resolved.init_image) {
       const std::int64_t channels = model_.autoencoder->format().channels;
       const at::Tensor noise = samplers::draw_noise(
-          row->generator, {1, channels, row->size.height, row->size.width}, model_.dtype);
+          row->generator, {1, channels, row->size.height, row->size.width}, latents_dtype());
       row->latents =
           family_.pack(first_latents(samplers::varied(noise, row->variation), *row->sampler, row->schedule))
               .to(model_.device);
@@ -147,7 +146,7 @@ Result<std::unique_ptr<Row>> LatentPipeline::begin(const GenerateRequest& resolv
 void LatentPipeline::plan(LatentRow& row) {
   const LatentWork work = work_of(model_, row.request);
   row.encode_flops = work.encode_flops;
-  row.step_flops = work.step_flops;
+  row.step_flops = work.step_flops / row.prompts();
   row.skip_flops = work.skip_flops;
   row.decode_units = work.decode_units;
   // Pictures of one prompt are encoded together, which is once; what is a picture's own is done for itself:
@@ -155,13 +154,18 @@ void LatentPipeline::plan(LatentRow& row) {
   // The units of a decode differ in cost, so each has a key.
   row.decode_key = ++rows_begun_ * kDecodeUnitsMax;
   CHECK(row.decode_units.size() <= kDecodeUnitsMax);
-  row.encode_key = row.request.init_image ? rows_begun_ : std::hash<std::string>()(prompt_key(row));
+  const bool own_pictures = row.request.init_image || !row.request.references.empty();
+  row.encode_key = own_pictures ? rows_begun_ : std::hash<std::string>()(prompt_key(row));
   row.step_key =
       ((static_cast<std::uint64_t>(row.size.height) << 16 | static_cast<std::uint64_t>(row.size.width))
            << 16 |
        static_cast<std::uint64_t>(work.tokens_key))
-          << 1 |
-      static_cast<std::uint64_t>(row.guided());
+      << 1;
+  for (const LatentSize& reference : row.reference_sizes) {
+    const std::int64_t sides[] = {static_cast<std::int64_t>(row.step_key), reference.height, reference.width};
+    const std::string_view bytes(reinterpret_cast<const char*>(sides), sizeof sides);
+    row.step_key = std::hash<std::string_view>()(bytes) << 1;
+  }
 }
 
 void LatentPipeline::run(std::span<Row* const> rows) {
@@ -191,6 +195,11 @@ void LatentPipeline::encode(LatentRow& row) {
     encode(row.positive);
     if (row.negative) encode(*row.negative);
   }
+  const at::TensorOptions options = at::TensorOptions(model_.device).dtype(model_.dtype);
+  if (!row.reference_sizes.empty()) {
+    row.references = encode_references(row.request.references, reference_fits(model_, row.request), family_,
+                                       *model_.autoencoder, options);
+  }
   if (!row.request.init_image) return;
   at::Generator generator = row.generator.clone();
   const Source source{.image = row.request.init_image,
@@ -199,8 +208,8 @@ void LatentPipeline::encode(LatentRow& row) {
                       .height = *row.request.height,
                       .strength = *row.request.strength,
                       .variation = row.variation};
-  row.source = encode_source(source, family_, *model_.autoencoder, *row.sampler, row.schedule, generator,
-                             at::TensorOptions(model_.device).dtype(model_.dtype));
+  row.source =
+      encode_source(source, family_, *model_.autoencoder, *row.sampler, row.schedule, generator, options);
   row.latents = row.source.start;
   row.generator = std::move(generator);
 }
@@ -225,65 +234,86 @@ void LatentPipeline::prepare_conditioning(LatentRow& row) {
   row.conditioning_begin = row.step_done;
 }
 
-// All rows for the first side, then all for the second.
-NetworkCall LatentPipeline::stacked(std::span<LatentRow* const> rows,
-                                    std::span<const PromptSide> sides) const {
-  const bool guided = rows.front()->guided();
-  std::vector<at::Tensor> inputs, latents, conditioning, fills;
-  for (const LatentRow* const row : rows)
-    inputs.push_back(row->sampler->network_input(row->schedule, row->call(), row->latents));
-  NetworkCall call;
-  call.size = rows.front()->size;
-  for (const PromptSide side : sides) {
-    const bool negative = side == PromptSide::negative;
-    for (const LatentRow* const row : rows) {
-      const std::int64_t steps = row->conditioning.size(0) / (guided ? 2 : 1);
-      const std::int64_t at_step =
-          row->step_done - row->conditioning_begin + (guided && !negative ? steps : 0);
-      call.prompts.push_back((negative ? *row->negative : row->positive).embedding.get());
-      conditioning.push_back(row->conditioning.narrow(0, at_step, 1));
-      if (row->source.fill.defined()) fills.push_back(row->source.fill);
-    }
-    latents.insert(latents.end(), inputs.begin(), inputs.end());
-  }
-  call.latents = at::cat(latents);            // [sides * rows, …]
-  call.conditioning = at::cat(conditioning);  // [sides * rows, width]
-  if (!fills.empty()) call.fill = at::cat(fills);
-  return call;
-}
+// One prompt of one row in a call of the network.
+struct LatentPipeline::Part {
+  LatentRow* row;
+  bool negative;
 
-at::Tensor LatentPipeline::predict(std::span<LatentRow* const> rows, std::span<const PromptSide> sides,
-                                   const std::vector<std::int64_t>& skip_layers) const {
-  std::vector<const nn::LoraSet*> sets;
-  for (std::size_t side = 0; side < sides.size(); ++side) {
-    for (const LatentRow* const row : rows) sets.push_back(&row->loras);
+  const PromptEmbedding& prompt() const { return *(negative ? *row->negative : row->positive).embedding; }
+  // [1, width]: the negative prompt's steps are before the positive one's.
+  at::Tensor conditioning() const {
+    const std::int64_t steps = row->conditioning.size(0) / row->prompts();
+    const std::int64_t at_step = row->step_done - row->conditioning_begin;
+    return row->conditioning.narrow(0, at_step + (row->guidance && !negative ? steps : 0), 1);
   }
-  NetworkCall call = stacked(rows, sides);
+};
+
+// The network's outputs of parts whose prompts have equally many tokens, in their order; without these
+// blocks.
+at::Tensor LatentPipeline::predict(std::span<const Part> parts,
+                                   const std::vector<std::int64_t>& skip_layers) const {
+  std::vector<at::Tensor> latents, conditioning, fills, references;
+  std::vector<const nn::LoraSet*> sets;
+  NetworkCall call;
+  for (const Part& part : parts) {
+    const LatentRow& row = *part.row;
+    latents.push_back(row.sampler->network_input(row.schedule, row.call(), row.latents));
+    conditioning.push_back(part.conditioning());
+    call.prompts.push_back(&part.prompt());
+    if (row.source.fill.defined()) fills.push_back(row.source.fill);
+    if (row.references.defined()) references.push_back(row.references);
+    sets.push_back(&row.loras);
+  }
+  call.size = parts.front().row->size;
+  call.latents = at::cat(latents);            // [parts, …]
+  call.conditioning = at::cat(conditioning);  // [parts, width]
+  if (!fills.empty()) call.fill = at::cat(fills);
+  if (!references.empty()) call.references = at::cat(references);
   call.skip_layers = skip_layers;
+  call.reference_sizes = parts.front().row->reference_sizes;
   const nn::LoraRows loras(std::move(sets));
   return family_.predict(call);
+}
+
+// With guidance all rows' negative halves, then all positive ones; the network is called once for each number
+// of tokens that prompts have. Returns an output for each part.
+std::vector<at::Tensor> LatentPipeline::predict(std::span<LatentRow* const> rows) const {
+  std::vector<Part> parts;
+  for (const bool negative : {true, false}) {
+    if (negative && !rows.front()->guided()) continue;
+    for (LatentRow* const row : rows) parts.push_back({row, negative});
+  }
+  std::map<std::int64_t, std::vector<std::size_t>> places;  // by number of tokens
+  for (std::size_t i = 0; i < parts.size(); ++i) places[parts[i].prompt().tokens()].push_back(i);
+  std::vector<at::Tensor> outputs(parts.size());
+  for (const auto& [tokens, group] : places) {
+    std::vector<Part> alike;
+    for (const std::size_t place : group) alike.push_back(parts[place]);
+    const auto results = predict(alike).split(1);  // of [1, …]
+    for (std::size_t i = 0; i < group.size(); ++i) outputs[group[i]] = results[i];
+  }
+  return outputs;
 }
 
 void LatentPipeline::step(std::span<LatentRow* const> rows) {
   for (LatentRow* const row : rows) {
     if (row->step_done % kConditioningSteps == 0) prepare_conditioning(*row);
   }
+  const std::vector<at::Tensor> outputs = predict(rows);
   const bool guided = rows.front()->guided();
-  const at::Tensor outputs = predict(rows, std::span(kSides).subspan(guided ? 0 : 1));
-  const auto count = static_cast<std::int64_t>(rows.size());
-  for (std::int64_t i = 0; i < count; ++i) {
-    LatentRow& row = *rows[static_cast<std::size_t>(i)];
-    at::Tensor output = outputs.narrow(0, guided ? count + i : i, 1);
-    if (guided) {
-      at::Tensor led = samplers::guide(outputs.narrow(0, i, 1), output, row.guidance->scale);
-      if (row.skips()) {
-        LatentRow* const alone = &row;
-        const at::Tensor poorer = predict({&alone, 1}, {&kSides[1], 1}, row.guidance->skip_layers);
-        led = led + (output - poorer) * row.guidance->skip_scale;
-      }
-      output = samplers::rescaled(led, output, row.guidance->rescale);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    LatentRow& row = *rows[i];
+    if (!guided) {
+      advance(row, outputs[i]);
+      continue;
     }
-    advance(row, output);
+    const at::Tensor& positive = outputs[rows.size() + i];
+    at::Tensor poorer;
+    if (row.skips()) {
+      const Part alone{&row, /*negative=*/false};
+      poorer = predict({&alone, 1}, row.guidance->skip_layers);
+    }
+    advance(row, row.guidance->apply(outputs[i], positive, poorer));
   }
 }
 
@@ -309,7 +339,7 @@ void LatentPipeline::decode(LatentRow& row) {
   for (std::size_t unit = 0; unit < row.decode_done; ++unit) stage += row.decode_units[unit].stages;
   const std::size_t end = stage + row.decode_units[row.decode_done].stages;
   at::Tensor x = row.decoding;
-  if (stage == 0) x = model_.autoencoder->unscaled(family_.unpack(row.latents, row.size));
+  if (stage == 0) x = model_.autoencoder->unscaled(family_.unpack(row.latents, row.size).to(model_.dtype));
   for (; stage < end; ++stage) x = model_.autoencoder->decode_stage(stage, x);
   if (row.decode_done + 1 == row.decode_units.size()) {
     // Clamped in the decoder's dtype, as Diffusers does.

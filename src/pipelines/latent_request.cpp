@@ -20,6 +20,19 @@ double default_guidance_scale(const LatentModel& model, const GenerateRequest& r
   return model.own_guidance_scale || !scale ? model.info.default_guidance_scale : *scale;
 }
 
+// Where the family says so, the picture that is made takes its size after the first one to go by.
+Result<void> check_references(const LatentModel& model, GenerateRequest& request) {
+  for (const auto& reference : request.references) {
+    if (model.info.references_max == 0) break;  // refused later, with the others
+    const auto fit = model.family->reference_fit(reference->width, reference->height);
+    if (!fit) return fail(fit.error().code, fit.error().message, "references");
+    if (!model.family->traits().size_after_reference) continue;
+    request.width = request.width.value_or(fit->width);
+    request.height = request.height.value_or(fit->height);
+  }
+  return {};
+}
+
 void fill_in(const LatentModel& model, GenerateRequest& request) {
   const FamilyTraits& traits = model.family->traits();
   fill_in_defaults(model.info, request);
@@ -76,6 +89,7 @@ void or_first(std::optional<std::string>& prompt, const std::string& first) {
 }
 
 Result<GenerateRequest> resolve_request(const LatentModel& model, GenerateRequest request) {
+  TRY_VOID(check_references(model, request));
   fill_in(model, request);
   TRY_VOID(check(model, request));
   TRY_VOID(model.family->complete(request));
@@ -88,6 +102,21 @@ bool is_weighted(const GenerateRequest& request) { return request.prompt_syntax 
 LatentSize size_of(const LatentModel& model, const GenerateRequest& resolved) {
   const std::int64_t pixels_per_latent = model.autoencoder->format().pixels_per_latent;
   return {.height = *resolved.height / pixels_per_latent, .width = *resolved.width / pixels_per_latent};
+}
+
+std::vector<ReferenceFit> reference_fits(const LatentModel& model, const GenerateRequest& resolved) {
+  std::vector<ReferenceFit> fits;
+  for (const auto& reference : resolved.references)
+    fits.push_back(model.family->reference_fit(reference->width, reference->height).value());
+  return fits;
+}
+
+std::vector<LatentSize> reference_sizes(const LatentModel& model, const GenerateRequest& resolved) {
+  const std::int64_t scale = model.autoencoder->format().pixels_per_latent;
+  std::vector<LatentSize> sizes;
+  for (const ReferenceFit& fit : reference_fits(model, resolved))
+    sizes.push_back({.height = fit.height / scale, .width = fit.width / scale});
+  return sizes;
 }
 
 LatentWork work_of(const LatentModel& model, const GenerateRequest& resolved) {
@@ -103,7 +132,12 @@ LatentWork work_of(const LatentModel& model, const GenerateRequest& resolved) {
   work.decode_units = decode_units(model.autoencoder->decode_flops(size.height, size.width), work.step_flops);
   for (const DecodeUnit& unit : work.decode_units) work.decode_flops += unit.flops;
   // The autoencoder's encoder is as large as its decoder, or smaller.
-  if (resolved.init_image) work.encode_flops += work.decode_flops;
+  if (resolved.init_image) work.pictures_flops += work.decode_flops;
+  for (const LatentSize& reference : reference_sizes(model, resolved)) {
+    for (const double flops : model.autoencoder->decode_flops(reference.height, reference.width))
+      work.pictures_flops += flops;
+  }
+  work.encode_flops += work.pictures_flops;
   return work;
 }
 

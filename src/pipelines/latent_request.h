@@ -19,6 +19,10 @@ Result<GenerateRequest> resolve_request(const LatentModel& model, GenerateReques
 
 LatentSize size_of(const LatentModel& model, const GenerateRequest& resolved);
 
+// How the pictures to go by of a resolved request are fitted, and the sizes of their latents.
+std::vector<ReferenceFit> reference_fits(const LatentModel& model, const GenerateRequest& resolved);
+std::vector<LatentSize> reference_sizes(const LatentModel& model, const GenerateRequest& resolved);
+
 // Stages of the autoencoder that run as one unit.
 struct DecodeUnit {
   std::size_t stages = 0;
@@ -29,6 +33,7 @@ struct DecodeUnit {
 struct LatentWork {
   double encode_flops = 0, step_flops = 0, decode_flops = 0;  // step_flops: of one call, with its guidance
   double skip_flops = 0;                                      // of the call that leaves blocks out
+  double pictures_flops = 0;                                  // the part of encode_flops that pictures are
   int tokens_key = 0;                                         // as FamilyWork's
   // The decode in order. None is longer than a step, so that a decode keeps nobody waiting longer than the
   // steps before it did; but a stage that is longer alone is one.

@@ -33,7 +33,8 @@ struct LatentRow final : Row {
     if (image) return {UnitKind::done, 0, 0};
     if (!ready()) return {UnitKind::encode, encode_key, encode_flops};
     if (step_done < steps() && !ended_early)
-      return {UnitKind::step, step_key, step_flops + (skips() ? skip_flops : 0)};
+      return {UnitKind::step, step_key | guided(),
+              step_flops * (guided() ? 2 : 1) + (skips() ? skip_flops : 0)};
     return {UnitKind::decode, decode_key + decode_done, decode_units[decode_done].flops};
   }
   int step() const override { return step_done; }
@@ -42,30 +43,41 @@ struct LatentRow final : Row {
   // The place in the schedule of the network's next call.
   int call() const { return schedule.begin + step_done; }
 
-  bool guided() const { return guidance.has_value(); }
+  // Whether the next call runs for both prompts.
+  bool guided() const { return guidance && call() < guided_end; }
   // Whether the next step has a call that leaves blocks out.
   bool skips() const { return guided() && guidance->skips_at(step_done, steps()); }
-  bool ready() const { return latents.defined() && positive.embedding && (!guided() || negative->embedding); }
+  // How many prompts there are.
+  int prompts() const { return guidance ? 2 : 1; }
+  bool ready() const {
+    return latents.defined() && positive.embedding && (!guidance || negative->embedding) &&
+           references.defined() == !reference_sizes.empty();
+  }
 
   // What was asked for.
   GenerateRequest request;  // resolved
   LatentSize size;
+  std::vector<LatentSize> reference_sizes;
   PromptSlot positive;
   std::optional<PromptSlot> negative;  // with classifier-free guidance only
   std::optional<Guidance> guidance;
+  int guided_end = 0;             // the place in the schedule from which on there is none
   nn::LoraSet loras, text_loras;  // of the denoiser and of the text encoders
   std::shared_ptr<const samplers::Sampler> sampler;
   samplers::Schedule schedule;
-  std::uint64_t encode_key = 0, step_key = 0, decode_key = 0;  // decode_key: of the first unit
-  double encode_flops = 0, step_flops = 0, skip_flops = 0;
+  // step_key: even, guidance sets its last bit; decode_key: of the first unit.
+  std::uint64_t encode_key = 0, step_key = 0, decode_key = 0;
+  double encode_flops = 0, step_flops = 0, skip_flops = 0;  // step_flops: of one prompt
   std::vector<DecodeUnit> decode_units;
 
   // Where it stands.
   at::Generator generator;
   std::optional<samplers::Variation> variation;  // of its first noise
   SourceLatents source;                          // once encoded, when there is a picture to start from
-  at::Tensor latents;                            // as Family::pack makes them, in the pipeline's dtype
-  samplers::History history;                     // what the sampler remembers of the steps before
+  at::Tensor references;                         // once encoded, when there are pictures to go by
+  // As Family::pack makes them, in the pipeline's dtype or in float32 (FamilyTraits::wide_latents).
+  at::Tensor latents;
+  samplers::History history;  // what the sampler remembers of the steps before
   // As the latents, float32: what they would be without noise, by the latest step's guess.
   at::Tensor clean;
   // [G * K, width]: of steps conditioning_begin to + K, the negative prompt's before the positive's.

@@ -4,6 +4,7 @@
 // Diffusers lets all pictures of a call share the latents that the first one's generator chose.
 #include "pipelines/latent_source.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/upsample_nearest2d.h>
 
@@ -27,7 +28,26 @@ at::Tensor to_tensor(const Image& image) {
       .contiguous();
 }
 
+// [1, 3, H, W] float32 in -1…1.
+at::Tensor to_pixels(const Image& image) { return to_tensor(image).to(at::kFloat) / 255 * 2 - 1; }
+
 }  // namespace
+
+at::Tensor encode_references(const std::vector<std::shared_ptr<const Image>>& references,
+                             const std::vector<ReferenceFit>& fits, const Family& family,
+                             const models::Autoencoder& autoencoder, const at::TensorOptions& options) {
+  std::vector<at::Tensor> tokens;
+  for (std::size_t i = 0; i < references.size(); ++i) {
+    const ReferenceFit& fit = fits[i];
+    const Image resized = resize_lanczos(to_rgb(*references[i]), fit.resized_width, fit.resized_height);
+    const at::Tensor pixels = to_pixels(resized)
+                                  .narrow(2, (fit.resized_height - fit.height) / 2, fit.height)
+                                  .narrow(3, (fit.resized_width - fit.width) / 2, fit.width);
+    tokens.push_back(
+        family.pack(autoencoder.scaled(autoencoder.encode(pixels.to(options)).mean, /*by_channel=*/true)));
+  }
+  return at::cat(tokens, 1);  // [1, all tokens, C]
+}
 
 at::Tensor first_latents(const at::Tensor& noise, const samplers::Sampler& sampler,
                          const samplers::Schedule& schedule) {
@@ -52,7 +72,7 @@ SourceLatents encode_source(const Source& source, const Family& family,
     return autoencoder.scaled(drawn, /*by_channel=*/!source.mask);
   };
   const Image image = resize_lanczos(to_rgb(*source.image), source.width, source.height);
-  const at::Tensor pixels = to_tensor(image).to(at::kFloat) / 255 * 2 - 1;  // [1, 3, H, W]
+  const at::Tensor pixels = to_pixels(image);  // [1, 3, H, W]
   const FamilyTraits& traits = family.traits();
   // A schedule's first noise level may leave something of the picture; full strength does not.
   const bool noise_alone = source.mask && source.strength == 1;

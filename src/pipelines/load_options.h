@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "pipelines/model_defaults.h"
+
 namespace diffused::pipelines {
 
 class NetworkStore;
@@ -22,6 +24,7 @@ struct LoadOptions {
   std::filesystem::path vae = {};       // another autoencoder, in a folder or a file; empty: the model's own
   std::filesystem::path loras = {};     // a folder of LoRAs for requests to choose from; empty: none
   std::filesystem::path embeddings = {};  // a folder of textual inversions for prompts to name; empty: none
+  ModelDefaults defaults = {};            // before those of the folder and of the family
   std::size_t prompt_cache_bytes = 64u << 20;  // embeddings of recent prompts kept ready
   // Models loaded with the same store share the networks that are equal; null: with nobody.
   std::shared_ptr<NetworkStore> networks = {};

@@ -41,6 +41,10 @@ constexpr FamilyDefaults kStableDiffusionDefaults{.process = samplers::Process::
                                                   .guidance_scale = 7.5,
                                                   .amend_scheduler = amend_scheduler};
 
+// LatentConsistencyModelPipeline's, which leaves its scheduler as it is.
+constexpr FamilyDefaults kLatentConsistencyDefaults{
+    .process = samplers::Process::diffusion, .steps = 4, .guidance_scale = 8.5};
+
 FamilyTraits traits_of(const ClipEncoder& clip) {
   FamilyTraits traits;
   traits.clip_skip_max = clip.clip_skip_max();
@@ -98,7 +102,10 @@ class StableDiffusion final : public UnetFamily {
 }  // namespace
 
 Result<LatentModel> load_stable_diffusion(const ModelFolder& folder, const LoadOptions& options) {
-  TRY(LatentLoader loader, LatentLoader::begin(folder, options, kStableDiffusionDefaults));
+  const bool consistent = folder.class_name() == "LatentConsistencyModelPipeline";
+  TRY(LatentLoader loader,
+      LatentLoader::begin(folder, options,
+                          consistent ? kLatentConsistencyDefaults : kStableDiffusionDefaults));
   TRY(auto config, read_unet_config(loader));
   TRY_VOID(amend_size(folder, config));
   if (config.text_time) {

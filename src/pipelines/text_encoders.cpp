@@ -1,15 +1,13 @@
 #include "pipelines/text_encoders.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/isfinite.h>
-#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <span>
 #include <utility>
 
+#include "pipelines/encoder_text.h"
 #include "pipelines/latent_request.h"
 #include "tokenizers/unicode.h"
 #include "tokenizers/weighted_prompt.h"
@@ -20,35 +18,9 @@ namespace {
 constexpr int kClipLengthDefault = 77;
 constexpr int kChunksMax = 16;
 
-Result<void> check_ids(const std::vector<int>& ids, std::int64_t vocabulary, const std::string& tokenizer) {
-  const int largest = ids.empty() ? 0 : *std::ranges::max_element(ids);
-  if (largest < vocabulary) return {};
-  return fail(ErrorCode::data_loss, fmt::format("{} gives token id {}, but its text encoder has {} tokens",
-                                                tokenizer, largest, vocabulary));
-}
-
 // The prompt as the tokenizer gets it.
 std::string as_told(const tokenizers::Tokenizer& tokenizer, bool several_vectors, std::string_view prompt) {
   return several_vectors ? tokenizer.with_all_vectors(prompt) : std::string(prompt);
-}
-
-at::Tensor id_tensor(std::span<const int> ids, at::Device device) {
-  return at::tensor(std::vector<std::int64_t>(ids.begin(), ids.end()), at::kLong)
-      .unsqueeze(0)
-      .to(device);  // [1, L]
-}
-
-// states: [1, L, D]. Each token's times its weight; then all times what gives them the mean they had before.
-at::Tensor emphasised(const at::Tensor& states, std::span<const float> weights) {
-  if (std::ranges::all_of(weights, [](float weight) { return weight == 1; })) return states;
-  const at::Tensor x = states.to(at::kFloat);
-  const at::Tensor factors = at::tensor(std::vector<float>(weights.begin(), weights.end()), at::kFloat)
-                                 .to(x.device())
-                                 .unsqueeze(-1);  // [L, 1]
-  const at::Tensor weighted = x * factors;
-  const at::Tensor ratio = x.mean() / weighted.mean();
-  // Weights of zero, say, leave no mean to go by.
-  return (at::isfinite(ratio).item<bool>() ? weighted * ratio : weighted).to(states.scalar_type());
 }
 
 // A word that begins and ends with letters or digits is one where none touch it.

@@ -54,8 +54,7 @@ Result<Schedule> DeisMultistep::schedule(const ScheduleRequest& request) const {
       solver(), noise(),
       {.steps = request.steps,
        .last_timestep = last_timestep(),
-       .flow_shift =
-           solver().dynamic.used ? std::exp(solver().dynamic.mu(request.image_tokens)) : flow_shift});
+       .flow_shift = solver().dynamic.used ? std::exp(solver().dynamic.mu(request)) : flow_shift});
 }
 
 int DeisMultistep::order_at(const Schedule& schedule, int index, const History& history) const {

@@ -51,7 +51,7 @@ Result<Schedule> DpmSolverMultistep::schedule(const ScheduleRequest& request) co
       timesteps.push_back(rounded ? std::nearbyint(timestep) : timestep);
     }
   } else if (solver.use_flow_sigmas) {
-    const double shift = solver.dynamic.used ? std::exp(solver.dynamic.mu(request.image_tokens)) : flow_shift;
+    const double shift = solver.dynamic.used ? std::exp(solver.dynamic.mu(request)) : flow_shift;
     sigmas = solver_flow_sigmas(solver, shift, request.steps);
     for (const double sigma : sigmas) timesteps.push_back(sigma * solver.noise.num_train_timesteps);
   } else {

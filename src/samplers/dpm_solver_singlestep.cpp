@@ -47,7 +47,7 @@ Result<Schedule> DpmSolverSinglestep::schedule(const ScheduleRequest& request) c
       timesteps.push_back(solver.spacing == SigmaSpacing::karras ? std::nearbyint(timestep) : timestep);
     }
   } else if (solver.use_flow_sigmas) {
-    const double shift = solver.dynamic.used ? std::exp(solver.dynamic.mu(request.image_tokens)) : flow_shift;
+    const double shift = solver.dynamic.used ? std::exp(solver.dynamic.mu(request)) : flow_shift;
     sigmas = solver_flow_sigmas(solver, shift, request.steps);
     for (const double sigma : sigmas) timesteps.push_back(sigma * solver.noise.num_train_timesteps);
   } else {

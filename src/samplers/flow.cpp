@@ -7,10 +7,11 @@
 
 namespace diffused::samplers {
 
-double DynamicShift::mu(int image_tokens) const {
+double DynamicShift::mu(const ScheduleRequest& request) const {
+  if (request.mu) return *request.mu;
   const double slope = (max_shift - base_shift) / (max_image_seq_len - base_image_seq_len);
   const double offset = base_shift - slope * base_image_seq_len;
-  return image_tokens * slope + offset;
+  return request.image_tokens * slope + offset;
 }
 
 void read_dynamic_shift(Options& options, DynamicShift& shift) {

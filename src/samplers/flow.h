@@ -18,8 +18,8 @@ struct DynamicShift {
   double base_shift = 0.5, max_shift = 1.15;
   int base_image_seq_len = 256, max_image_seq_len = 4096;
 
-  // Diffusers' mu: linear in the number of tokens between the two sizes.
-  double mu(int image_tokens) const;
+  // Diffusers' mu: the request's, or else linear in the number of tokens between the two sizes.
+  double mu(const ScheduleRequest& request) const;
 };
 void read_dynamic_shift(Options& options, DynamicShift& shift);
 

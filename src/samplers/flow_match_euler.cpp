@@ -10,8 +10,8 @@ namespace diffused::samplers {
 namespace {
 
 template <typename T>
-void shift_all(const FlowMatchEulerConfig& config, int image_tokens, std::vector<T>& sigmas) {
-  const double mu = config.dynamic.mu(image_tokens);
+void shift_all(const FlowMatchEulerConfig& config, const ScheduleRequest& request, std::vector<T>& sigmas) {
+  const double mu = config.dynamic.mu(request);
   for (T& sigma : sigmas)
     sigma =
         config.dynamic.used ? dynamic_shift(sigma, mu, config.time_shift) : static_shift(sigma, config.shift);
@@ -22,7 +22,7 @@ void shift_all(const FlowMatchEulerConfig& config, int image_tokens, std::vector
 template <typename T>
 std::vector<float> finish(const FlowMatchEulerConfig& config, const ScheduleRequest& request,
                           std::vector<T> sigmas) {
-  shift_all(config, request.image_tokens, sigmas);
+  shift_all(config, request, sigmas);
   if (config.spacing == SigmaSpacing::linear) return {sigmas.begin(), sigmas.end()};
   const double first = config.sigma_max.value_or(sigmas.front());
   const double last = config.sigma_min.value_or(sigmas.back());

@@ -1,7 +1,9 @@
 #include "samplers/guidance.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/std.h>
+#include <ATen/ops/where.h>
 
 #include <numeric>
 #include <vector>
@@ -10,6 +12,17 @@ namespace diffused::samplers {
 
 at::Tensor guide(const at::Tensor& unconditional, const at::Tensor& conditional, double scale) {
   return unconditional + scale * (conditional - unconditional);
+}
+
+at::Tensor guide_further(const at::Tensor& unconditional, const at::Tensor& conditional, double scale) {
+  return conditional + scale * (conditional - unconditional);
+}
+
+at::Tensor with_norm_below(const at::Tensor& guided, const at::Tensor& conditional, double times) {
+  if (times <= 0) return guided;
+  const at::Tensor norm = at::linalg_vector_norm(guided),
+                   norm_max = at::linalg_vector_norm(conditional) * times;
+  return at::where(norm > norm_max, guided * (norm_max / norm), guided);
 }
 
 at::Tensor rescaled(const at::Tensor& guided, const at::Tensor& conditional, double rescale) {

@@ -9,6 +9,14 @@ namespace diffused::samplers {
 // Diffusers. Equal shapes and dtypes. Any thread.
 at::Tensor guide(const at::Tensor& unconditional, const at::Tensor& conditional, double scale);
 
+// conditional + scale · (conditional − unconditional): the same with scales that begin at 0. Equal shapes and
+// dtypes. Any thread.
+at::Tensor guide_further(const at::Tensor& unconditional, const at::Tensor& conditional, double scale);
+
+// `guided`, made so much smaller that its norm is at most `times` that of `conditional`; as it is for 0.
+// Equal shapes [1, …] and dtypes. Any thread.
+at::Tensor with_norm_below(const at::Tensor& guided, const at::Tensor& conditional, double times);
+
 // The share `rescale` (0 to 1) of `guided` with the standard deviation of `conditional`, the rest as it is; a
 // row at a time. Section 3.4 of Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are
 // Flawed". Equal shapes [B, …] and dtypes. Any thread.

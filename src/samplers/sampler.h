@@ -33,6 +33,8 @@ struct ScheduleRequest {
   std::vector<double> timesteps = {};  // the same as timesteps of the training; not with sigmas
   // Of a flow's noise levels, > 0, in place of the config's own; diffusions have none to replace.
   std::optional<double> shift = {};
+  // How strongly a schedule is shifted that depends on the picture's size; absent: as its config says.
+  std::optional<double> mu = {};
 };
 
 // Which levels of one's own a method takes.

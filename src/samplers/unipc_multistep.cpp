@@ -94,7 +94,7 @@ Result<Schedule> UniPcMultistep::schedule(const ScheduleRequest& request) const 
     lowest = sigmas.back();
   } else if (solver.use_flow_sigmas) {
     TRY(sigmas, flow_levels_of(request, solver.noise.num_train_timesteps));
-    const double mu = solver.dynamic.mu(request.image_tokens);
+    const double mu = solver.dynamic.mu(request);
     for (double& sigma : sigmas)
       sigma = solver.dynamic.used ? dynamic_shift(sigma, mu, config_.time_shift)
                                   : static_shift(sigma, flow_shift);

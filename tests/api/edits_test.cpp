@@ -339,6 +339,29 @@ TEST_F(Edits, RefuseWhatTheModelCannotDo) {
   expect_refusal(edit(form), "image", "unsupported_value");
 }
 
+TEST_F(Edits, AreReferencesForModelsThatGoByPictures) {
+  PipelineInfo& info = dispatcher.served[0].info;
+  info.image_to_image = info.inpaint = false;
+  info.references_max = 2;
+  const Form one = Form().field("prompt", "x").file("image[]", png(100, 70, 4));
+  ASSERT_EQ(edit(one).status, 200);
+  ASSERT_EQ(job().references.size(), 1u);
+  EXPECT_EQ(job().references[0]->width, 100);  // as it came: the model knows what it needs
+  EXPECT_EQ(job().references[0]->height, 70);
+  EXPECT_EQ(job().references[0]->channels, 3);
+  EXPECT_FALSE(job().init_image);
+  const Form two = Form(one).file("image[]", png(64, 64));
+  ASSERT_EQ(edit(Form(two).field("size", "64x32")).status, 200);
+  EXPECT_EQ(job().references.size(), 2u);
+  EXPECT_EQ(job().width, 64);
+  EXPECT_EQ(job().height, 32);
+  expect_refusal(edit(Form(two).file("image[]", png(64, 64))), "image[]", "unsupported_value");
+  expect_refusal(edit(Form(one).file("mask", png(100, 70))), "mask", "unsupported_value");
+  expect_refusal(edit(Form().field("prompt", "x")), "image", "missing_required_parameter");
+  ASSERT_EQ(edit_json(R"({"prompt": "x", "images": [")" + to_base64(png(64, 64)) + R"("]})").status, 200);
+  EXPECT_EQ(job().references.size(), 1u);
+}
+
 TEST_F(Edits, RefuseMalformedForms) {
   const Form form = Form().field("prompt", "x").file("image", png(32, 32));
   EXPECT_EQ(ask(form.request("/v1/images/edits", false)).status, 400);

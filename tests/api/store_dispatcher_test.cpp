@@ -20,7 +20,8 @@ namespace {
 using namespace std::chrono_literals;
 
 TEST(ModelNote, ComesBackAsItWas) {
-  const ServedModel model{"demo", {"dall-e-3", "other"}, 1, small_model_info()};
+  ServedModel model{"demo", {"dall-e-3", "other"}, 1, small_model_info()};
+  model.info.references_max = 3;
   const auto read = read_model(write_model(model));
   ASSERT_TRUE(read);
   EXPECT_EQ(write_model(*read), write_model(model));
@@ -32,6 +33,7 @@ TEST(ModelNote, ComesBackAsItWas) {
   EXPECT_EQ(read->info.parameters, model.info.parameters);
   EXPECT_EQ(read->info.default_guidance_scale, model.info.default_guidance_scale);
   EXPECT_TRUE(read->info.image_to_image && read->info.inpaint && read->info.flow_shift);
+  EXPECT_EQ(read->info.references_max, model.info.references_max);
   for (const char* damaged : {"", "[]", "{}", R"({"size_multiple": 8, "schedulers": 1})",
                               R"({"size_multiple": 0, "schedulers": ["x"]})"})
     EXPECT_FALSE(read_model(damaged)) << damaged;

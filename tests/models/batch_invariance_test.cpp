@@ -97,7 +97,7 @@ void check_flux(const FluxShape& s, at::ScalarType dtype, nn::LinearFormat forma
     const auto pick = [&](const at::Tensor& t) { return t.narrow(0, row, rows); };
     const at::Tensor modulations =
         flux.modulations({.timesteps = pick(timesteps), .guidance = pick(guidance), .pooled = pick(pooled)});
-    return flux.forward(pick(image), s.grid, flux.embed_context(pick(text)), modulations);
+    return flux.forward(pick(image), {s.grid}, flux.embed_context(pick(text)), modulations);
   };
   expect_rows_independent(forward,
                           "FLUX of width " + std::to_string(config.inner_dim()) + ", " + at::toString(dtype));

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "support/golden.h"
+#include "support/token_grids.h"
 
 namespace diffused::models {
 namespace {
@@ -49,7 +50,7 @@ TEST_P(FluxTransformerGolden, EqualsDiffusersAtEveryStage) {
   // an exponential that processors round otherwise, is 2e-4.
   const double tolerance = flux.config().guidance_embeds ? 2e-4 : kGoldenTolerance;
   EXPECT_LE(relative_error(modulations, golden.out("modulations")), tolerance);
-  const at::Tensor velocity = flux.forward(golden.in("image"), grid_of(golden), context, modulations);
+  const at::Tensor velocity = flux.forward(golden.in("image"), {grid_of(golden)}, context, modulations);
   EXPECT_LE(relative_error(velocity, golden.out("velocity")), tolerance);
 }
 
@@ -62,7 +63,7 @@ TEST_P(FluxTransformerGolden, IsCloseInBfloat16) {
     const FluxConditions told{.timesteps = at::tensor({1.0, 0.5, 0.0078125}).to(dtype),
                               .guidance = guidance ? at::tensor({4.0, 0.0, 32.0}).to(dtype) : at::Tensor(),
                               .pooled = golden.in("pooled").to(dtype)};
-    return flux.forward(golden.in("image").to(dtype), grid_of(golden),
+    return flux.forward(golden.in("image").to(dtype), {grid_of(golden)},
                         flux.embed_context(golden.in("text").to(dtype)), flux.modulations(told));
   };
   EXPECT_EQ(velocity(at::kBFloat16).scalar_type(), at::kBFloat16);
@@ -75,13 +76,22 @@ INSTANTIATE_TEST_SUITE_P(Cases, FluxTransformerGolden,
                          ::testing::Values("flux_schnell", "flux_dev", "flux_double_only",
                                            "flux_single_only"));
 
+TEST(FluxTransformer, GoesByPicturesBehindTheOneItMakes) {
+  const Golden golden("flux_references");
+  const FluxTransformer flux = load_flux(golden);
+  const at::Tensor velocity =
+      flux.forward(golden.in("image"), test::grids_of(golden), flux.embed_context(golden.in("text")),
+                   flux.modulations(conditions(golden, false)));
+  EXPECT_LE(relative_error(velocity, golden.out("velocity")), kGoldenTolerance);
+}
+
 TEST(FluxTransformer, KnowsWhereATokenLies) {
   const Golden golden("flux_schnell");
   const FluxTransformer flux = load_flux(golden);
   const at::Tensor context = flux.embed_context(golden.in("text"));
   const at::Tensor modulations = flux.modulations(conditions(golden, false));
   const auto forward = [&](const at::Tensor& image, const TokenGrid& grid) {
-    return flux.forward(image, grid, context, modulations);
+    return flux.forward(image, {grid}, context, modulations);
   };
   const at::Tensor image = golden.in("image");
   EXPECT_GT(relative_error(forward(image, {6, 4}), golden.out("velocity")), 0.01);
@@ -125,7 +135,7 @@ TEST(FluxTransformerDeathTest, ChecksThatTheTokensFillTheGrid) {
   const FluxTransformer flux = load_flux(golden);
   const at::Tensor context = flux.embed_context(golden.in("text"));
   const at::Tensor modulations = flux.modulations(conditions(golden, false));
-  EXPECT_DEATH(flux.forward(golden.in("image"), {5, 5}, context, modulations), "24 tokens on a grid of 5x5");
+  EXPECT_DEATH(flux.forward(golden.in("image"), {{5, 5}}, context, modulations), "24 tokens on grids of 25");
 }
 
 TEST(FluxTransformerConfig, TakesTheDefaultsOfDiffusers) {

@@ -7,14 +7,19 @@
 #include <torch/library.h>
 
 #include "models/autoencoder_kl.h"
+#include "models/autoencoder_kl_flux2.h"
 #include "models/clip_text.h"
+#include "models/flux2_transformer.h"
 #include "models/flux_transformer.h"
 #include "models/mmdit.h"
+#include "models/qwen3.h"
 #include "models/rrdb_net.h"
 #include "models/t5.h"
 #include "models/unet_2d_condition.h"
+#include "models/z_image_transformer.h"
 #include "support/golden.h"
 #include "support/tiny_upscaler.h"
+#include "support/token_grids.h"
 
 namespace diffused::models {
 namespace {
@@ -135,6 +140,19 @@ TEST_P(T5OnMeta, Runs) {
 }
 INSTANTIATE_TEST_SUITE_P(Cases, T5OnMeta, ::testing::Values("t5_gated", "t5_relu"));
 
+using Qwen3OnMeta = OnMeta;
+TEST_P(Qwen3OnMeta, Runs) {
+  auto config = Qwen3Config::from_json(golden.config()).value();
+  config.taps = {1, 2};
+  const Qwen3 qwen3(config, golden.scope(kDtype, at::kMeta));
+  for (const std::int64_t real : {23, 32}) {
+    const at::Tensor states = qwen3.forward(in("ids"), real);
+    EXPECT_TRUE(states.is_meta());
+    EXPECT_EQ(states.sizes(), (std::vector<std::int64_t>{1, 32, config.state_size()}));
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Cases, Qwen3OnMeta, ::testing::Values("qwen3_grouped", "qwen3_causal"));
+
 using MmditOnMeta = OnMeta;
 TEST_P(MmditOnMeta, Runs) {
   const auto mmdit = load<Mmdit, MmditConfig>();
@@ -154,13 +172,34 @@ TEST_P(FluxOnMeta, Runs) {
   const at::Tensor modulations =
       flux.modulations({.timesteps = in("timesteps"), .guidance = guidance, .pooled = in("pooled")});
   const at::Tensor velocity =
-      flux.forward(in("image"), {grid[0].item<std::int64_t>(), grid[1].item<std::int64_t>()},
+      flux.forward(in("image"), {{grid[0].item<std::int64_t>(), grid[1].item<std::int64_t>()}},
                    flux.embed_context(in("text")), modulations);
   expect_like(velocity, golden.out("velocity"));
 }
 INSTANTIATE_TEST_SUITE_P(Cases, FluxOnMeta,
                          ::testing::Values("flux_dev", "flux_schnell", "flux_double_only",
                                            "flux_single_only"));
+
+using Flux2OnMeta = OnMeta;
+TEST_P(Flux2OnMeta, Runs) {
+  const auto flux2 = load<Flux2Transformer, Flux2TransformerConfig>();
+  const at::Tensor guidance = flux2.config().guidance_embeds ? in("guidance").to(kDtype) : at::Tensor();
+  const at::Tensor modulations = flux2.modulations(in("timesteps").to(kDtype), guidance);
+  expect_like(
+      flux2.forward(in("image"), test::grids_of(golden), flux2.embed_context(in("text")), modulations),
+      golden.out("velocity"));
+}
+INSTANTIATE_TEST_SUITE_P(Cases, Flux2OnMeta,
+                         ::testing::Values("flux2_klein", "flux2_references", "flux2_dev"));
+
+using ZImageOnMeta = OnMeta;
+TEST_P(ZImageOnMeta, Runs) {
+  const auto z_image = load<ZImageTransformer, ZImageTransformerConfig>();
+  expect_like(
+      z_image.forward(in("latents"), z_image.embed_context(in("text")), z_image.modulations(in("timesteps"))),
+      golden.out("velocity"));
+}
+INSTANTIATE_TEST_SUITE_P(Cases, ZImageOnMeta, ::testing::Values("z_image", "z_image_whole", "z_image_far"));
 
 using UnetOnMeta = OnMeta;
 TEST_P(UnetOnMeta, Runs) {
@@ -195,6 +234,16 @@ TEST(RrdbNetOnMeta, Runs) {
   const at::Tensor enlarged = network.end(first, network.block(1, network.block(0, first)));
   EXPECT_TRUE(enlarged.is_meta());
   EXPECT_EQ(enlarged.sizes(), (std::vector<std::int64_t>{1, 3, 12, 20}));
+}
+
+TEST(Flux2AutoencoderOnMeta, Runs) {
+  const Golden golden("vae_flux2");
+  const AutoencoderKlFlux2 vae(AutoencoderKlFlux2Config::from_json(golden.config()).value(),
+                               golden.scope(kDtype, at::kMeta));
+  at::Tensor x = vae.unscaled(golden.in("latents").narrow(0, 0, 1).to(at::kMeta, kDtype));
+  for (std::size_t stage = 0; stage < vae.decode_flops(3, 5).size(); ++stage) x = vae.decode_stage(stage, x);
+  EXPECT_TRUE(x.is_meta());
+  EXPECT_TRUE(vae.scaled(vae.encode(golden.in("image").to(at::kMeta, kDtype)).mean, true).is_meta());
 }
 
 }  // namespace

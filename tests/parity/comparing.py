@@ -38,10 +38,15 @@ def our_pictures(path: Path, arguments: dict, folder: Path, dtype: str = "fp32")
         if name in options:
             options[name].save(folder / f"{name}.png")
             options[name] = folder / f"{name}.png"
+    references = [folder / f"reference-{index}.png" for index in range(len(options.get("references", ())))]
+    for file, reference in zip(references, options.pop("references", ()), strict=True):
+        reference.save(file)
     command = [BUILD / "diffused", "generate", path, options.pop("prompt"), "-o", folder / "out.png", "--dtype", dtype]
     for option, value in options.items():
         values = value if isinstance(value, tuple) else [value]
         command += [f"--{option.replace('_', '-')}", *map(str, values)]
+    for file in references:
+        command += ["--reference", file]
     done = subprocess.run(command, check=False, capture_output=True, timeout=300, text=True)
     assert done.returncode == 0, done.stderr
     n = arguments["n"]

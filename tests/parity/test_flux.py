@@ -11,7 +11,7 @@ import numpy
 import pytest
 import torch
 from comparing import BUILD, arguments_of, assert_same, differences, our_pictures
-from diffusers import FluxFillPipeline, FluxImg2ImgPipeline, FluxInpaintPipeline
+from diffusers import FluxFillPipeline, FluxImg2ImgPipeline, FluxInpaintPipeline, FluxKontextPipeline
 
 import flux_folders
 from tiny_pictures import mask, picture
@@ -49,6 +49,16 @@ FILLS = {
     "ramp": {"image": picture(90, 40), "mask": mask("ramp", 80, 48), "odd_size": True, "guidance_scale": 5.0, "seed": 2, "n": 2},
     "weaker": {"image": picture(33, 33), "mask": mask("disc", 90, 40), "strength": 0.6, "num_inference_steps": 5, "guidance_scale": 5.0, "seed": 3},
 }
+# Kontext shows its network every picture in about a million pixels.
+KONTEXTS = {
+    "wide": {"references": [picture(90, 40)], "guidance_scale": 2.5, "seed": 1, "num_inference_steps": 2},
+    "square_guided": {
+        "references": [picture(64, 64)], "odd_size": True, "guidance_scale": 3.5, "true_cfg_scale": 2.0, "negative_prompt": "",
+        "seed": 2, "num_inference_steps": 2,
+    },
+    "tall": {"references": [picture(33, 70)], "guidance_scale": 3.5, "seed": 3, "num_inference_steps": 1},
+}  # fmt: skip
+KONTEXT_FOLDERS = [name for name, folder in flux_folders.FOLDERS.items() if folder.pipeline == "FluxKontextPipeline"]
 FILL_FOLDERS = [name for name, folder in flux_folders.FOLDERS.items() if folder.pipeline == "FluxFillPipeline"]
 EDIT_FOLDERS = ["schnell", "dev", "linear_shift", "four_channels", "five_levels", "one_level"]
 
@@ -69,12 +79,16 @@ def their_pictures(text_to_image, arguments: dict) -> list[numpy.ndarray]:
     arguments = dict(arguments)
     n, seed = arguments.pop("n"), arguments.pop("seed")
     pipeline = text_to_image
-    if "image" in arguments and not isinstance(text_to_image, FluxFillPipeline):
+    if "image" in arguments and not isinstance(text_to_image, FluxFillPipeline | FluxKontextPipeline):
         kind = FluxInpaintPipeline if "mask" in arguments else FluxImg2ImgPipeline
         pipeline = kind(**text_to_image.components)
         pipeline.set_progress_bar_config(disable=True)
     if "mask" in arguments:
         arguments["mask_image"] = arguments.pop("mask")
+    if isinstance(text_to_image, FluxKontextPipeline):
+        # Else it makes every picture one of a million pixels.
+        arguments["max_area"] = arguments["width"] * arguments["height"]
+        arguments["image"] = arguments.pop("references", [None])[0]
     drawn = [pipeline(**arguments, generator=torch.Generator().manual_seed(seed + index)).images[0] for index in range(n)]
     return [numpy.asarray(image) for image in drawn]
 
@@ -101,6 +115,17 @@ def test_fills_in_fp32(name: str, request_name: str, tmp_path: Path) -> None:
     path, pipeline = model(name)
     arguments = arguments_for(name, FILLS[request_name])
     assert_same(our_pictures(path, arguments, tmp_path), their_pictures(pipeline, arguments))
+
+
+@pytest.mark.parametrize("request_name", KONTEXTS)
+@pytest.mark.parametrize("name", KONTEXT_FOLDERS)
+def test_references_in_fp32(name: str, request_name: str, tmp_path: Path) -> None:
+    path, pipeline = model(name)
+    arguments = arguments_for(name, KONTEXTS[request_name])
+    theirs = their_pictures(pipeline, arguments)
+    assert_same(our_pictures(path, arguments, tmp_path), theirs)
+    without = their_pictures(pipeline, {key: value for key, value in arguments.items() if key != "references"})
+    assert numpy.abs(theirs[0].astype(int) - without[0].astype(int)).max() > 8
 
 
 @pytest.mark.parametrize("edit", ["image", "mask"])

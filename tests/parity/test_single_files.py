@@ -29,8 +29,8 @@ SD3 = [
     "plain", "t5", "qk_norm", "dual", "dual_all", "one_head", "three_heads", "four_heads", "patch_one", "quant_convs",
     "five_levels", "sharded", "bf16", "old_names",
 ]  # fmt: skip
-# Of Fill a file tells nothing but its 384 channels.
-FLUX = [name for name in flux_folders.FOLDERS if name not in ("true_eos", "fill_small")]
+# Of Fill a file tells nothing but its 384 channels, and of Kontext nothing.
+FLUX = [name for name in flux_folders.FOLDERS if name not in ("true_eos", "fill_small") and "kontext" not in name]
 MODELS = [("unet", name) for name in UNETS] + [("sd3", name) for name in SD3] + [("flux", name) for name in FLUX]
 # Diffusers knows one width for FLUX, and one number of layers for all levels of a UNet.
 THEIRS = [("unet", name) for name in ("plain", "linear", "kernels", "two_levels", "four_levels", "xl", "xl_v")]

@@ -30,6 +30,38 @@ TEST(LoadPipeline, SaysThatAFolderIsNoModel) {
   EXPECT_EQ(error(folder.path()).code, ErrorCode::unsupported);
 }
 
+TEST(LoadPipeline, TakesTheClassesOfEditsForThoseOfText) {
+  struct Alias {
+    const char* folder;
+    std::vector<const char*> classes;
+  };
+  const Alias kAliases[] = {
+      {"tiny_sd", {"StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"}},
+      {"tiny_xl", {"StableDiffusionXLInpaintPipeline"}},
+      {"tiny_sd3", {"StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline"}},
+      {"tiny_z_image", {"ZImageImg2ImgPipeline", "ZImageInpaintPipeline"}},
+  };
+  for (const Alias& alias : kAliases) {
+    const auto plain = picture(*load_tiny(kData / alias.folder), request_of("a fox")).pixels;
+    for (const char* const name : alias.classes) {
+      TinyModel model(alias.folder);
+      model.edit("model_index.json", [&](json::object& index) { index["_class_name"] = name; });
+      const auto pipeline = load_tiny(model.path());
+      EXPECT_EQ(pipeline->info().class_name, name);
+      EXPECT_EQ(picture(*pipeline, request_of("a fox")).pixels, plain) << name;
+    }
+  }
+}
+
+TEST(LoadPipeline, KnowsTheDefaultsOfLatentConsistency) {
+  TinyModel model("tiny_sd");
+  model.edit("model_index.json",
+             [](json::object& index) { index["_class_name"] = "LatentConsistencyModelPipeline"; });
+  const auto pipeline = load_tiny(model.path());
+  EXPECT_EQ(pipeline->info().default_steps, 4);
+  EXPECT_EQ(pipeline->info().default_guidance_scale, 8.5);
+}
+
 TEST(LoadPipeline, RefusesOtherClassesAndLibraries) {
   TinyModel model;
   model.edit("model_index.json", [](json::object& index) {
@@ -106,6 +138,34 @@ TEST(LoadPipeline, RefusesDefaultsOutOfRange) {
     write_file(model.path() / "diffused.json", text);
     EXPECT_THAT(model.refusal().message, HasSubstr("diffused.json")) << text;
   }
+}
+
+TEST(LoadPipeline, TakesTheDefaultsItIsGivenBeforeTheFolders) {
+  TinyModel model;
+  write_file(model.path() / "diffused.json", R"({"num_inference_steps": 9, "guidance_scale": 3})");
+  const auto with = [&](const char* text) {
+    const LoadOptions options{.dtype = "fp32", .defaults = parse_model_defaults(text).value()};
+    GenerateRequest request;
+    request.seeds = {1};
+    start_from_picture(request, 64, 64);
+    const auto resolved = load_tiny(model.path(), options)->resolve(request).value();
+    return std::pair(*resolved.num_inference_steps, *resolved.guidance_scale);
+  };
+  EXPECT_EQ(with("steps=8,guidance=0"), std::pair(8, 0.0));
+  EXPECT_EQ(with("guidance=1.5"), std::pair(9, 1.5));
+  EXPECT_EQ(with("steps=2"), std::pair(2, 3.0));
+}
+
+TEST(ModelDefaults, AreReadAsTheyAreWritten) {
+  const auto refused = [](const char* text) {
+    const auto defaults = parse_model_defaults(text);
+    return defaults ? "accepted" : defaults.error().field;
+  };
+  EXPECT_EQ(refused("steps=1000,guidance=-1e1"), "accepted");
+  for (const char* const text :
+       {"", "steps", "steps=", "steps=0", "steps=1001", "steps=8x", "steps=8,steps=8", "guidance=nan",
+        "guidance=one", "guidance=1,,steps=2", "cfg=1"})
+    EXPECT_EQ(refused(text), "defaults") << text;
 }
 
 TEST(LoadPipeline, QuantizesOnlyWhereTheMachineCanAndSaysWhyNot) {

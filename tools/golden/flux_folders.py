@@ -97,6 +97,18 @@ FOLDERS = {
         default_size=(32, 32),
         odd_size=(56, 24),
     ),
+    "kontext": Folder(
+        "FLUX.1 Kontext: the denoiser sees a picture to go by",
+        pipeline="FluxKontextPipeline",
+        transformer={"guidance_embeds": True},
+        scheduler=DYNAMIC,
+    ),
+    "kontext_four_channels": Folder(
+        "the same with 4 latent channels, one head of 32",
+        pipeline="FluxKontextPipeline",
+        transformer={"in_channels": 16, "num_attention_heads": 1, "attention_head_dim": 32, "axes_dims_rope": (8, 12, 12)},
+        vae={"latent_channels": 4},
+    ),
     "sharded_bf16": Folder("bf16 weights in many shards", max_shard_size="60KB", dtype=torch.bfloat16),
     "true_eos": Folder("the end token's true id; classic tokenizer files", true_eos=True, classic_tokenizers=True),
 }  # fmt: skip

@@ -17,9 +17,11 @@ import torch
 from diffusers import StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPipeline, StableDiffusion3Pipeline
 from safetensors.torch import save_file
 
+import flux2_folders
 import folders
 import tiny_pictures
 import unet_folders
+import z_image_folders
 
 DATA = Path(__file__).parents[2] / "tests/pipelines/data"
 FOLDER = "fp16"
@@ -107,6 +109,8 @@ def main() -> None:
     folder = folders.build_folder(DATA / "tiny_sd3", FOLDER)
     for name, unet_folder in UNET_FOLDERS.items():
         unet_folders.build_folder(DATA / name, unet_folder, torch.float16)
+    z_image_folders.build_folder(DATA / "tiny_z_image", "turbo", torch.float16)
+    flux2_folders.build_folder(DATA / "tiny_klein", "base", torch.float16)
     with_t5 = folders.load_pipeline(folder, FOLDER)
     without_t5 = StableDiffusion3Pipeline(**(with_t5.components | folders.NO_T5))
     without_t5.set_progress_bar_config(disable=True)

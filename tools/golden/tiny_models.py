@@ -9,12 +9,27 @@ import math
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderKLFlux2,
     FlowMatchEulerDiscreteScheduler,
+    Flux2Transformer2DModel,
     FluxTransformer2DModel,
     SD3Transformer2DModel,
     UNet2DConditionModel,
+    ZImageTransformer2DModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    Qwen3Model,
+    T5Config,
+    T5EncoderModel,
+)
+
+
+SHARPNESS = 6
 
 
 def randomise(module: torch.nn.Module, seed: int) -> torch.nn.Module:
@@ -56,6 +71,16 @@ def t5(seed: int, **options) -> T5EncoderModel:
     return model
 
 
+def qwen3(seed: int, causal: bool = False, **options) -> torch.nn.Module:
+    config = {
+        "vocab_size": 500, "hidden_size": 32, "intermediate_size": 56, "num_hidden_layers": 3, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 16, "rms_norm_eps": 1e-6, "max_position_embeddings": 1024,
+        "rope_parameters": {"rope_theta": 1e6, "rope_type": "default"},
+    }  # fmt: skip
+    kind = Qwen3ForCausalLM if causal else Qwen3Model
+    return randomise(kind(Qwen3Config(**(config | options))), seed)
+
+
 def transformer(seed: int, **options) -> SD3Transformer2DModel:
     config = {
         "sample_size": 8, "patch_size": 2, "in_channels": 16, "out_channels": 16, "num_layers": 3,
@@ -73,6 +98,43 @@ def flux_transformer(seed: int, **options) -> FluxTransformer2DModel:
         "joint_attention_dim": 48, "pooled_projection_dim": 32, "axes_dims_rope": (4, 6, 6),
     }  # fmt: skip
     return randomise(FluxTransformer2DModel(**(config | options)), seed)
+
+
+def z_image_transformer(seed: int, **options) -> ZImageTransformer2DModel:
+    config = {
+        "in_channels": 16, "dim": 32, "n_layers": 2, "n_refiner_layers": 1, "n_heads": 2, "n_kv_heads": 2,
+        "cap_feat_dim": 32, "axes_dims": [4, 6, 6], "axes_lens": [256, 32, 32],
+    }  # fmt: skip
+    return randomise(ZImageTransformer2DModel(**(config | options)), seed)
+
+
+def flux2_transformer(seed: int, **options) -> Flux2Transformer2DModel:
+    config = {
+        "in_channels": 16, "num_layers": 1, "num_single_layers": 2, "attention_head_dim": 16, "num_attention_heads": 2,
+        "joint_attention_dim": 96, "axes_dims_rope": (4, 4, 4, 4), "guidance_embeds": False,
+    }  # fmt: skip
+    model = randomise(Flux2Transformer2DModel(**(config | options)), seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(("norm_q.weight", "norm_added_q.weight")):
+                parameter *= SHARPNESS  # else a token sees the mean of all others, whatever they are
+    return model
+
+
+def flux2_vae(seed: int, **options) -> AutoencoderKLFlux2:
+    config = {"block_out_channels": (8, 16, 16, 16), "layers_per_block": 1, "latent_channels": 4, "norm_num_groups": 4, "sample_size": 64}
+    config |= options
+    levels = len(config["block_out_channels"])
+    config["down_block_types"] = ("DownEncoderBlock2D",) * levels
+    config["up_block_types"] = ("UpDecoderBlock2D",) * levels
+    model = randomise(AutoencoderKLFlux2(**config), seed)
+    generator = torch.Generator().manual_seed(seed + 1)
+    with torch.no_grad():
+        model.decoder.conv_out.weight *= 0.4  # most pixels within -1…1
+        model.encoder.conv_out.weight *= 3  # pictures to go by count as much as noise
+        model.bn.running_mean.copy_(0.3 * torch.randn(model.bn.running_mean.shape, generator=generator))
+        model.bn.running_var.copy_(0.5 + torch.rand(model.bn.running_var.shape, generator=generator))
+    return model
 
 
 def vae(seed: int, **options) -> AutoencoderKL:

@@ -114,14 +114,27 @@ Result<jobstore::NewJob> write_down(const Api& api, const http::Request& http_re
 }  // namespace
 
 Result<JobSpec> keep_inputs(const Api& api, const std::string& user, ImageRequest request) {
+  const GenerateRequest& generate = request.generate;
   JobSpec spec;
-  TRY(spec.init_image, keep_input(api, user, request.generate.init_image));
-  auto mask = keep_input(api, user, request.generate.mask);
-  if (!mask) {
-    static_cast<void>(api.background->inputs().remove(spec.init_image));
-    return tl::unexpected(std::move(mask).error());
+  std::vector<std::string> kept;
+  const auto keep = [&](const std::shared_ptr<const Image>& picture) {
+    auto id = keep_input(api, user, picture);
+    if (id && !id->empty()) kept.push_back(*id);
+    return id;
+  };
+  const auto keep_all = [&]() -> Result<void> {
+    TRY(spec.init_image, keep(generate.init_image));
+    TRY(spec.mask, keep(generate.mask));
+    for (const auto& reference : generate.references) {
+      TRY(std::string id, keep(reference));
+      spec.references.push_back(std::move(id));
+    }
+    return {};
+  };
+  if (auto done = keep_all(); !done) {
+    for (const std::string& id : kept) static_cast<void>(api.background->inputs().remove(id));
+    return tl::unexpected(std::move(done).error());
   }
-  spec.mask = *std::move(mask);
   spec.request = std::move(request);
   return spec;
 }

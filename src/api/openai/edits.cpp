@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "api/endpoints.h"
 #include "api/errors.h"
 #include "api/memory.h"
@@ -12,7 +14,7 @@
 namespace diffused::api {
 namespace {
 
-// OpenAI takes sixteen; more than one is refused by what the models here can do.
+// OpenAI takes sixteen; how many are taken here the model says.
 constexpr std::size_t kImagesMax = 16;
 
 tl::unexpected<Error> wrong_edit(std::string message, std::string_view field, std::string reason = {}) {
@@ -32,6 +34,30 @@ Result<Image> read_mask(const Upload& upload, const Image& image, MaskMode mode,
   auto mask = to_mask(std::move(decoded), mode);
   if (!mask) return about(mask.error(), upload.field);
   return mask;
+}
+
+// Pictures to go by, for a model that takes such and starts from none. What is hidden in a picture is never
+// seen.
+Result<std::vector<std::shared_ptr<const Image>>> read_references(const UploadForm& form,
+                                                                  const PipelineInfo& model,
+                                                                  const http::Request& http_request,
+                                                                  const DecodeLimits& limits) {
+  if (form.images.empty()) return wrong_edit("image is required", "image", "missing_required_parameter");
+  if (!form.masks.empty())
+    return fail(ErrorCode::unsupported, "this model does not take a mask", form.masks[0].field);
+  const auto most = static_cast<std::size_t>(model.references_max);
+  if (form.images.size() > most) {
+    return fail(
+        ErrorCode::unsupported,
+        most == 1 ? "this model takes one image" : fmt::format("this model takes at most {} images", most),
+        form.images[most].field);
+  }
+  std::vector<std::shared_ptr<const Image>> references;
+  for (const Upload& upload : form.images) {
+    TRY(Image picture, decode_upload(upload, limits));
+    references.push_back(held_picture(to_rgb(on_paper(std::move(picture))), http_request));
+  }
+  return references;
 }
 
 // Decodes what the model can take. As OpenAI has it, a transparent picture that is to be edited is its own
@@ -73,13 +99,20 @@ Result<ImageJob> parse_edit(const Api& api, const http::Request& http_request, b
   if (limits.strict) TRY_VOID(refuse_unknown(fields, form.fields, {"image", "images", "mask"}));
   TRY(request.spelling, read_fields(fields, form.fields, form.source));
   TRY(const ServedModel model, choose_model(api, named_model(api, http_request, request)));
+  request.fingerprint = fingerprint_of(http_request);
+  if (model.info.references_max > 0 && !model.info.image_to_image) {
+    TRY(request.generate.references,
+        read_references(form, model.info, http_request, counted(limits.upload, http_request)));
+    auto job = complete(api, std::move(request), model);
+    if (!job && job.error().field == "references") job.error().field = form.images[0].field;
+    return job;
+  }
   TRY(EditPictures pictures,
       read_pictures(form, model.info, request.mask_mode, variation, counted(limits.upload, http_request)));
   const Size own = size_for_upload(pictures.image, model.info);
   request.generate.width = request.generate.width.value_or(own.width);
   request.generate.height = request.generate.height.value_or(own.height);
   // Resizing comes last: only now is the size known to be one that is allowed.
-  request.fingerprint = fingerprint_of(http_request);
   TRY(ImageJob job, complete(api, std::move(request), model));
   GenerateRequest& generate = job.request.generate;
   generate.init_image = held_picture(fitted(pictures.image, generate), http_request);
@@ -94,7 +127,10 @@ asio::awaitable<void> edit(const Api& api, http::Exchange& exchange, bool variat
                                    [&] { return parse_edit(api, request, variation); });
   if (!job) co_return co_await send_error(exchange, job.error());
   // All that counts of the body has been read.
-  hold_only(request, bytes_of(job->request.generate.init_image) + bytes_of(job->request.generate.mask));
+  const GenerateRequest& generate = job->request.generate;
+  std::uint64_t bytes = bytes_of(generate.init_image) + bytes_of(generate.mask);
+  for (const auto& reference : generate.references) bytes += bytes_of(reference);
+  hold_only(request, bytes);
   drop_text(exchange.take_body());
   co_await answer_images(api, exchange, *std::move(job), "image_edit");
 }

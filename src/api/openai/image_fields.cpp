@@ -183,6 +183,12 @@ std::vector<Field> condition_fields(GenerateRequest& generate) {
   return {
       number("guidance_rescale", 1, "SD and SDXL: against overexposure by guidance.",
              into(generate.guidance_rescale)),
+      number("cfg_normalization", 100,
+             "Z-Image: how many times its unguided norm the network's result may have; 0 or absent: any.",
+             into(generate.cfg_normalization)),
+      number("cfg_truncation", 1,
+             "Z-Image: up to which share of the way from noise to picture there is guidance; absent: 1.",
+             into(generate.cfg_truncation)),
       pixels("original_size", "SDXL: height and width the picture seems to come from; absent: its own.",
              generate.original_size),
       pixels("crops_coords_top_left", "SDXL: where it seems to be cropped; absent: [0, 0].",

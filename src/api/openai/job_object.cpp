@@ -166,7 +166,7 @@ asio::awaitable<json::object> describe_job(const Api& api, const http::Request& 
 asio::awaitable<void> drop_inputs(const Api& api, const std::string& text) {
   const auto spec = read_spec(text);
   if (!spec) co_return;
-  std::vector<std::string> ids;
+  std::vector<std::string> ids = spec->references;
   for (const std::string& id : {spec->init_image, spec->mask})
     if (!id.empty()) ids.push_back(id);
   co_await drop(api, api.background->inputs(), std::move(ids));

@@ -31,6 +31,8 @@ void each_spec_member(Spec& spec, const Visit& visit) {
   visit("num_inference_steps", generate.num_inference_steps);
   visit("guidance_scale", generate.guidance_scale);
   visit("guidance_rescale", generate.guidance_rescale);
+  visit("cfg_normalization", generate.cfg_normalization);
+  visit("cfg_truncation", generate.cfg_truncation);
   visit("original_size", generate.original_size);
   visit("crops_coords_top_left", generate.crops_coords_top_left);
   visit("target_size", generate.target_size);
@@ -61,6 +63,7 @@ void each_spec_member(Spec& spec, const Visit& visit) {
   visit("safety_identifier", request.safety_identifier);
   visit("init_image", spec.init_image);
   visit("mask", spec.mask);
+  visit("references", spec.references);
   visit("awaited", spec.awaited);
   visit("watched", spec.watched);
 }

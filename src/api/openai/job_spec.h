@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "api/openai/image_request.h"
 
@@ -13,6 +14,7 @@ struct JobSpec {
       request;  // resolved as far as its server could, its seeds drawn; without the pictures it starts from
   std::string init_image;  // blobs of Background::inputs(); empty: none
   std::string mask;
+  std::vector<std::string> references;
   // Whether a client of another server waits for its end, and whether also for its steps and previews.
   std::optional<bool> awaited, watched;
 };

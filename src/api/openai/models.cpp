@@ -12,7 +12,7 @@ namespace {
 json::object describe_model(const ServedModel& model, const std::string& id) {
   const PipelineInfo& info = model.info;
   json::array capabilities{"image_generation"};
-  if (info.image_to_image || info.inpaint) capabilities.push_back("image_edit");
+  if (info.image_to_image || info.inpaint || info.references_max > 0) capabilities.push_back("image_edit");
   return {{"id", id},
           {"object", "model"},
           {"created", model.created},
@@ -30,6 +30,7 @@ json::object describe_model(const ServedModel& model, const std::string& id) {
           {"side_max", info.max_side},
           {"default_steps", info.default_steps},
           {"default_guidance_scale", info.default_guidance_scale},
+          {"references_max", info.references_max},
           {"schedulers", json::array(info.schedulers.begin(), info.schedulers.end())},
           {"loras", json::array(info.loras.begin(), info.loras.end())},
           {"embeddings", json::array(info.embeddings.begin(), info.embeddings.end())},
