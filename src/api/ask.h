@@ -30,7 +30,7 @@ boost::asio::awaitable<Result<T>> ask(Call call) {
           std::optional<Result<T>> result;
           void operator()() { resume(*std::move(result)); }
         };
-        const auto caller = std::make_shared<Caller>(std::move(handler));
+        const std::shared_ptr<Caller> caller(new Caller{std::move(handler), {}});
         call(jobstore::Reply<T>([caller, executor](Result<T> result) {
           caller->result = std::move(result);
           post_surely(executor, caller);

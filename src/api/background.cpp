@@ -197,7 +197,7 @@ asio::awaitable<void> Background::renew_all() {
   for (const auto& [key, ignored] : runs) {
     const Lease lease{key.first, key.second};
     const auto held =
-        co_await ask<bool>([&](auto reply) { store_.renew(lease, progress(key.first), std::move(reply)); });
+        co_await ask<bool>([&](auto reply) { store_.renew(lease, progress(lease.id), std::move(reply)); });
     if (!held) co_return store_was_away();
     const auto found = runs_.find(key);
     if (!*held && found != runs_.end() && found->second != nullptr) found->second->cancel();

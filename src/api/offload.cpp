@@ -50,7 +50,7 @@ asio::awaitable<void> run_on(Workers& workers, Lane lane, const std::string& use
           std::exception_ptr failure;
           void operator()() { resume(std::move(failure)); }
         };
-        const auto caller = std::make_shared<Caller>(std::move(handler));
+        const std::shared_ptr<Caller> caller(new Caller{std::move(handler), {}});
         workers.post(lane, user, [&work, abandoned, executor, caller]() mutable {
           caller->failure = outcome_of(work, *abandoned);
           post_surely(executor, std::move(caller));

@@ -61,7 +61,8 @@ void each_model(const Api& api, const http::Request& request, const Visit& visit
   std::map<std::string, std::string> own;
   if (api.options.keys) own = api.options.keys->aliases_of(user_of(request));
   for (const auto& [alias, name] : own) {
-    const auto model = std::ranges::find_if(models, [&](const auto& each) { return answers_to(each, name); });
+    const auto model =
+        std::ranges::find_if(models, [&, &name = name](const auto& each) { return answers_to(each, name); });
     if (model != models.end()) visit(*model, alias);
   }
   for (const ServedModel& model : models) {
