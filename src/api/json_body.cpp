@@ -2,12 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <boost/beast/core/string.hpp>
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/value_stack.hpp>
 #include <set>
 #include <string>
 #include <vector>
+
+#include "base/ascii.h"
 
 namespace diffused::api {
 namespace {
@@ -119,7 +120,7 @@ tl::unexpected<Error> too_large(std::string message) {
 bool is_content_type(std::string_view header, std::string_view media_type) {
   std::string_view type = header.substr(0, header.find(';'));
   while (!type.empty() && type.back() == ' ') type.remove_suffix(1);
-  return boost::beast::iequals({type.data(), type.size()}, {media_type.data(), media_type.size()});
+  return iequals(type, media_type);
 }
 
 Result<json::object> json_body(const http::Request& request) {

@@ -6,12 +6,12 @@
 
 #include <algorithm>
 #include <boost/asio/ip/address.hpp>
-#include <boost/beast/core/string.hpp>
 #include <charconv>
 #include <optional>
 #include <span>
 
 #include "api/errors.h"
+#include "base/ascii.h"
 #include "image/base64.h"
 
 namespace diffused::api {
@@ -101,7 +101,7 @@ bool read_options(std::string_view line, KeyHolder& holder) {
 // What follows the scheme's name in an Authorization header, or nothing.
 std::optional<std::string_view> after_scheme(std::string_view header, std::string_view scheme) {
   const std::string_view start = header.substr(0, scheme.size());
-  if (!boost::beast::iequals({start.data(), start.size()}, {scheme.data(), scheme.size()})) return {};
+  if (!iequals(start, scheme)) return {};
   if (header.size() <= scheme.size() || header[scheme.size()] != ' ') return {};
   return trimmed(header.substr(scheme.size() + 1));
 }

@@ -3,9 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <boost/beast/core/string.hpp>
 #include <boost/json/value_to.hpp>
 #include <cmath>
+
+#include "base/ascii.h"
 
 namespace diffused::api {
 namespace {
@@ -159,8 +160,7 @@ Result<std::optional<std::string>> find_lora(const PipelineInfo& model, std::str
   if (std::ranges::count(model.loras, name) > 0) return std::string(name);
   const std::size_t bare = name.size() - std::min(name.size(), kLoraEnding.size());
   const std::string_view ending = name.substr(bare);
-  if (boost::beast::iequals({ending.data(), ending.size()}, {kLoraEnding.data(), kLoraEnding.size()}))
-    return find_lora(model, name.substr(0, bare));
+  if (iequals(ending, kLoraEnding)) return find_lora(model, name.substr(0, bare));
   std::vector<std::string> found;
   for (const std::string& own : model.loras)
     if (std::string_view(own).substr(own.rfind('/') + 1) == name) found.push_back(own);

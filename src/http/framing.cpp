@@ -1,13 +1,12 @@
 #include "http/framing.h"
 
 #include <algorithm>
-#include <boost/beast/core/string.hpp>
 #include <charconv>
+
+#include "base/ascii.h"
 
 namespace diffused::http {
 namespace {
-
-using boost::beast::iequals;
 
 auto bad_request(std::string message) {
   return refuse(400, ErrorCode::invalid_argument, "bad_request", std::move(message));

@@ -4,13 +4,12 @@
 
 #include <algorithm>
 #include <boost/asio/ip/address.hpp>
-#include <boost/beast/core/string.hpp>
 #include <optional>
+
+#include "base/ascii.h"
 
 namespace diffused::http {
 namespace {
-
-using boost::beast::iequals;
 
 bool contains(const std::vector<std::string>& list, std::string_view text) {
   return std::any_of(list.begin(), list.end(),

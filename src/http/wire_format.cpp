@@ -4,9 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <boost/beast/core/string.hpp>
 #include <boost/beast/http/rfc7230.hpp>
 #include <boost/beast/http/status.hpp>
+
+#include "base/ascii.h"
 
 namespace diffused::http {
 namespace {
@@ -24,7 +25,7 @@ bool is_ours(std::string_view name) {
       "content-length", "transfer-encoding",     "connection", "content-type", "date", "server",
       "x-request-id",   "x-content-type-options"};
   return std::any_of(std::begin(kOurs), std::end(kOurs),
-                     [&](std::string_view ours) { return boost::beast::iequals(name, ours); });
+                     [&](std::string_view ours) { return iequals(name, ours); });
 }
 
 // "prefix: line" for every line of text, whatever ends its lines.

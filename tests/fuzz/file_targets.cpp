@@ -99,8 +99,10 @@ void tokenizer_json(std::string_view bytes) {
 void weighted_prompt(std::string_view bytes) {
   bool before_was_break = true;
   double weight_before = 0;
-  for (const tokenizers::WeightedText& piece : tokenizers::parse_weighted_prompt(bytes)) {
-    CHECK(piece.is_break == piece.text.empty());
+  const auto pieces = tokenizers::parse_weighted_prompt(bytes);
+  for (const tokenizers::WeightedText& piece : pieces) {
+    CHECK(piece.is_break == piece.text.empty() ||
+          pieces.size() == 1);  // a prompt of nothing is one such piece
     CHECK(piece.is_break || before_was_break || piece.weight != weight_before);
     before_was_break = piece.is_break;
     weight_before = piece.weight;
