@@ -10,6 +10,7 @@
 #include <set>
 
 #include "engine/rig.h"
+#include "support/sanitized.h"
 
 namespace diffused::engine {
 namespace {
@@ -199,8 +200,9 @@ Observed simulate(unsigned seed) {
 }
 
 TEST(Simulation, TenThousandPatternsStarveNobody) {
+  constexpr int kPatterns = test::kSanitized ? 500 : 10'000;
   Observed worst;
-  for (unsigned seed = 0; seed < 10'000; ++seed) {
+  for (unsigned seed = 0; seed < unsigned{kPatterns}; ++seed) {
     const Observed observed = simulate(seed);
     // Up to four users with up to four sizes each, in units of the pattern's longest.
     EXPECT_LE(observed.wait_units, 8) << "seed " << seed;
@@ -213,9 +215,9 @@ TEST(Simulation, TenThousandPatternsStarveNobody) {
   }
   RecordProperty("longest_wait_units", std::to_string(worst.wait_units));
   RecordProperty("widest_gap_units", std::to_string(worst.gap_units));
-  EXPECT_GT(worst.done, 40'000);
-  EXPECT_GT(worst.failed, 10'000);
-  EXPECT_GT(worst.refused, 1'000);
+  EXPECT_GT(worst.done, 4 * kPatterns);
+  EXPECT_GT(worst.failed, kPatterns);
+  EXPECT_GT(worst.refused, kPatterns / 10);
 }
 
 // One 28-step job of large pictures runs; `clients` others each ask for a small one of 4 steps of 256x256,
@@ -272,7 +274,7 @@ TEST(Simulation, SmallJobsDoNotWaitForALargeOneNorItForThem) {
     for (const bool one_user : {true, false}) {
       std::vector<double> small;
       double small_alone = 0;
-      for (unsigned seed = 0; seed < 40; ++seed) {
+      for (unsigned seed = 0; seed < (test::kSanitized ? 10 : 40); ++seed) {
         const LargeAndSmall run = run_large_and_small(ratio, one_user, 1, 0.1, seed);
         EXPECT_LE(run.large, 2 * run.large_alone);
         small.insert(small.end(), run.small.begin(), run.small.end());

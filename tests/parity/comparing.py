@@ -11,6 +11,8 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 BUILD = Path(os.environ.get("DIFFUSED_BUILD", ROOT / "build/release"))
+# Where the model folders are made: one place for each process that runs tests, as two may make the same folder.
+MADE = BUILD / "parity" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
 sys.path.insert(0, str(ROOT / "tools/golden"))
 
 # Tiny networks gain nothing from more threads, and on a busy machine threads that wait for each other cost seconds.

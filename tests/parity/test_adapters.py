@@ -8,7 +8,7 @@ import shutil
 import numpy
 import pytest
 import torch
-from comparing import BUILD, assert_same
+from comparing import MADE, assert_same
 from test_loras import REQUEST, SEED, pixels, serve
 
 import adapter_files
@@ -29,7 +29,7 @@ ALONE = [(at, name) for at, names in MODELS.items() for name in names]
 
 class Model:
     def __init__(self, kind: str, name: str):
-        home = BUILD / "parity/adapters" / f"{kind}_{name}"
+        home = MADE / "adapters" / f"{kind}_{name}"
         shutil.rmtree(home, ignore_errors=True)
         {"unet": unet_folders, "sd3": folders, "flux": flux_folders}[kind].build_folder(home / "model", name)
         self.home = home

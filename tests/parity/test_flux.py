@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from comparing import BUILD, arguments_of, assert_same, differences, our_pictures
+from comparing import MADE, arguments_of, assert_same, differences, our_pictures
 from diffusers import FluxFillPipeline, FluxImg2ImgPipeline, FluxInpaintPipeline, FluxKontextPipeline
 
 import flux_folders
@@ -66,7 +66,7 @@ EDIT_FOLDERS = ["schnell", "dev", "linear_shift", "four_channels", "five_levels"
 @functools.cache
 def model(name: str):
     """A folder's path, and real Diffusers on it."""
-    path = flux_folders.build_folder(BUILD / "parity/flux" / name, name)
+    path = flux_folders.build_folder(MADE / "flux" / name, name)
     return path, flux_folders.load_pipeline(path)
 
 
@@ -141,7 +141,7 @@ def test_edits_take_their_own_defaults(edit: str, tmp_path: Path) -> None:
 
 def test_a_prompt_of_512_tokens_and_the_other_defaults(tmp_path: Path) -> None:
     """Nothing but the size is named: 28 steps, guidance 3.5, 512 tokens of T5."""
-    path = flux_folders.build_folder(BUILD / "parity/flux_defaults", "dev")
+    path = flux_folders.build_folder(MADE / "flux_defaults", "dev")
     arguments = {"prompt": "a fox " * 300, "width": 32, "height": 32, "n": 1, "seed": 4}
     ours = our_pictures(path, arguments | {"num_inference_steps": 28}, tmp_path)
     assert_same(ours, their_pictures(flux_folders.load_pipeline(path), arguments))
@@ -149,7 +149,7 @@ def test_a_prompt_of_512_tokens_and_the_other_defaults(tmp_path: Path) -> None:
 
 def test_pictures_in_bf16(tmp_path: Path) -> None:
     """bfloat16 rounds everywhere, and elsewhere in another kernel: the pictures are close, not equal."""
-    path = flux_folders.build_folder(BUILD / "parity/flux_bf16", "dev")
+    path = flux_folders.build_folder(MADE / "flux_bf16", "dev")
     arguments = arguments_for("dev", REQUESTS["plain"])
     ours = our_pictures(path, arguments, tmp_path, "bf16")
     for difference in differences(ours, their_pictures(flux_folders.load_pipeline(path, torch.bfloat16), arguments)):

@@ -17,7 +17,7 @@ import numpy
 import pytest
 import requests
 import torch
-from comparing import BUILD, PROMPT, ROOT, STEPS, assert_same, differences
+from comparing import MADE, PROMPT, ROOT, STEPS, assert_same, differences
 from PIL import Image
 
 import flux_folders
@@ -64,7 +64,7 @@ class Model:
     """A folder with its LoRAs, in real Diffusers and on a server."""
 
     def __init__(self, kind: str, name: str):
-        home = BUILD / "parity/loras" / f"{kind}_{name}"
+        home = MADE / "loras" / f"{kind}_{name}"
         shutil.rmtree(home, ignore_errors=True)
         maker = {"unet": unet_folders, "sd3": folders, "flux": flux_folders}[kind]
         maker.build_folder(home / "model", name)

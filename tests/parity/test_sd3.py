@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from comparing import BUILD, arguments_of, assert_same, differences, our_pictures
+from comparing import MADE, arguments_of, assert_same, differences, our_pictures
 
 import folders
 
@@ -30,7 +30,7 @@ REQUESTS = {
 def model(request):
     """A folder's name, its path, and real Diffusers on it."""
     name = request.param
-    path = BUILD / "parity/sd3" / name
+    path = MADE / "sd3" / name
     folders.build_folder(path, name)
     return name, path, folders.load_pipeline(path, name)
 
@@ -53,7 +53,7 @@ def test_pictures_in_fp32(model, request_name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["plain", "t5", "dual"])
 def test_pictures_in_bf16(name: str, tmp_path: Path) -> None:
     """bfloat16 rounds everywhere, and elsewhere in another kernel: the pictures are close, not equal."""
-    path = BUILD / "parity/sd3_bf16" / name
+    path = MADE / "sd3_bf16" / name
     folders.build_folder(path, name)
     pipeline = folders.load_pipeline(path, name, torch.bfloat16)
     arguments = arguments_of(folders.FOLDERS[name], REQUESTS["guided"])

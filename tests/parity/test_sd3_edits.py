@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from comparing import BUILD, arguments_of, assert_same, our_pictures
+from comparing import MADE, arguments_of, assert_same, our_pictures
 from diffusers import StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPipeline
 
 import folders
@@ -36,7 +36,7 @@ REQUESTS = {
 @pytest.fixture(scope="module", params=FOLDERS)
 def model(request):
     name = request.param
-    path = BUILD / "parity/sd3_edits" / name
+    path = MADE / "sd3_edits" / name
     folders.build_folder(path, name)
     return name, path, folders.load_pipeline(path, name)
 

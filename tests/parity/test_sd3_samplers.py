@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from comparing import BUILD, arguments_of, assert_same, our_pictures
+from comparing import MADE, arguments_of, assert_same, our_pictures
 from diffusers import (
     DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
@@ -54,7 +54,7 @@ def assert_like(path: Path, pipeline, arguments: dict, tmp_path: Path) -> None:
 def test_pictures_by_the_samplers_name(folder: str, name: str, tmp_path: Path) -> None:
     if folder == "dynamic_shift" and name == "FlowMatchHeunDiscreteScheduler":
         pytest.skip("Diffusers' Heun fails on a size-dependent shift; ours takes the constant one")
-    path = folders.build_folder(BUILD / "parity/sd3_samplers" / folder, folder)
+    path = folders.build_folder(MADE / "sd3_samplers" / folder, folder)
     request = {"guidance_scale": 4.0, "num_inference_steps": 6, "scheduler": name, "seed": 31}
     pipeline = folders.with_scheduler(folders.load_pipeline(path, folder), name)
     assert_like(path, pipeline, arguments_of(folders.FOLDERS[folder], request), tmp_path)
@@ -62,7 +62,7 @@ def test_pictures_by_the_samplers_name(folder: str, name: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("spacing", ["karras", "exponential", "beta"])
 def test_pictures_by_the_spacings_name(spacing: str, tmp_path: Path) -> None:
-    path = folders.build_folder(BUILD / "parity/sd3_samplers/plain", "plain")
+    path = folders.build_folder(MADE / "sd3_samplers/plain", "plain")
     request = {"guidance_scale": 4.0, "num_inference_steps": 6, "scheduler": f"FlowMatchEulerDiscreteScheduler:{spacing}", "seed": 34}
     pipeline = folders.load_pipeline(path, "plain")
     spaced = FlowMatchEulerDiscreteScheduler.from_config(pipeline.scheduler.config, **{f"use_{spacing}_sigmas": True})
@@ -73,7 +73,7 @@ def test_pictures_by_the_spacings_name(spacing: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["FlowMatchHeunDiscreteScheduler", "FlowMatchLCMScheduler"])
 def test_edits_by_the_samplers_name(name: str, tmp_path: Path) -> None:
     """Diffusers' image-to-image knows the flow samplers only."""
-    path = folders.build_folder(BUILD / "parity/sd3_samplers/plain", "plain")
+    path = folders.build_folder(MADE / "sd3_samplers/plain", "plain")
     components = folders.with_scheduler(folders.load_pipeline(path, "plain"), name).components
     request = {"image": picture(64, 64), "strength": 0.6, "guidance_scale": 1.0, "scheduler": name, "seed": 32}
     pipeline = StableDiffusion3Img2ImgPipeline(**components)
@@ -82,7 +82,7 @@ def test_edits_by_the_samplers_name(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("own", OWN)
 def test_pictures_of_the_folders_own_scheduler(own: str, tmp_path: Path) -> None:
-    path = folders.build_folder(BUILD / "parity/sd3_samplers" / own, "plain")
+    path = folders.build_folder(MADE / "sd3_samplers" / own, "plain")
     OWN[own].save_pretrained(path / "scheduler")
     index = json.loads((path / "model_index.json").read_text())
     index["scheduler"] = ["diffusers", type(OWN[own]).__name__]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from comparing import BUILD, arguments_of, assert_same, our_pictures
+from comparing import BUILD, MADE, arguments_of, assert_same, our_pictures
 from safetensors.torch import load_file, save_file
 
 import flux_folders
@@ -39,7 +39,7 @@ THEIRS += [("sd3", name) for name in ("plain", "t5", "qk_norm", "dual")]
 
 @functools.cache
 def model(family: str, name: str) -> Path:
-    path = BUILD / "parity/single_files" / family / name
+    path = MADE / "single_files" / family / name
     shutil.rmtree(path, ignore_errors=True)
     FAMILIES[family].build_folder(path, name)
     if family == "sd3":

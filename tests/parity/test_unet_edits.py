@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from comparing import BUILD, PROMPT, assert_same, our_pictures
+from comparing import MADE, PROMPT, assert_same, our_pictures
 from diffusers import (
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
@@ -41,7 +41,7 @@ REQUESTS = {
 @pytest.fixture(scope="module", params=FOLDERS)
 def model(request):
     name = request.param
-    path = unet_folders.build_folder(BUILD / "parity/unet_edits" / name, name)
+    path = unet_folders.build_folder(MADE / "unet_edits" / name, name)
     return name, path, unet_folders.load_pipeline(path)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from comparing import BUILD, arguments_of, assert_same, our_pictures
+from comparing import MADE, arguments_of, assert_same, our_pictures
 
 import unet_folders
 
@@ -37,7 +37,7 @@ def test_pictures_by_the_samplers_name(name: str, tmp_path: Path) -> None:
 
 
 def assert_like(folder: str, request: dict, scheduler: tuple[str, dict], tmp_path: Path) -> None:
-    path = unet_folders.build_folder(BUILD / "parity/unet_samplers" / folder, folder)
+    path = unet_folders.build_folder(MADE / "unet_samplers" / folder, folder)
     request = {"guidance_scale": 3.0, "num_inference_steps": 5, "seed": 31} | request
     arguments = arguments_of(unet_folders.FOLDERS[folder], request)
     pipeline = unet_folders.with_scheduler(unet_folders.load_pipeline(path), *scheduler)

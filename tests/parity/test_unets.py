@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from comparing import BUILD, arguments_of, assert_same, differences, our_pictures
+from comparing import MADE, arguments_of, assert_same, differences, our_pictures
 
 import unet_folders
 
@@ -30,7 +30,7 @@ XL_FOLDERS = ["xl", "xl_sizes", "xl_kernels"]
 def model(request):
     """A folder's name, its path, and real Diffusers on it."""
     name = request.param
-    path = unet_folders.build_folder(BUILD / "parity/unets" / name, name)
+    path = unet_folders.build_folder(MADE / "unets" / name, name)
     return name, path, unet_folders.load_pipeline(path)
 
 
@@ -57,7 +57,7 @@ def test_pictures_in_fp32(model, request_name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("request_name", XL_REQUESTS)
 @pytest.mark.parametrize("name", XL_FOLDERS)
 def test_conditioning_sizes(name: str, request_name: str, tmp_path: Path) -> None:
-    path = unet_folders.build_folder(BUILD / "parity/unets" / name, name)
+    path = unet_folders.build_folder(MADE / "unets" / name, name)
     arguments = request_of(name, XL_REQUESTS[request_name])
     assert_same(our_pictures(path, arguments, tmp_path), their_pictures(unet_folders.load_pipeline(path), arguments))
 
@@ -65,7 +65,7 @@ def test_conditioning_sizes(name: str, request_name: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", ["plain", "kernels", "xl"])
 def test_pictures_in_bf16(name: str, tmp_path: Path) -> None:
     """bfloat16 rounds everywhere, and elsewhere in another kernel: the pictures are close, not equal."""
-    path = unet_folders.build_folder(BUILD / "parity/unets" / name, name)
+    path = unet_folders.build_folder(MADE / "unets" / name, name)
     arguments = request_of(name, REQUESTS["plain"])
     pipeline = unet_folders.load_pipeline(path, torch.bfloat16)
     ours = our_pictures(path, arguments, tmp_path, "bf16")

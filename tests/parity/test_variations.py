@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from comparing import BUILD, assert_same
+from comparing import MADE, assert_same
 from PIL import Image
 
 import folders
@@ -46,11 +46,11 @@ def server_pictures(path: Path, data: Path, request: dict, weights: list[float])
 @pytest.mark.parametrize("kind", ["flow", "ancestral"])
 def test_pictures_of_mixed_noise(kind: str, tmp_path: Path) -> None:
     if kind == "flow":
-        path = folders.build_folder(BUILD / "parity/sd3/plain", "plain")
+        path = folders.build_folder(MADE / "sd3/plain", "plain")
         pipeline = folders.load_pipeline(path, "plain")
         channels, sampler = pipeline.transformer.config.in_channels, {}
     else:
-        path = unet_folders.build_folder(BUILD / "parity/unets/plain", "plain")
+        path = unet_folders.build_folder(MADE / "unets/plain", "plain")
         pipeline = unet_folders.load_pipeline(path)
         channels, sampler = pipeline.unet.config.in_channels, {"sampler_name": "Euler a"}
         from diffusers import EulerAncestralDiscreteScheduler

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from comparing import BUILD, arguments_of, assert_same, our_pictures
+from comparing import MADE, arguments_of, assert_same, our_pictures
 
 import flux_folders
 import folders
@@ -170,7 +170,7 @@ def compare(path: Path, pipeline, arguments: dict, folder: Path) -> None:
 @pytest.mark.parametrize("request_name", REQUESTS)
 @pytest.mark.parametrize("name", ["plain", "linear", "xl"])
 def test_unets(name: str, request_name: str, tmp_path: Path) -> None:
-    path = unet_folders.build_folder(BUILD / "parity/unets" / name, name)
+    path = unet_folders.build_folder(MADE / "unets" / name, name)
     folder = unet_folders.FOLDERS[name]
     arguments = arguments_of(folder, {"guidance_scale": folder.guidance_scale} | REQUESTS[request_name])
     compare(path, unet_folders.load_pipeline(path), arguments, tmp_path)
@@ -179,7 +179,7 @@ def test_unets(name: str, request_name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("request_name", REQUESTS)
 @pytest.mark.parametrize("name", ["plain", "t5"])
 def test_sd3(name: str, request_name: str, tmp_path: Path) -> None:
-    path = BUILD / "parity/sd3" / name
+    path = MADE / "sd3" / name
     folders.build_folder(path, name)
     arguments = arguments_of(folders.FOLDERS[name], {"guidance_scale": 4.0} | REQUESTS[request_name])
     compare(path, folders.load_pipeline(path, name), arguments, tmp_path)
@@ -188,7 +188,7 @@ def test_sd3(name: str, request_name: str, tmp_path: Path) -> None:
 @torch.no_grad()
 def test_flux(tmp_path: Path) -> None:
     """CLIP gives the first chunk's pooled text, T5 the weighted tokens."""
-    path = flux_folders.build_folder(BUILD / "parity/flux/dev", "dev")
+    path = flux_folders.build_folder(MADE / "flux/dev", "dev")
     pipeline = flux_folders.load_pipeline(path)
     request = {"prompt": WEIGHTED, "guidance_scale": 3.5, "max_sequence_length": 64, "seed": 1}
     arguments = arguments_of(flux_folders.FOLDERS["dev"], request)
@@ -202,7 +202,7 @@ def test_flux(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("prompt", "same"), [("a kitten, red", True), ("a (red:1.4) kitten", False), (LONG, False)])
 def test_the_syntaxes_differ_where_there_is_syntax(prompt: str, same: bool, tmp_path: Path) -> None:
-    path = unet_folders.build_folder(BUILD / "parity/unets/plain", "plain")
+    path = unet_folders.build_folder(MADE / "unets/plain", "plain")
     arguments = arguments_of(unet_folders.FOLDERS["plain"], {"prompt": prompt, "guidance_scale": 4.0, "seed": 4})
     [plain], [weighted] = (our_pictures(path, arguments | {"prompt_syntax": syntax}, tmp_path) for syntax in ("diffusers", "a1111"))
     assert (plain == weighted).all() == same
