@@ -30,10 +30,9 @@ int main(int argc, char** argv) {
     return EXIT_FAILURE;
   }
   const std::string kind = argv[1];
-  const auto load = kind == "clip" ? diffused::tokenizers::load_clip_tokenizer
-                    : kind == "t5" ? diffused::tokenizers::load_t5_tokenizer
-                                   : diffused::tokenizers::load_qwen2_tokenizer;
-  const auto tokenizer = load(argv[2]);
+  const auto tokenizer = kind == "clip" ? diffused::tokenizers::load_clip_tokenizer(argv[2])
+                         : kind == "t5" ? diffused::tokenizers::load_t5_tokenizer(argv[2])
+                                        : diffused::tokenizers::load_qwen2_tokenizer(argv[2]);
   if (!tokenizer) {
     std::cerr << tokenizer.error().message << "\n";
     return 2;
