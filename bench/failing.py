@@ -144,11 +144,21 @@ class Load:
             self.note(self.make({"background_job": True}))
         self.ask("GET", "/v1/images/jobs?limit=5")
         for job in self.accepted[-1:]:
-            self.ask("GET", f"/v1/images/jobs/{job}/events")
+            self.follow(job)
         cancelled = self.make({"background_job": True, "num_inference_steps": 50})
         self.note(cancelled)
         if cancelled is not None and cancelled.status_code == 202:
             self.ask("POST", f"/v1/images/jobs/{cancelled.json()['id']}/cancel")
+
+    def follow(self, job: str):
+        """Reads a job's events for a while: where every so-manieth call fails, it may never end."""
+        until = time.monotonic() + 5
+        url = f"{self.url}/v1/images/jobs/{job}/events"
+        with contextlib.suppress(requests.RequestException), requests.get(url, timeout=30, stream=True) as reply:
+            self.statuses[reply.status_code] += 1
+            for _ in reply.iter_lines():
+                if time.monotonic() > until:
+                    return
 
     def note(self, reply):
         if reply is not None and reply.status_code == 202:
