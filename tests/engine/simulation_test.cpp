@@ -274,7 +274,7 @@ TEST(Simulation, SmallJobsDoNotWaitForALargeOneNorItForThem) {
     for (const bool one_user : {true, false}) {
       std::vector<double> small;
       double small_alone = 0;
-      for (unsigned seed = 0; seed < (test::kSanitized ? 10 : 40); ++seed) {
+      for (unsigned seed = 0; seed < (test::kSanitized ? 25 : 40); ++seed) {
         const LargeAndSmall run = run_large_and_small(ratio, one_user, 1, 0.1, seed);
         EXPECT_LE(run.large, 2 * run.large_alone);
         small.insert(small.end(), run.small.begin(), run.small.end());
