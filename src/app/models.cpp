@@ -79,6 +79,14 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
         options.load.defaults = *defaults;
       },
       "what a request means that names none, such as steps=8,guidance=0 for a distilled model");
+  command.add_option_function<std::string>(
+      "--cache",
+      [&options](const std::string& text) {
+        auto cache = parse_step_cache(text);
+        if (!cache) throw CLI::ValidationError("--cache", cache.error().message);
+        options.load.cache = *cache;
+      },
+      "spare steps where a request says nothing of it: easy, or easy=THRESHOLD (default: none)");
   command.add_option("--threads", options.threads, "processor cores for the model (default: all)")
       ->check(CLI::Range(1, 1024));
   add_engine_options(command, options.engine);

@@ -16,6 +16,7 @@
 
 #include "base/result.h"
 #include "image/image.h"
+#include "job/step_cache.h"
 #include "job/weights.h"
 
 namespace diffused {
@@ -61,6 +62,8 @@ struct GenerateRequest {
   // none.
   std::vector<int> skip_guidance_layers;
   std::optional<double> skip_layer_guidance_scale, skip_layer_guidance_start, skip_layer_guidance_stop;
+  // Steps that need not be made; absent: as PipelineInfo::default_cache says.
+  std::optional<StepCache> cache;
   std::vector<LoraChoice> loras;     // all at once; one named twice counts with the sum of its weights
   std::vector<std::uint64_t> seeds;  // one per picture; its size is n
   // Variations of the pictures: as many seeds, or none, of other noises, and how far each picture's first
@@ -95,8 +98,10 @@ struct PipelineInfo {
   int max_side = 0;                           // pixels; what the position table allows
   int default_steps = 0;
   double default_guidance_scale = 0;
-  std::vector<std::string> schedulers;  // names accepted in GenerateRequest::scheduler, the default first
-  std::vector<std::string> loras;       // names accepted in GenerateRequest::loras, sorted
+  std::vector<std::string> caches;         // modes accepted in GenerateRequest::cache besides "none"
+  std::optional<StepCache> default_cache;  // what a request means that names none; absent: "none"
+  std::vector<std::string> schedulers;     // names accepted in GenerateRequest::scheduler, the default first
+  std::vector<std::string> loras;          // names accepted in GenerateRequest::loras, sorted
   std::map<std::string, std::string> lora_aliases;  // what a LoRA's file calls itself → its name above
   std::vector<std::string> embeddings;              // words of prompts that stand for learned vectors, sorted
   bool image_to_image = false;

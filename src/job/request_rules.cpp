@@ -53,6 +53,7 @@ void fill_in_defaults(const PipelineInfo& model, GenerateRequest& request) {
   if (const auto listed = listed_steps(model, request)) request.num_inference_steps = listed;
   request.num_inference_steps = request.num_inference_steps.value_or(model.default_steps);
   if (request.scheduler.empty()) request.scheduler = model.schedulers.front();
+  request.cache = with_threshold(request.cache ? request.cache : model.default_cache);
 }
 
 std::optional<int> listed_steps(const PipelineInfo& model, const GenerateRequest& request) {
@@ -79,6 +80,7 @@ Result<void> check_limits(const PipelineInfo& model, const GenerateRequest& requ
                        "scheduler");
   TRY_VOID(check_loras(model, request.loras));
   TRY_VOID(check_share(request.eta, "eta"));
+  TRY_VOID(check_step_cache(request.cache.value_or(StepCache{}), model.caches));
   return check_pictures(model, request);
 }
 

@@ -162,6 +162,11 @@ Result<LatentModel> LatentLoader::finish(std::unique_ptr<const Family> family) {
   if (!family->traits().edits) info_.image_to_image = info_.inpaint = false;
   info_.references_max = family->traits().references_max;
   info_.true_cfg_scale = family->traits().true_cfg_scale;
+  info_.caches = {kEasyCache};
+  if (options_.cache) {
+    TRY_VOID(check_step_cache(*options_.cache, info_.caches));
+    info_.default_cache = with_threshold(options_.cache);
+  }
   info_.parameters = loaded_.parameters;
   info_.networks = std::move(loaded_.networks);
   return LatentModel{.family = std::move(family),

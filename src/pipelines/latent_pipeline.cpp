@@ -3,13 +3,12 @@
 // steps share a forward pass, and prompts are cached.
 #include "pipelines/latent_pipeline.h"
 
-#include <ATen/ops/cat.h>
 #include <ATen/ops/tensor.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
+#include <atomic>
 
 #include "base/check.h"
 #include "image/channels.h"
@@ -18,6 +17,8 @@
 #include "pipelines/latent_request.h"
 #include "pipelines/latent_row.h"
 #include "pipelines/memory_errors.h"
+#include "pipelines/row_calls.h"
+#include "pipelines/step_memory.h"
 #include "samplers/noise.h"
 
 namespace diffused::pipelines {
@@ -44,7 +45,11 @@ class LatentPipeline final : public Pipeline {
         prompts_(prompt_cache_bytes) {}
 
   const PipelineInfo& info() const override { return model_.info; }
-  PipelineStats stats() const override { return prompts_.stats(); }
+  PipelineStats stats() const override {
+    PipelineStats stats = prompts_.stats();
+    stats.steps_skipped = steps_skipped_;
+    return stats;
+  }
   Result<GenerateRequest> resolve(GenerateRequest request) const override {
     return resolve_request(model_, std::move(request));
   }
@@ -80,10 +85,8 @@ class LatentPipeline final : public Pipeline {
   void encode(LatentRow& row);
   void encode(PromptSlot& slot);
   void prepare_conditioning(LatentRow& row);
-  struct Part;
-  at::Tensor predict(std::span<const Part> parts, const std::vector<std::int64_t>& skip_layers = {}) const;
-  std::vector<at::Tensor> predict(std::span<LatentRow* const> rows) const;
   void step(std::span<LatentRow* const> rows);
+  void finish_step(LatentRow& row, const Answer& answer);
   void advance(LatentRow& row, const at::Tensor& output);
   void decode(LatentRow& row);
 
@@ -92,6 +95,7 @@ class LatentPipeline final : public Pipeline {
   LatentPreview preview_;
   PromptCache prompts_;
   std::uint64_t rows_begun_ = 0;
+  std::atomic<std::uint64_t> steps_skipped_ = 0;
 };
 
 Result<PromptSlot> LatentPipeline::slot(const GenerateRequest& resolved, PromptSide side) {
@@ -125,6 +129,7 @@ Result<std::unique_ptr<Row>> LatentPipeline::begin(const GenerateRequest& resolv
       TRY(row->negative, slot(resolved, PromptSide::negative));
     }
     if (row->guidance) row->guided_end = row->guidance->end(row->schedule);
+    row->cache = with_threshold(resolved.cache);
     plan(*row);
     row->generator = samplers::seeded_generator(resolved.seeds[image_index]);
     if (!resolved.variation_seeds.empty())
@@ -223,97 +228,37 @@ void LatentPipeline::encode(PromptSlot& slot) {
 }
 
 void LatentPipeline::prepare_conditioning(LatentRow& row) {
-  const int count = std::min(kConditioningSteps, row.steps() - row.step_done);
-  const auto first = row.schedule.timesteps.begin() + row.call();
+  const int begin = row.step_done / kConditioningSteps * kConditioningSteps;
+  const int count = std::min(kConditioningSteps, row.steps() - begin);
+  const auto first = row.schedule.timesteps.begin() + row.schedule.begin + begin;
   const at::Tensor timesteps =
       at::tensor(std::vector<float>(first, first + count), at::kFloat).to(model_.device);
   const RowPrompts prompts{.negative = row.negative ? row.negative->embedding.get() : nullptr,
                            .positive = row.positive.embedding.get()};
   const nn::LoraRows loras({&row.loras});
   row.conditioning = family_.conditioning(timesteps, prompts, row.request);
-  row.conditioning_begin = row.step_done;
-}
-
-// One prompt of one row in a call of the network.
-struct LatentPipeline::Part {
-  LatentRow* row;
-  bool negative;
-
-  const PromptEmbedding& prompt() const { return *(negative ? *row->negative : row->positive).embedding; }
-  // [1, width]: the negative prompt's steps are before the positive one's.
-  at::Tensor conditioning() const {
-    const std::int64_t steps = row->conditioning.size(0) / row->prompts();
-    const std::int64_t at_step = row->step_done - row->conditioning_begin;
-    return row->conditioning.narrow(0, at_step + (row->guidance && !negative ? steps : 0), 1);
-  }
-};
-
-// The network's outputs of parts whose prompts have equally many tokens, in their order; without these
-// blocks.
-at::Tensor LatentPipeline::predict(std::span<const Part> parts,
-                                   const std::vector<std::int64_t>& skip_layers) const {
-  std::vector<at::Tensor> latents, conditioning, fills, references;
-  std::vector<const nn::LoraSet*> sets;
-  NetworkCall call;
-  for (const Part& part : parts) {
-    const LatentRow& row = *part.row;
-    latents.push_back(row.sampler->network_input(row.schedule, row.call(), row.latents));
-    conditioning.push_back(part.conditioning());
-    call.prompts.push_back(&part.prompt());
-    if (row.source.fill.defined()) fills.push_back(row.source.fill);
-    if (row.references.defined()) references.push_back(row.references);
-    sets.push_back(&row.loras);
-  }
-  call.size = parts.front().row->size;
-  call.latents = at::cat(latents);            // [parts, …]
-  call.conditioning = at::cat(conditioning);  // [parts, width]
-  if (!fills.empty()) call.fill = at::cat(fills);
-  if (!references.empty()) call.references = at::cat(references);
-  call.skip_layers = skip_layers;
-  call.reference_sizes = parts.front().row->reference_sizes;
-  const nn::LoraRows loras(std::move(sets));
-  return family_.predict(call);
-}
-
-// With guidance all rows' negative halves, then all positive ones; the network is called once for each number
-// of tokens that prompts have. Returns an output for each part.
-std::vector<at::Tensor> LatentPipeline::predict(std::span<LatentRow* const> rows) const {
-  std::vector<Part> parts;
-  for (const bool negative : {true, false}) {
-    if (negative && !rows.front()->guided()) continue;
-    for (LatentRow* const row : rows) parts.push_back({row, negative});
-  }
-  std::map<std::int64_t, std::vector<std::size_t>> places;  // by number of tokens
-  for (std::size_t i = 0; i < parts.size(); ++i) places[parts[i].prompt().tokens()].push_back(i);
-  std::vector<at::Tensor> outputs(parts.size());
-  for (const auto& [tokens, group] : places) {
-    std::vector<Part> alike;
-    for (const std::size_t place : group) alike.push_back(parts[place]);
-    const auto results = predict(alike).split(1);  // of [1, …]
-    for (std::size_t i = 0; i < group.size(); ++i) outputs[group[i]] = results[i];
-  }
-  return outputs;
+  row.conditioning_begin = begin;
+  row.conditioning_end = begin + count;
 }
 
 void LatentPipeline::step(std::span<LatentRow* const> rows) {
   for (LatentRow* const row : rows) {
-    if (row->step_done % kConditioningSteps == 0) prepare_conditioning(*row);
+    if (!row->has_conditioning()) prepare_conditioning(*row);
   }
-  const std::vector<at::Tensor> outputs = predict(rows);
-  const bool guided = rows.front()->guided();
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    LatentRow& row = *rows[i];
-    if (!guided) {
-      advance(row, outputs[i]);
-      continue;
-    }
-    const at::Tensor& positive = outputs[rows.size() + i];
-    at::Tensor poorer;
-    if (row.skips()) {
-      const Part alone{&row, /*negative=*/false};
-      poorer = predict({&alone, 1}, row.guidance->skip_layers);
-    }
-    advance(row, row.guidance->apply(outputs[i], positive, poorer));
+  const std::vector<Answer> answers = call_network(family_, rows);
+  for (std::size_t i = 0; i < rows.size(); ++i) finish_step(*rows[i], answers[i]);
+}
+
+// Steps that need not be made follow at once: they take no turn.
+void LatentPipeline::finish_step(LatentRow& row, const Answer& answer) {
+  StepMemory memory = after_step(row, answer);
+  advance(row, answer.guided);
+  row.memory = std::move(memory);
+  while (auto skipped = skipped_step(row)) {
+    advance(row, skipped->guided);
+    row.memory.easy = std::move(skipped->after);
+    ++row.skipped;
+    ++steps_skipped_;
   }
 }
 
