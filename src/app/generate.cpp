@@ -214,6 +214,7 @@ void add_generate(CLI::App& program, int& exit_status) {
   command->add_option("--max-sequence-length", request.max_sequence_length, "T5 tokens, up to 512");
   command->add_option("--scheduler", request.scheduler,
                       "by Diffusers' class name (default: the folder's own)");
+  command->add_option("--decoder", request.decoder, "tiny: of --decoders, less work and nearly as good");
   command->add_option("--quality", options->quality, "of jpg and webp, 0 to 100")
       ->check(CLI::Range(0, 100))
       ->capture_default_str();

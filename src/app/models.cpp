@@ -64,6 +64,11 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
                   "a folder of textual inversions (.safetensors) that prompts name")
       ->check(CLI::ExistingDirectory);
   command
+      .add_option("--decoders", options.load.decoders,
+                  "a folder of tiny decoders, for previews and for requests that want one: taesd, taesdxl, "
+                  "taesd3, taef1, taef2, as folders or .safetensors files")
+      ->check(CLI::ExistingDirectory);
+  command
       .add_option(
           "--parts", options.load.parts,
           "Diffusers folders with what a .safetensors checkpoint lacks: tokenizers, perhaps encoders; "

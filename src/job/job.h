@@ -28,6 +28,9 @@ struct LoraChoice {
   std::optional<double> text_weight = {};  // in the text encoders; absent: weight
 };
 
+inline constexpr const char* kFullDecoder = "full";  // the model's own
+inline constexpr const char* kTinyDecoder = "tiny";
+
 // What a client wants, validated and bounded by the api room. Absent values are filled in by
 // Pipeline::resolve.
 struct GenerateRequest {
@@ -64,8 +67,9 @@ struct GenerateRequest {
   std::optional<double> skip_layer_guidance_scale, skip_layer_guidance_start, skip_layer_guidance_stop;
   // Steps that need not be made; absent: as PipelineInfo::default_cache says.
   std::optional<StepCache> cache;
-  std::vector<LoraChoice> loras;     // all at once; one named twice counts with the sum of its weights
-  std::vector<std::uint64_t> seeds;  // one per picture; its size is n
+  std::optional<std::string> decoder;  // "tiny": as PipelineInfo::decoders has it; "full", or absent
+  std::vector<LoraChoice> loras;       // all at once; one named twice counts with the sum of its weights
+  std::vector<std::uint64_t> seeds;    // one per picture; its size is n
   // Variations of the pictures: as many seeds, or none, of other noises, and how far each picture's first
   // noise is turned towards its other one: 0 to 1.
   std::vector<std::uint64_t> variation_seeds;
@@ -98,6 +102,7 @@ struct PipelineInfo {
   int max_side = 0;                           // pixels; what the position table allows
   int default_steps = 0;
   double default_guidance_scale = 0;
+  std::vector<std::string> decoders;       // names accepted in GenerateRequest::decoder besides "full"
   std::vector<std::string> caches;         // modes accepted in GenerateRequest::cache besides "none"
   std::optional<StepCache> default_cache;  // what a request means that names none; absent: "none"
   std::vector<std::string> schedulers;     // names accepted in GenerateRequest::scheduler, the default first

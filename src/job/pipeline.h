@@ -83,7 +83,8 @@ class Pipeline {
   // only.
   virtual Result<bool> finish_early(Row& row) = 0;
 
-  // A small cheap picture of the present latents (latent → RGB, no decoder). Device thread only.
+  // A cheap picture of the present latents: a small one (latent → RGB, no decoder), or, where the model has a
+  // tiny decoder, one in full size. Device thread only.
   virtual Result<Image> preview(const Row& row) const = 0;
 
   // The finished picture; once, when next() says done. Device thread only.

@@ -28,6 +28,12 @@ Result<void> check_loras(const PipelineInfo& model, const std::vector<LoraChoice
   return {};
 }
 
+Result<void> check_decoder(const PipelineInfo& model, const std::optional<std::string>& decoder) {
+  if (!decoder || *decoder == kFullDecoder || std::ranges::count(model.decoders, *decoder) > 0) return {};
+  if (*decoder != kTinyDecoder) return wrong_field("decoder must be full or tiny", "decoder");
+  return fail(ErrorCode::unsupported, "this model has no tiny decoder", "decoder");
+}
+
 Result<void> check_pictures(const PipelineInfo& model, const GenerateRequest& request) {
   const bool only_inpaints = model.inpaint && !model.image_to_image;
   if (only_inpaints && !(request.init_image && request.mask))
@@ -80,6 +86,7 @@ Result<void> check_limits(const PipelineInfo& model, const GenerateRequest& requ
                        "scheduler");
   TRY_VOID(check_loras(model, request.loras));
   TRY_VOID(check_share(request.eta, "eta"));
+  TRY_VOID(check_decoder(model, request.decoder));
   TRY_VOID(check_step_cache(request.cache.value_or(StepCache{}), model.caches));
   return check_pictures(model, request);
 }

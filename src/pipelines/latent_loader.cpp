@@ -9,6 +9,7 @@
 #include <set>
 
 #include "models/clip_text.h"
+#include "pipelines/tiny_decoder_file.h"
 
 namespace diffused::pipelines {
 namespace {
@@ -157,6 +158,18 @@ Result<LatentModel> LatentLoader::finish(std::unique_ptr<const Family> family) {
     info_.lora_aliases = loras.aliases();
   }
   TRY(auto autoencoder, autoencoder_.load({*store_, dtype_, device_}, loaded_));
+  std::shared_ptr<const models::LatentDecoder> tiny_decoder;
+  if (!options_.decoders.empty()) {
+    TRY(const auto file,
+        find_tiny_decoder(options_.decoders, tiny_decoder_name(info_.class_name), latents()));
+    if (file) {
+      // Edits are encoded by the model's own autoencoder.
+      tiny_decoder = load_network<models::TinyDecoder>(file->weights, file->config,
+                                                       {*store_, dtype_, device_}, loaded_, {"encoder."})
+                         .network;
+      info_.decoders = {kTinyDecoder};
+    }
+  }
   describe_sizes(family->traits(), latents(), info_);
   if (family->traits().fills) info_.image_to_image = false;
   if (!family->traits().edits) info_.image_to_image = info_.inpaint = false;
@@ -171,6 +184,7 @@ Result<LatentModel> LatentLoader::finish(std::unique_ptr<const Family> family) {
   info_.networks = std::move(loaded_.networks);
   return LatentModel{.family = std::move(family),
                      .autoencoder = std::move(autoencoder),
+                     .tiny_decoder = std::move(tiny_decoder),
                      .samplers = std::move(samplers_),
                      .masked_samplers = std::move(masked_samplers_),
                      .loras = std::move(loras),

@@ -36,6 +36,17 @@ std::string prompt_key(const LatentRow& row) {
   return row.positive.key + (row.negative ? row.negative->key : std::string());
 }
 
+// Clamped in the decoder's dtype, as Diffusers does.
+Image to_picture(const at::Tensor& decoded) { return to_image((decoded * 0.5 + 0.5).clamp(0, 1)); }
+
+// All stages at once.
+Image decoded(const models::LatentDecoder& decoder, const at::Tensor& latents, LatentSize size) {
+  at::Tensor x = decoder.unscaled(latents);
+  const std::size_t stages = decoder.decode_flops(size.height, size.width).size();
+  for (std::size_t stage = 0; stage < stages; ++stage) x = decoder.decode_stage(stage, x);
+  return to_picture(x);
+}
+
 class LatentPipeline final : public Pipeline {
  public:
   LatentPipeline(LatentModel model, std::size_t prompt_cache_bytes)
@@ -283,12 +294,12 @@ void LatentPipeline::decode(LatentRow& row) {
   std::size_t stage = 0;
   for (std::size_t unit = 0; unit < row.decode_done; ++unit) stage += row.decode_units[unit].stages;
   const std::size_t end = stage + row.decode_units[row.decode_done].stages;
+  const models::LatentDecoder& decoder = model_.decoder(row.request);
   at::Tensor x = row.decoding;
-  if (stage == 0) x = model_.autoencoder->unscaled(family_.unpack(row.latents, row.size).to(model_.dtype));
-  for (; stage < end; ++stage) x = model_.autoencoder->decode_stage(stage, x);
+  if (stage == 0) x = decoder.unscaled(family_.unpack(row.latents, row.size).to(model_.dtype));
+  for (; stage < end; ++stage) x = decoder.decode_stage(stage, x);
   if (row.decode_done + 1 == row.decode_units.size()) {
-    // Clamped in the decoder's dtype, as Diffusers does.
-    row.image = to_image((x * 0.5 + 0.5).clamp(0, 1));
+    row.image = to_picture(x);
     x.reset();
     row.latents.reset();
     row.history.clear();
@@ -317,8 +328,11 @@ Result<Image> LatentPipeline::preview(const Row& row) const {
   const auto& own = static_cast<const LatentRow&>(row);
   const at::Tensor& latents = own.clean.defined() ? own.clean : own.latents;
   if (!latents.defined()) return fail(ErrorCode::unavailable, "this picture has not been started");
-  return with_memory_errors(
-      [&]() -> Result<Image> { return preview_.render(family_.unpack(latents, own.size)); });
+  return with_memory_errors([&]() -> Result<Image> {
+    const at::Tensor unpacked = family_.unpack(latents, own.size);
+    if (!model_.tiny_decoder) return preview_.render(unpacked);
+    return decoded(*model_.tiny_decoder, unpacked.to(model_.dtype), own.size);
+  });
 }
 
 Result<Image> LatentPipeline::take(Row& row) {

@@ -129,12 +129,14 @@ LatentWork work_of(const LatentModel& model, const GenerateRequest& resolved) {
   work.encode_flops = prompts * prompt.encode_flops;
   work.step_flops = prompts * prompt.network_flops;
   if (guidance && !guidance->skip_layers.empty()) work.skip_flops = prompt.network_flops;
-  work.decode_units = decode_units(model.autoencoder->decode_flops(size.height, size.width), work.step_flops);
+  const models::LatentDecoder& decoder = model.decoder(resolved);
+  work.decode_units = decode_units(decoder.decode_flops(size.height, size.width), work.step_flops);
   for (const DecodeUnit& unit : work.decode_units) work.decode_flops += unit.flops;
   // The autoencoder's encoder is as large as its decoder, or smaller.
-  if (resolved.init_image) work.pictures_flops += work.decode_flops;
-  for (const LatentSize& reference : reference_sizes(model, resolved)) {
-    for (const double flops : model.autoencoder->decode_flops(reference.height, reference.width))
+  std::vector<LatentSize> encoded = reference_sizes(model, resolved);
+  if (resolved.init_image) encoded.push_back(size);
+  for (const LatentSize& picture : encoded) {
+    for (const double flops : model.autoencoder->decode_flops(picture.height, picture.width))
       work.pictures_flops += flops;
   }
   work.encode_flops += work.pictures_flops;

@@ -25,6 +25,7 @@ struct LoadOptions {
   std::vector<std::string> parts = {};  // folders for what a checkpoint in one file lacks
   std::filesystem::path vae = {};       // another autoencoder, in a folder or a file; empty: the model's own
   std::filesystem::path loras = {};     // a folder of LoRAs for requests to choose from; empty: none
+  std::filesystem::path decoders = {};  // a folder of tiny decoders, of which each model takes its own
   std::filesystem::path embeddings = {};  // a folder of textual inversions for prompts to name; empty: none
   // What steps a request spares that names no cache; absent: none.
   std::optional<StepCache> cache = {};

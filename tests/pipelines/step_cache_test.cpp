@@ -37,7 +37,7 @@ Count count(Pipeline& pipeline, const GenerateRequest& request) {
 
 TEST(StepCaches, SpareStepsAndSayHowMany) {
   const auto pipeline = load_tiny();
-  const Count few = count(*pipeline, cached(0.1)), many = count(*pipeline, cached(0.5));
+  const Count few = count(*pipeline, cached(0.3)), many = count(*pipeline, cached(1.5));
   for (const Count& each : {few, many}) EXPECT_EQ(each.units + each.skipped, 20);
   EXPECT_GT(few.skipped, 0);
   EXPECT_GT(many.skipped, few.skipped);
