@@ -100,7 +100,8 @@ Result<void> generate(GenerateOptions options) {
   TRY(const ModelArgument model, find_model(options.model_text));
   TRY(std::shared_ptr<Pipeline> pipeline, load_model(model, options.model));
   options.request.model = model.name;
-  if (options.request.init_image && !options.request.width) {
+  const bool sized_by_model = pipeline->info().references_max > 0;
+  if (options.request.init_image && !options.request.width && !sized_by_model) {
     const api::Size size = api::size_for_upload(*options.request.init_image, pipeline->info());
     options.request.width = size.width;
     options.request.height = size.height;

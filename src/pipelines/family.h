@@ -27,6 +27,13 @@ enum class StrengthRule {
   make_whole_steps,  // the last int(n · strength) steps are made
 };
 
+// Whether a picture that is repainted where a mask says is one to go by as well.
+enum class SourceReference {
+  never,
+  first,         // before the others
+  without_other  // where no other is given
+};
+
 struct FamilyTraits {
   std::int64_t latent_multiple = 1;      // of each side of the latents
   std::int64_t latent_side_max = 0;      // of the longer side
@@ -49,7 +56,17 @@ struct FamilyTraits {
   bool wide_latents = false;
   int references_max = 0;             // pictures to go by
   bool size_after_reference = false;  // whether a picture of no size that is asked for has the first one's
-  bool edits = true;                  // whether a picture may be started from, or repainted where a mask says
+  SourceReference source_reference = SourceReference::never;
+  bool starts_without_mask = true;  // whether a picture may be started from that no mask goes with
+  // Whether pictures are the mean of what they are encoded to, so that nothing is drawn for them.
+  bool source_is_mean = false;
+  bool mask_is_soft = false;  // whether a mask is made as small as the latents bilinearly, not by nearest pixels
+
+  // Whether the network goes by the picture that is repainted.
+  bool goes_by_source(const GenerateRequest& resolved) const {
+    return resolved.mask && (source_reference == SourceReference::first ||
+                             (source_reference == SourceReference::without_other && resolved.references.empty()));
+  }
 };
 
 // How a picture to go by is made fit for the autoencoder, in pixels: resized by Lanczos, then cut out of the
@@ -191,6 +208,9 @@ class Family {
   // How a picture of this size is to be fitted, where FamilyTraits::references_max is above 0. Error:
   // invalid_argument, without a field. Pure.
   virtual Result<ReferenceFit> reference_fit(int width, int height) const;
+
+  // Of all pictures that the network goes by, when a token is a square of so many pixels a side. Pure.
+  std::int64_t reference_tokens(const GenerateRequest& resolved, int pixels_per_token) const;
 
   // What a network that fills sees besides the latents, of one row. mask: [1, 1, H, W] in pixels, 1 repaints;
   // kept: [1, C, h, w], the picture in which what is to be repainted is grey. Here [1, 1 + C, h, w]: the mask

@@ -1,4 +1,5 @@
-// Follows diffusers 0.42.1, pipelines/flux/pipeline_flux.py, with …_img2img.py and …_inpaint.py.
+// Follows diffusers 0.42.1, pipelines/flux/pipeline_flux.py, with …_img2img.py, …_inpaint.py, …_fill.py,
+// …_kontext.py and …_kontext_inpaint.py.
 #include "pipelines/flux.h"
 
 #include <ATen/ops/cat.h>
@@ -80,7 +81,10 @@ class Flux final : public Family {
       traits_.inpaint_strength = 1;
     } else if (parts_.kind == FluxKind::kontext) {
       traits_.references_max = 1;
-      traits_.edits = false;
+      traits_.starts_without_mask = false;
+      traits_.source_reference = SourceReference::without_other;
+      traits_.source_is_mean = traits_.masked_picture_draws = true;
+      traits_.inpaint_strength = 1;
     } else {
       traits_.image_guidance_scale = traits_.inpaint_guidance_scale = kEditGuidanceScale;
     }
@@ -133,11 +137,7 @@ Result<void> Flux::complete(GenerateRequest& request) const {
 
 FamilyWork Flux::work(const GenerateRequest& resolved, LatentSize size) const {
   const int text_tokens = *resolved.max_sequence_length;
-  std::int64_t tokens = image_tokens(size);
-  for (const auto& reference : resolved.references) {
-    const ReferenceFit fit = reference_fit(reference->width, reference->height).value();
-    tokens += std::int64_t{fit.width / parts_.pixels_per_token} * (fit.height / parts_.pixels_per_token);
-  }
+  const std::int64_t tokens = image_tokens(size) + reference_tokens(resolved, parts_.pixels_per_token);
   return {.encode_flops =
               parts_.clip.config().flops(parts_.clip.length()) + parts_.t5.config().flops(text_tokens),
           .network_flops = parts_.transformer->config().flops(tokens, text_tokens),
@@ -268,7 +268,7 @@ Result<void> check_text(const ModelFolder& folder, const models::FluxTransformer
 
 Result<LatentModel> load_flux(const ModelFolder& folder, const LoadOptions& options) {
   const bool fills = folder.class_name() == "FluxFillPipeline";
-  const bool kontext = folder.class_name() == "FluxKontextPipeline";
+  const bool kontext = folder.class_name().starts_with("FluxKontext");
   TRY(LatentLoader loader, LatentLoader::begin(folder, options, fills ? kFillDefaults : kFluxDefaults));
   TRY_VOID(folder.require("transformer", "diffusers", "FluxTransformer2DModel"));
   TRY(auto config, folder.config<models::FluxTransformerConfig>("transformer"));

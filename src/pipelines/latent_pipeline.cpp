@@ -196,20 +196,26 @@ void LatentPipeline::encode(LatentRow& row) {
     if (row.negative) encode(*row.negative);
   }
   const at::TensorOptions options = at::TensorOptions(model_.device).dtype(model_.dtype);
+  at::Generator generator = row.generator.clone();
+  SourceLatents encoded;
+  if (row.request.init_image) {
+    const Source source{.image = row.request.init_image,
+                        .mask = row.request.mask,
+                        .width = *row.request.width,
+                        .height = *row.request.height,
+                        .strength = *row.request.strength,
+                        .variation = row.variation};
+    encoded =
+        encode_source(source, family_, *model_.autoencoder, *row.sampler, row.schedule, generator, options);
+  }
   if (!row.reference_sizes.empty()) {
-    row.references = encode_references(row.request.references, reference_fits(model_, row.request), family_,
-                                       *model_.autoencoder, options);
+    const bool by_source = family_.traits().goes_by_source(row.request);
+    row.references =
+        encode_references(row.request.references, reference_fits(model_, row.request), family_,
+                          *model_.autoencoder, options, by_source ? encoded.clean : at::Tensor());
   }
   if (!row.request.init_image) return;
-  at::Generator generator = row.generator.clone();
-  const Source source{.image = row.request.init_image,
-                      .mask = row.request.mask,
-                      .width = *row.request.width,
-                      .height = *row.request.height,
-                      .strength = *row.request.strength,
-                      .variation = row.variation};
-  row.source =
-      encode_source(source, family_, *model_.autoencoder, *row.sampler, row.schedule, generator, options);
+  row.source = std::move(encoded);
   row.latents = row.source.start;
   row.generator = std::move(generator);
 }

@@ -20,10 +20,17 @@ double default_guidance_scale(const LatentModel& model, const GenerateRequest& r
   return model.own_guidance_scale || !scale ? model.info.default_guidance_scale : *scale;
 }
 
-// Where the family says so, the picture that is made takes its size after the first one to go by.
+// A picture that is repainted has the size that one to go by would have; where the family says so, any
+// picture takes its size after the first one to go by.
 Result<void> check_references(const LatentModel& model, GenerateRequest& request) {
+  if (model.info.references_max == 0) return {};  // any are refused later, with the others
+  if (request.mask && request.init_image && !(request.width && request.height)) {
+    const auto fit = model.family->reference_fit(request.init_image->width, request.init_image->height);
+    if (!fit) return fail(fit.error().code, fit.error().message, "image");
+    request.width = request.width.value_or(fit->width);
+    request.height = request.height.value_or(fit->height);
+  }
   for (const auto& reference : request.references) {
-    if (model.info.references_max == 0) break;  // refused later, with the others
     const auto fit = model.family->reference_fit(reference->width, reference->height);
     if (!fit) return fail(fit.error().code, fit.error().message, "references");
     if (!model.family->traits().size_after_reference) continue;
@@ -114,6 +121,7 @@ std::vector<ReferenceFit> reference_fits(const LatentModel& model, const Generat
 std::vector<LatentSize> reference_sizes(const LatentModel& model, const GenerateRequest& resolved) {
   const std::int64_t scale = model.autoencoder->format().pixels_per_latent;
   std::vector<LatentSize> sizes;
+  if (model.family->traits().goes_by_source(resolved)) sizes.push_back(size_of(model, resolved));
   for (const ReferenceFit& fit : reference_fits(model, resolved))
     sizes.push_back({.height = fit.height / scale, .width = fit.width / scale});
   return sizes;
@@ -132,7 +140,8 @@ LatentWork work_of(const LatentModel& model, const GenerateRequest& resolved) {
   work.decode_units = decode_units(model.autoencoder->decode_flops(size.height, size.width), work.step_flops);
   for (const DecodeUnit& unit : work.decode_units) work.decode_flops += unit.flops;
   // The autoencoder's encoder is as large as its decoder, or smaller.
-  if (resolved.init_image) work.pictures_flops += work.decode_flops;
+  if (resolved.init_image && !model.family->traits().goes_by_source(resolved))
+    work.pictures_flops += work.decode_flops;
   for (const LatentSize& reference : reference_sizes(model, resolved)) {
     for (const double flops : model.autoencoder->decode_flops(reference.height, reference.width))
       work.pictures_flops += flops;

@@ -6,6 +6,7 @@
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/upsample_bilinear2d.h>
 #include <ATen/ops/upsample_nearest2d.h>
 
 #include <algorithm>
@@ -35,8 +36,10 @@ at::Tensor to_pixels(const Image& image) { return to_tensor(image).to(at::kFloat
 
 at::Tensor encode_references(const std::vector<std::shared_ptr<const Image>>& references,
                              const std::vector<ReferenceFit>& fits, const Family& family,
-                             const models::Autoencoder& autoencoder, const at::TensorOptions& options) {
+                             const models::Autoencoder& autoencoder, const at::TensorOptions& options,
+                             const at::Tensor& first) {
   std::vector<at::Tensor> tokens;
+  if (first.defined()) tokens.push_back(first);
   for (std::size_t i = 0; i < references.size(); ++i) {
     const ReferenceFit& fit = fits[i];
     const Image resized = resize_lanczos(to_rgb(*references[i]), fit.resized_width, fit.resized_height);
@@ -59,6 +62,7 @@ SourceLatents encode_source(const Source& source, const Family& family,
                             const samplers::Schedule& schedule, at::Generator& generator,
                             const at::TensorOptions& options) {
   const auto dtype = c10::typeMetaToScalarType(options.dtype());
+  const FamilyTraits& traits = family.traits();
   const std::int64_t scale = autoencoder.format().pixels_per_latent;
   const std::vector<std::int64_t> shape = {1, autoencoder.format().channels, source.height / scale,
                                            source.width / scale};
@@ -67,13 +71,13 @@ SourceLatents encode_source(const Source& source, const Family& family,
   };  // [1, C, h, w]
   const auto encoded = [&](const at::Tensor& picture) {
     const models::LatentDistribution distribution = autoencoder.encode(picture.to(options));
-    const at::Tensor drawn = distribution.mean + (distribution.logvar * 0.5).exp() * draw();  // [1, C, h, w]
+    at::Tensor drawn = distribution.mean;  // [1, C, h, w]
+    if (!traits.source_is_mean) drawn = drawn + (distribution.logvar * 0.5).exp() * draw();
     // Diffusers' inpainting does not normalise by channel what it encodes, though it decodes as if it had.
     return autoencoder.scaled(drawn, /*by_channel=*/!source.mask);
   };
   const Image image = resize_lanczos(to_rgb(*source.image), source.width, source.height);
   const at::Tensor pixels = to_pixels(image);  // [1, 3, H, W]
-  const FamilyTraits& traits = family.traits();
   // A schedule's first noise level may leave something of the picture; full strength does not.
   const bool noise_alone = source.mask && source.strength == 1;
   SourceLatents latents;
@@ -90,9 +94,11 @@ SourceLatents encode_source(const Source& source, const Family& family,
     latents.fill = family.fill(repainted.to(options), encoded(pixels * (1 - repainted)));
   } else {
     const at::Tensor mask =
-        at::upsample_nearest2d(repainted, {shape[2], shape[3]}).to(options);  // [1, 1, h, w]
+        traits.mask_is_soft
+            ? at::upsample_bilinear2d(repainted, {shape[2], shape[3]}, /*align_corners=*/false)
+            : at::upsample_nearest2d(repainted, {shape[2], shape[3]});  // [1, 1, h, w]
     if (traits.masked_picture_draws) draw();
-    latents.mask = family.pack(mask.expand(shape));
+    latents.mask = family.pack(mask.to(options).expand(shape));
   }
   return latents;
 }

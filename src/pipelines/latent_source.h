@@ -50,11 +50,12 @@ SourceLatents encode_source(const Source& source, const Family& family,
                             const at::TensorOptions& options);
 
 // Pictures to go by, as the network sees them: the mean of what each is encoded to, one after another as
-// Family::pack makes them, along the tokens. `fits`: of each. `options` as encode_source's. Device thread
-// only.
+// Family::pack makes them, along the tokens. `fits`: of each; `first`: tokens that come before them, or
+// undefined. `options` as encode_source's. Device thread only.
 at::Tensor encode_references(const std::vector<std::shared_ptr<const Image>>& references,
                              const std::vector<ReferenceFit>& fits, const Family& family,
-                             const models::Autoencoder& autoencoder, const at::TensorOptions& options);
+                             const models::Autoencoder& autoencoder, const at::TensorOptions& options,
+                             const at::Tensor& first);
 
 // `latents` with what the mask keeps put back, at the noise level of the schedule's call `index`; without
 // noise when that is past the last one.

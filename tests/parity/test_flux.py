@@ -11,7 +11,9 @@ import numpy
 import pytest
 import torch
 from comparing import MADE, arguments_of, assert_same, differences, our_pictures
-from diffusers import FluxFillPipeline, FluxImg2ImgPipeline, FluxInpaintPipeline, FluxKontextPipeline
+from diffusers import FluxFillPipeline, FluxImg2ImgPipeline, FluxInpaintPipeline, FluxKontextInpaintPipeline, FluxKontextPipeline
+from diffusers.pipelines.flux.pipeline_flux_kontext_inpaint import PREFERRED_KONTEXT_RESOLUTIONS
+from PIL import Image
 
 import flux_folders
 from tiny_pictures import mask, picture
@@ -58,6 +60,18 @@ KONTEXTS = {
     },
     "tall": {"references": [picture(33, 70)], "guidance_scale": 3.5, "seed": 3, "num_inference_steps": 1},
 }  # fmt: skip
+# The picture's size is the one that is made.
+KONTEXT_REPAINTS = {
+    "box": {"image": picture(64, 64), "mask": mask("box", 64, 64), "guidance_scale": 3.5, "strength": 0.6, "num_inference_steps": 6, "seed": 1},
+    "disc_whole": {
+        "image": picture(96, 48), "mask": mask("disc", 96, 48), "strength": 1.0, "guidance_scale": 2.0, "true_cfg_scale": 2.0,
+        "negative_prompt": "wet", "seed": 2,
+    },
+    "with_reference": {
+        "image": picture(64, 80), "mask": mask("ramp", 64, 80), "references": [picture(90, 40)], "strength": 0.5, "seed": 3,
+        "guidance_scale": 4.0, "num_inference_steps": 2,
+    },
+}  # fmt: skip
 KONTEXT_FOLDERS = [name for name, folder in flux_folders.FOLDERS.items() if folder.pipeline == "FluxKontextPipeline"]
 FILL_FOLDERS = [name for name, folder in flux_folders.FOLDERS.items() if folder.pipeline == "FluxFillPipeline"]
 EDIT_FOLDERS = ["schnell", "dev", "linear_shift", "four_channels", "five_levels", "one_level"]
@@ -71,8 +85,17 @@ def model(name: str):
 
 
 def arguments_for(name: str, request: dict) -> dict:
-    arguments = {"max_sequence_length": 128} | request
-    return arguments_of(flux_folders.FOLDERS[name], arguments)
+    arguments = arguments_of(flux_folders.FOLDERS[name], {"max_sequence_length": 128} | request)
+    if name in KONTEXT_FOLDERS and "image" in arguments:
+        arguments["width"], arguments["height"] = arguments["image"].size
+    return arguments
+
+
+def in_kontext_size(reference: Image.Image) -> Image.Image:
+    """As Diffusers does it where it may resize."""
+    aspect = (reference.width // 16) / (reference.height // 16)
+    width, height = min(PREFERRED_KONTEXT_RESOLUTIONS, key=lambda size: (abs(aspect - size[0] / size[1]), *size))
+    return reference.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def their_pictures(text_to_image, arguments: dict) -> list[numpy.ndarray]:
@@ -85,7 +108,14 @@ def their_pictures(text_to_image, arguments: dict) -> list[numpy.ndarray]:
         pipeline.set_progress_bar_config(disable=True)
     if "mask" in arguments:
         arguments["mask_image"] = arguments.pop("mask")
-    if isinstance(text_to_image, FluxKontextPipeline):
+    if isinstance(text_to_image, FluxKontextPipeline) and "mask_image" in arguments:
+        pipeline = FluxKontextInpaintPipeline(**text_to_image.components)
+        pipeline.set_progress_bar_config(disable=True)
+        if "references" in arguments:
+            (arguments["image_reference"],) = map(in_kontext_size, arguments.pop("references"))
+        if "width" in arguments:  # else both pictures get one of a million pixels
+            arguments |= {"max_area": arguments["width"] * arguments["height"], "_auto_resize": False}
+    elif isinstance(text_to_image, FluxKontextPipeline):
         # Else it makes every picture one of a million pixels.
         arguments["max_area"] = arguments["width"] * arguments["height"]
         arguments["image"] = arguments.pop("references", [None])[0]
@@ -126,6 +156,24 @@ def test_references_in_fp32(name: str, request_name: str, tmp_path: Path) -> Non
     assert_same(our_pictures(path, arguments, tmp_path), theirs)
     without = their_pictures(pipeline, {key: value for key, value in arguments.items() if key != "references"})
     assert numpy.abs(theirs[0].astype(int) - without[0].astype(int)).max() > 8
+
+
+@pytest.mark.parametrize("request_name", KONTEXT_REPAINTS)
+@pytest.mark.parametrize("name", KONTEXT_FOLDERS)
+def test_repainting_by_kontext_in_fp32(name: str, request_name: str, tmp_path: Path) -> None:
+    path, pipeline = model(name)
+    arguments = arguments_for(name, KONTEXT_REPAINTS[request_name])
+    assert_same(our_pictures(path, arguments, tmp_path), their_pictures(pipeline, arguments))
+
+
+def test_a_picture_that_kontext_repaints_has_one_of_its_sizes(tmp_path: Path) -> None:
+    """And strength 1, and guidance 3.5."""
+    path, pipeline = model("kontext")
+    arguments = arguments_for("kontext", {"image": picture(100, 50), "mask": mask("box", 100, 50), "num_inference_steps": 1, "seed": 5})
+    del arguments["width"], arguments["height"]
+    ours = our_pictures(path, arguments, tmp_path)
+    assert ours[0].shape == (720, 1456, 3)
+    assert_same(ours, their_pictures(pipeline, arguments))
 
 
 @pytest.mark.parametrize("edit", ["image", "mask"])

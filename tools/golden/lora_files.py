@@ -318,6 +318,82 @@ def build_sd3_loras(pipeline, folder: Path) -> dict[str, Path]:
     return {"kohya": reference}
 
 
+FLUX2_LAYERS = {
+    "double_blocks.{}.img_attn.qkv": ["transformer_blocks.{}.attn." + part for part in ("to_q", "to_k", "to_v")],
+    "double_blocks.{}.txt_attn.qkv": ["transformer_blocks.{}.attn." + part for part in ("add_q_proj", "add_k_proj", "add_v_proj")],
+    "double_blocks.{}.img_attn.proj": ["transformer_blocks.{}.attn.to_out.0"],
+    "double_blocks.{}.img_mlp.0": ["transformer_blocks.{}.ff.linear_in"],
+    "double_blocks.{}.img_mlp.2": ["transformer_blocks.{}.ff.linear_out"],
+    "double_blocks.{}.txt_attn.proj": ["transformer_blocks.{}.attn.to_add_out"],
+    "double_blocks.{}.txt_mlp.0": ["transformer_blocks.{}.ff_context.linear_in"],
+    "double_blocks.{}.txt_mlp.2": ["transformer_blocks.{}.ff_context.linear_out"],
+    "single_blocks.{}.linear1": ["single_transformer_blocks.{}.attn.to_qkv_mlp_proj"],
+    "single_blocks.{}.linear2": ["single_transformer_blocks.{}.attn.to_out"],
+    "img_in": ["x_embedder"],
+    "txt_in": ["context_embedder"],
+    "time_in.in_layer": ["time_guidance_embed.timestep_embedder.linear_1"],
+    "time_in.out_layer": ["time_guidance_embed.timestep_embedder.linear_2"],
+    "final_layer.linear": ["proj_out"],
+}
+# Those that Diffusers does not read from kohya's files.
+FLUX2_REST = {
+    "double_stream_modulation_img.lin": ["double_stream_modulation_img.linear"],
+    "double_stream_modulation_txt.lin": ["double_stream_modulation_txt.linear"],
+    "single_stream_modulation.lin": ["single_stream_modulation.linear"],
+    "final_layer.adaLN_modulation.1": ["norm_out.linear"],
+}
+Z_IMAGE_LAYERS = {
+    f"{block}.{{}}.attention.{name}": [f"{block}.{{}}.attention.{part}" for part in parts]
+    for block in ("layers", "noise_refiner", "context_refiner")
+    for name, parts in {"qkv": ["to_q", "to_k", "to_v"], "out": ["to_out.0"]}.items()
+}
+
+
+def dotted_tensors(changes: dict[str, Change], prefix: str, ends=("lora_A.weight", "lora_B.weight")) -> dict[str, torch.Tensor]:
+    tensors = {}
+    for name, change in changes.items():
+        tensors[f"{prefix}{name}.{ends[0]}"] = change.down * change.scale
+        tensors[f"{prefix}{name}.{ends[1]}"] = change.up.contiguous()
+    return tensors
+
+
+def build_flux2_loras(pipeline, folder: Path) -> dict[str, Path]:
+    files = {name: folder / f"{name}.safetensors" for name in ("kohya", "comfy", "wrapped", "mixed")}
+    bfl, _ = draw_original(pipeline.transformer, "kohya", FLUX2_LAYERS)
+    save_file(kohya_tensors(bfl, "lora_unet_"), files["kohya"])
+    bfl, _ = draw_original(pipeline.transformer, "comfy", FLUX2_LAYERS | FLUX2_REST)
+    save_file(dotted_tensors(bfl, "diffusion_model."), files["comfy"])
+    bfl, _ = draw_original(pipeline.transformer, "wrapped", FLUX2_LAYERS | FLUX2_REST)
+    save_file(dotted_tensors(bfl, "base_model.model."), files["wrapped"])
+    # Blocks of one kind by their makers' names, the others by Diffusers'.
+    bfl, _ = draw_original(pipeline.transformer, "mixed", FLUX2_LAYERS)
+    mixed = {name: change for name, change in bfl.items() if not name.startswith("double_blocks")}
+    own = draw_all(pipeline.transformer, "mixed")
+    mixed |= {name: change for name, change in own.items() if name.startswith("transformer_blocks")}
+    save_file(dotted_tensors(mixed, "diffusion_model."), files["mixed"])
+    return files
+
+
+def build_z_image_loras(pipeline, folder: Path) -> dict[str, Path]:
+    files = {name: folder / f"{name}.safetensors" for name in ("kohya", "comfy", "default", "dots")}
+    blocks = ("layers", "noise_refiner", "context_refiner")
+    own = lambda name: {key: c for key, c in draw_all(pipeline.transformer, name, lambda i: 1.0 + i % 5).items() if key.startswith(blocks)}  # noqa: E731
+    save_file(kohya_tensors(own("kohya"), "lora_unet_"), files["kohya"])
+    comfy = own("comfy")
+    alphas = {f"diffusion_model.{name}.alpha": torch.tensor(change.alpha) for name, change in comfy.items()}
+    plain = {name: Change(change.down, change.up) for name, change in comfy.items()}
+    save_file(dotted_tensors(plain, "diffusion_model.") | alphas, files["comfy"])
+    save_file(dotted_tensors(own("default"), "transformer.", ("lora_A.default.weight", "lora_B.default.weight")), files["default"])
+    fused, parts = draw_original(pipeline.transformer, "dots", Z_IMAGE_LAYERS)
+    save_file(dotted_tensors(fused, "diffusion_model.", ("lora.down.weight", "lora.up.weight")), files["dots"])
+    # Diffusers splits what is fused in files of that form alone.
+    fused, parts = draw_original(pipeline.transformer, "fused", Z_IMAGE_LAYERS)
+    save_file(kohya_tensors(fused, "lora_unet_"), folder / "fused.safetensors")
+    files["fused"] = folder.parent / "fused_reference.safetensors"
+    save_file(peft_tensors({"transformer": parts}), files["fused"])
+    return files
+
+
 def build_loras(pipeline, folder: Path) -> dict[str, Path]:
     (folder / "saved").mkdir(parents=True, exist_ok=True)
     names = ("attention", "everything", "stabilised", "older", "dora", "biases")
@@ -332,6 +408,10 @@ def build_loras(pipeline, folder: Path) -> dict[str, Path]:
     files = {f"saved/{name}": file for name, file in files.items()}
     if hasattr(pipeline, "unet"):
         files |= build_unet_loras(pipeline, folder)
+    elif type(pipeline).__name__.startswith("Flux2"):
+        files |= build_flux2_loras(pipeline, folder)
+    elif type(pipeline).__name__.startswith("ZImage"):
+        files |= build_z_image_loras(pipeline, folder)
     elif type(pipeline).__name__.startswith("Flux"):
         files |= build_flux_loras(pipeline, folder)
     else:

@@ -7,6 +7,7 @@
 #include <array>
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
+#include <cctype>
 #include <set>
 
 #include "base/log.h"
@@ -69,6 +70,16 @@ void read_t5(Reading& reading, const std::string& component) {
   if (!prefix) return;
   Renaming names = reading.names(prefix);
   reading.result.components[component] = t5_component(names);
+}
+
+void read_qwen3(Reading& reading) {
+  const char* const prefix = beginning_of(*reading.file,
+                                          {"text_encoders.qwen3_4b.transformer.",
+                                           "text_encoders.qwen3_8b.transformer.", "text_encoder."},
+                                          "model.layers.");
+  if (!prefix) return;
+  Renaming names = reading.names(prefix);
+  reading.result.components["text_encoder"] = qwen3_component(names);
 }
 
 void set_scheduler(Reading& reading, const char* class_name, const char* json) {
@@ -164,11 +175,19 @@ void read_sd3(Reading& reading) {
 
 constexpr std::int64_t kFluxFillChannels = 384;  // packed: latents, masked picture, mask
 
+// Kontext is FLUX.1 dev with other weights: of its file nothing but the name tells.
+bool is_named_kontext(const std::filesystem::path& path) {
+  std::string name = path.stem().string();
+  std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::tolower(c); });
+  return name.find("kontext") != name.npos;
+}
+
 void read_flux(Reading& reading) {
   Renaming names = reading.names(reading.denoiser);
   reading.result.class_name = "FluxPipeline";
   FileComponent& flux = reading.result.components["transformer"] = flux_component(names);
   if (flux.told.at("in_channels") == kFluxFillChannels) reading.result.class_name = "FluxFillPipeline";
+  if (is_named_kontext(reading.result.path)) reading.result.class_name = "FluxKontextPipeline";
   read_autoencoder(reading, {.factor = 0.3611, .shift = 0.1159});
   read_clip(reading, "text_encoder", "text_encoders.clip_l.transformer.", "quick_gelu", Projection::none);
   read_t5(reading, "text_encoder_2");
@@ -179,6 +198,26 @@ void read_flux(Reading& reading) {
                     : R"({"shift": 1.0})");
 }
 
+void read_flux2(Reading& reading) {
+  Renaming names = reading.names(reading.denoiser);
+  FileComponent& flux = reading.result.components["transformer"] = flux2_component(names);
+  const bool dev = flux.told.at("guidance_embeds").as_bool();
+  reading.result.class_name = dev ? "Flux2Pipeline" : "Flux2KleinPipeline";
+  read_autoencoder(reading, {});
+  read_qwen3(reading);
+  set_scheduler(reading, "FlowMatchEulerDiscreteScheduler",
+                R"({"shift": 3.0, "use_dynamic_shifting": true, "base_shift": 0.5, "max_shift": 1.15})");
+}
+
+void read_z_image(Reading& reading) {
+  Renaming names = reading.names(reading.denoiser);
+  reading.result.class_name = "ZImagePipeline";
+  reading.result.components["transformer"] = z_image_component(names);
+  read_autoencoder(reading, {.factor = 0.3611, .shift = 0.1159});
+  read_qwen3(reading);
+  set_scheduler(reading, "FlowMatchEulerDiscreteScheduler", R"({"shift": 3.0})");
+}
+
 // The first kind of which the denoiser has this tensor.
 struct Kind {
   const char* tensor;
@@ -186,12 +225,15 @@ struct Kind {
 };
 constexpr Kind kKinds[] = {
     {"joint_blocks.0.context_block.adaLN_modulation.1.weight", read_sd3},
+    {"layers.0.adaLN_modulation.0.weight", read_z_image},
+    {"single_stream_modulation.lin.weight", read_flux2},
     {"double_blocks.0.img_attn.qkv.weight", read_flux},
     {"single_blocks.0.linear1.weight", read_flux},
     {"label_emb.0.0.weight", read_stable_diffusion_xl},
     {"input_blocks.0.0.weight", read_stable_diffusion},
     // In Diffusers' names.
     {"pos_embed.proj.weight", read_sd3},
+    {"single_stream_modulation.linear.weight", read_flux2},
     {"transformer_blocks.0.attn.to_q.weight", read_flux},
     {"single_transformer_blocks.0.attn.to_q.weight", read_flux},
     {"add_embedding.linear_1.weight", read_stable_diffusion_xl},
@@ -214,6 +256,7 @@ constexpr OtherKind kOtherKinds[] = {
     {"conditioner.embedders.0.model.transformer.resblocks.", kRefiner},
     {"controlnet_cond_embedding.", "a ControlNet, which guides another model, and is not served"},
     {"input_hint_block.", "a ControlNet, which guides another model, and is not served"},
+    {"control_layers.", "a ControlNet, which guides another model, and is not served"},
     {"controlnet_blocks.", "a ControlNet, which guides another model, and is not served"},
     {"motion_modules.", "a motion module of AnimateDiff, which is not served"},
     {"distilled_guidance_layer.", "a Chroma, which is not served"},
@@ -307,7 +350,7 @@ Result<SingleFile> read(const std::filesystem::path& path) {
   if (const std::string_view other = other_kind_of(reading); !other.empty()) return refuse(path, other);
   if (kind == nullptr) {
     return refuse(path,
-                  fmt::format("no checkpoint of Stable Diffusion or FLUX: among its {} tensors, such as "
+                  fmt::format("no checkpoint of Stable Diffusion, FLUX or Z-Image: among its {} tensors, such as "
                               "'{}', are none of their denoisers{}",
                               tensors.size(), tensors.empty() ? "" : tensors.front().name, guess(tensors)));
   }
