@@ -75,8 +75,8 @@ void print_all(const Totals& all) {
 // What a request means that names nothing, as /v1/models has it.
 Result<void> print_defaults(const path& model, const pipelines::LoadOptions& options) {
   TRY(const PipelineInfo info, pipelines::describe_pipeline(model, options));
-  fmt::print("defaults: {} steps, guidance {}, {}x{}, {}\n", info.default_steps,
-             info.default_guidance_scale, info.default_width, info.default_height, info.schedulers.front());
+  fmt::print("defaults: {} steps, guidance {}, {}x{}, {}\n", info.default_steps, info.default_guidance_scale,
+             info.default_width, info.default_height, info.schedulers.front());
   return {};
 }
 

@@ -76,6 +76,11 @@ struct GenerateRequest {
   std::shared_ptr<const Image> init_image;
   std::shared_ptr<const Image> mask;  // grey; >= 128 is repainted
   std::optional<double> strength;     // 0 to 1; where that leaves no step: the picture as it is
+  // Of Stable Diffusion XL, whose run two models may share: the share of the way from noise to picture at
+  // which it ends, and at which it begins with an init_image that has its noise; above 0 and below 1.
+  std::optional<double> denoising_start, denoising_end;
+  // What SDXL's refiner is told of how well the picture pleases, and the negative prompt's.
+  std::optional<double> aesthetic_score, negative_aesthetic_score;
   // Pictures to go by, in models that take any, in the order in which they are spoken of.
   std::vector<std::shared_ptr<const Image>> references;
 

@@ -27,7 +27,6 @@ struct ListedPipeline {
   Result<LatentModel> (*load)(const ModelFolder&, const LoadOptions&);
 };
 // The classes of edits stand for the same networks as those of text: what is asked decides, not the folder.
-// But for StableDiffusionXLImg2ImgPipeline, of which the refiner is, which is another network.
 constexpr ListedPipeline kPipelines[] = {
     {"FluxPipeline", load_flux},
     {"FluxImg2ImgPipeline", load_flux},
@@ -38,10 +37,12 @@ constexpr ListedPipeline kPipelines[] = {
     {"Flux2KleinPipeline", load_flux2_klein},
     {"Flux2KleinInpaintPipeline", load_flux2_klein},
     {"LatentConsistencyModelPipeline", load_stable_diffusion},
+    {"LatentConsistencyModelImg2ImgPipeline", load_stable_diffusion},
     {"StableDiffusionPipeline", load_stable_diffusion},
     {"StableDiffusionImg2ImgPipeline", load_stable_diffusion},
     {"StableDiffusionInpaintPipeline", load_stable_diffusion},
     {"StableDiffusionXLPipeline", load_stable_diffusion_xl},
+    {"StableDiffusionXLImg2ImgPipeline", load_stable_diffusion_xl},
     {"StableDiffusionXLInpaintPipeline", load_stable_diffusion_xl},
     {"StableDiffusion3Pipeline", load_sd3},
     {"StableDiffusion3Img2ImgPipeline", load_sd3},

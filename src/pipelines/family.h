@@ -25,6 +25,7 @@ struct LatentSize {
 enum class StrengthRule {
   skip_whole_steps,  // the first int(n - n · strength) steps are skipped
   make_whole_steps,  // the last int(n · strength) steps are made
+  shorten_schedule,  // none: the schedule is of less noise (ScheduleRequest::strength)
 };
 
 // Whether a picture that is repainted where a mask says is one to go by as well.
@@ -45,6 +46,7 @@ struct FamilyTraits {
   std::optional<double> image_guidance_scale, inpaint_guidance_scale;
   StrengthRule strength_rule = StrengthRule::skip_whole_steps;
   bool true_cfg_scale = false;  // as PipelineInfo has it
+  bool parts_of_run = false;    // whether denoising_start and denoising_end mean anything
   // Whether the network also sees the mask and what it keeps of the picture; it then does nothing but
   // inpaint.
   bool fills = false;
@@ -60,12 +62,14 @@ struct FamilyTraits {
   bool starts_without_mask = true;  // whether a picture may be started from that no mask goes with
   // Whether pictures are the mean of what they are encoded to, so that nothing is drawn for them.
   bool source_is_mean = false;
-  bool mask_is_soft = false;  // whether a mask is made as small as the latents bilinearly, not by nearest pixels
+  bool mask_is_soft =
+      false;  // whether a mask is made as small as the latents bilinearly, not by nearest pixels
 
   // Whether the network goes by the picture that is repainted.
   bool goes_by_source(const GenerateRequest& resolved) const {
-    return resolved.mask && (source_reference == SourceReference::first ||
-                             (source_reference == SourceReference::without_other && resolved.references.empty()));
+    return resolved.mask &&
+           (source_reference == SourceReference::first ||
+            (source_reference == SourceReference::without_other && resolved.references.empty()));
   }
 };
 

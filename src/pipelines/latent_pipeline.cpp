@@ -51,9 +51,9 @@ class LatentPipeline final : public Pipeline {
   double cost_flops(const GenerateRequest& resolved) const override {
     const LatentWork work = work_of(model_, resolved);
     const samplers::Schedule schedule = schedule_of(model_, resolved).value();
-    if (schedule.begin == schedule.calls()) return 0;
+    if (schedule.begin == schedule.end()) return 0;
     const auto guidance = family_.guidance(resolved);
-    const int steps = schedule.calls() - schedule.begin;
+    const int steps = schedule.end() - schedule.begin;
     double denoise_flops = steps * work.step_flops;
     for (int step = 0; step < steps; ++step) {
       if (guidance && guidance->skips_at(step, steps)) denoise_flops += work.skip_flops;
@@ -204,6 +204,7 @@ void LatentPipeline::encode(LatentRow& row) {
                         .width = *row.request.width,
                         .height = *row.request.height,
                         .strength = *row.request.strength,
+                        .adds_noise = !begins_later(model_, row.request),
                         .variation = row.variation};
     encoded =
         encode_source(source, family_, *model_.autoencoder, *row.sampler, row.schedule, generator, options);

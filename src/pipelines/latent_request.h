@@ -49,6 +49,9 @@ std::shared_ptr<const samplers::Sampler> find_sampler(const LatentModel& model,
 // they begin, which may be at their end. Error: invalid_argument, with the field.
 Result<samplers::Schedule> schedule_of(const LatentModel& model, const GenerateRequest& resolved);
 
+// Whether the picture to start from is what another model left off at, with its noise.
+bool begins_later(const LatentModel& model, const GenerateRequest& resolved);
+
 // A second or third prompt that is absent or empty becomes the first, as in Diffusers.
 void or_first(std::optional<std::string>& prompt, const std::string& first);
 

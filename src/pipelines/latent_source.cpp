@@ -79,14 +79,18 @@ SourceLatents encode_source(const Source& source, const Family& family,
   const Image image = resize_lanczos(to_rgb(*source.image), source.width, source.height);
   const at::Tensor pixels = to_pixels(image);  // [1, 3, H, W]
   // A schedule's first noise level may leave something of the picture; full strength does not.
-  const bool noise_alone = source.mask && source.strength == 1;
+  const bool noise_alone = source.mask && source.strength == 1 && source.adds_noise;
   SourceLatents latents;
   if (!noise_alone || !traits.fills || traits.fill_encodes_picture)
     latents.clean = family.pack(encoded(pixels));
+  if (!source.adds_noise) latents.start = latents.clean;
+  if (!source.adds_noise && !source.mask) return latents;
   latents.noise = family.pack(
       samplers::varied(samplers::draw_noise(generator, shape, dtype), source.variation).to(options));
-  latents.start = noise_alone ? latents.noise * sampler.first_noise(schedule)
-                              : sampler.add_noise(schedule, schedule.begin, latents.clean, latents.noise);
+  if (source.adds_noise) {
+    latents.start = noise_alone ? latents.noise * sampler.first_noise(schedule)
+                                : sampler.add_noise(schedule, schedule.begin, latents.clean, latents.noise);
+  }
   if (!source.mask) return latents;
   const Image grey = to_grey(resize_lanczos(*source.mask, source.width, source.height));
   const at::Tensor repainted = (to_tensor(grey) >= kMaskThreshold).to(at::kFloat);  // [1, 1, H, W]
@@ -105,14 +109,14 @@ SourceLatents encode_source(const Source& source, const Family& family,
 
 at::Tensor restore_kept(const SourceLatents& source, const samplers::Sampler& sampler,
                         const samplers::Schedule& schedule, int index, const at::Tensor& latents) {
-  const at::Tensor kept = index < schedule.calls()
-                              ? sampler.add_noise(schedule, index, source.clean, source.noise)
-                              : source.clean;
+  const at::Tensor kept =
+      index < schedule.end() ? sampler.add_noise(schedule, index, source.clean, source.noise) : source.clean;
   return (1 - source.mask) * kept + source.mask * latents;
 }
 
 int steps_left_out(StrengthRule rule, int steps, double strength) {
   const double made = std::min(steps * strength, static_cast<double>(steps));
+  if (rule == StrengthRule::shorten_schedule) return 0;
   if (rule == StrengthRule::make_whole_steps) return steps - static_cast<int>(made);
   return static_cast<int>(std::max(steps - made, 0.0));
 }

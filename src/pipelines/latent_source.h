@@ -22,6 +22,7 @@ struct Source {
   std::shared_ptr<const Image> mask;  // grey: >= 128 is repainted, the rest is kept; null: no inpainting
   int width = 0, height = 0;          // of the picture that is wanted
   double strength = 1;                // as GenerateRequest::strength
+  bool adds_noise = true;             // else the picture has the noise of the first level already
   std::optional<samplers::Variation> variation = {};  // of the noise
 };
 

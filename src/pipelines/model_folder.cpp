@@ -174,7 +174,8 @@ Result<void> ModelFolder::take_vae(const fs::path& path) {
     other_folders_[component] = fs::is_directory(path / component, ec) ? path / component : path;
     TRY(const boost::json::object config, optional_json(config_file));
     const boost::json::value* const name = config.if_contains("_class_name");
-    index_[component] = {"diffusers", name && name->is_string() ? *name : boost::json::value("AutoencoderKL")};
+    index_[component] = {"diffusers",
+                         name && name->is_string() ? *name : boost::json::value("AutoencoderKL")};
     return {};
   }
   TRY(FileComponent vae, open_autoencoder_file(path));

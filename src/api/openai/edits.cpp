@@ -47,8 +47,7 @@ Result<void> read_references(const UploadForm& form, const PipelineInfo& model,
   const bool masked = !form.masks.empty();
   if (masked && !model.inpaint)
     return fail(ErrorCode::unsupported, "this model does not take a mask", form.masks[0].field);
-  const auto most =
-      static_cast<std::size_t>(masked ? 1 + kReferencesWithMaskMax : model.references_max);
+  const auto most = static_cast<std::size_t>(masked ? 1 + kReferencesWithMaskMax : model.references_max);
   if (form.images.size() > most) {
     return fail(
         ErrorCode::unsupported,

@@ -198,16 +198,15 @@ std::vector<OriginalLayer> original_flux_names(const ChangeableLayers& layers) {
 
 std::vector<OriginalLayer> original_flux2_names(const ChangeableLayers& layers) {
   // The last norm's halves stay in the order that the file has, as Diffusers leaves them.
-  static const Names kEnds = {
-      {"x_embedder", "img_in"},
-      {"context_embedder", "txt_in"},
-      {"time_guidance_embed.timestep_embedder.linear_1", "time_in.in_layer"},
-      {"time_guidance_embed.timestep_embedder.linear_2", "time_in.out_layer"},
-      {"double_stream_modulation_img.linear", "double_stream_modulation_img.lin"},
-      {"double_stream_modulation_txt.linear", "double_stream_modulation_txt.lin"},
-      {"single_stream_modulation.linear", "single_stream_modulation.lin"},
-      {"norm_out.linear", "final_layer.adaLN_modulation.1"},
-      {"proj_out", "final_layer.linear"}};
+  static const Names kEnds = {{"x_embedder", "img_in"},
+                              {"context_embedder", "txt_in"},
+                              {"time_guidance_embed.timestep_embedder.linear_1", "time_in.in_layer"},
+                              {"time_guidance_embed.timestep_embedder.linear_2", "time_in.out_layer"},
+                              {"double_stream_modulation_img.linear", "double_stream_modulation_img.lin"},
+                              {"double_stream_modulation_txt.linear", "double_stream_modulation_txt.lin"},
+                              {"single_stream_modulation.linear", "single_stream_modulation.lin"},
+                              {"norm_out.linear", "final_layer.adaLN_modulation.1"},
+                              {"proj_out", "final_layer.linear"}};
   std::vector<OriginalLayer> names;
   for (const auto& [layer, original] : kEnds) add_joined(names, layers, original, {layer});
   for (int i = 0; layers.contains(fmt::format("transformer_blocks.{}.attn.to_q", i)); ++i) {
@@ -235,10 +234,9 @@ std::vector<OriginalLayer> original_flux2_names(const ChangeableLayers& layers) 
 }
 
 std::vector<OriginalLayer> original_z_image_names(const ChangeableLayers& layers) {
-  static const Names kEnds = {
-      {"all_x_embedder.2-1", "x_embedder"},
-      {"all_final_layer.2-1.linear", "final_layer.linear"},
-      {"all_final_layer.2-1.adaLN_modulation.1", "final_layer.adaLN_modulation.1"}};
+  static const Names kEnds = {{"all_x_embedder.2-1", "x_embedder"},
+                              {"all_final_layer.2-1.linear", "final_layer.linear"},
+                              {"all_final_layer.2-1.adaLN_modulation.1", "final_layer.adaLN_modulation.1"}};
   std::vector<OriginalLayer> names;
   for (const auto& [layer, original] : kEnds) add_joined(names, layers, original, {layer});
   for (const char* const list : {"noise_refiner", "context_refiner", "layers"}) {

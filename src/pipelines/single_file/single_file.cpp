@@ -7,10 +7,10 @@
 #include <array>
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
-#include <cctype>
 #include <set>
 
 #include "base/log.h"
+#include "pipelines/single_file/noise_marks.h"
 #include "weights/scope.h"
 
 namespace diffused::pipelines {
@@ -73,10 +73,10 @@ void read_t5(Reading& reading, const std::string& component) {
 }
 
 void read_qwen3(Reading& reading) {
-  const char* const prefix = beginning_of(*reading.file,
-                                          {"text_encoders.qwen3_4b.transformer.",
-                                           "text_encoders.qwen3_8b.transformer.", "text_encoder."},
-                                          "model.layers.");
+  const char* const prefix = beginning_of(
+      *reading.file,
+      {"text_encoders.qwen3_4b.transformer.", "text_encoders.qwen3_8b.transformer.", "text_encoder."},
+      "model.layers.");
   if (!prefix) return;
   Renaming names = reading.names(prefix);
   reading.result.components["text_encoder"] = qwen3_component(names);
@@ -85,46 +85,6 @@ void read_qwen3(Reading& reading) {
 void set_scheduler(Reading& reading, const char* class_name, const char* json) {
   reading.result.scheduler_class = class_name;
   reading.result.scheduler = boost::json::parse(json).as_object();
-}
-
-boost::json::array numbers_of(Reading& reading, const std::string& name) {
-  boost::json::array numbers;
-  if (const auto* const shape = reading.file->shape(name)) {
-    const at::Tensor values = reading.file->tensor(name, *shape, at::kDouble, at::kCPU).flatten();
-    for (std::int64_t i = 0; i < values.numel(); ++i) numbers.emplace_back(values[i].item<double>());
-  }
-  return numbers;
-}
-
-// The names of tensors that mark a model of continuous noise levels (EDM), which the others' schedulers would
-// misread in silence.
-constexpr const char* kLatentsMean = "edm_mean";
-constexpr const char* kLatentsStd = "edm_std";
-constexpr const char* kSigmaMin = "edm_vpred.sigma_min";
-constexpr const char* kSigmaMax = "edm_vpred.sigma_max";
-
-// Playground v2.5: EDM's noise levels, and latents that are normalised by channel.
-void read_latent_marks(Reading& reading) {
-  if (!reading.file->contains(kLatentsMean) || !reading.file->contains(kLatentsStd)) return;
-  constexpr double kScale = 0.5;
-  set_scheduler(reading, "EDMDPMSolverMultistepScheduler", "{}");
-  reading.result.scheduler_marked = true;
-  reading.result.vae_marked = {{"latents_mean", numbers_of(reading, kLatentsMean)},
-                               {"latents_std", numbers_of(reading, kLatentsStd)},
-                               {"scaling_factor", kScale}};
-}
-
-// CosXL: EDM's noise levels, told as v-prediction.
-void read_level_marks(Reading& reading) {
-  const auto least = numbers_of(reading, kSigmaMin), most = numbers_of(reading, kSigmaMax);
-  if (least.empty() && most.empty()) return;
-  set_scheduler(
-      reading, "EDMEulerScheduler",
-      R"({"sigma_min": 0.002, "sigma_max": 120.0, "sigma_data": 1.0, "prediction_type": "v_prediction",
-                    "sigma_schedule": "exponential"})");
-  reading.result.scheduler_marked = true;
-  if (!least.empty()) reading.result.scheduler_told["sigma_min"] = least.front();
-  if (!most.empty()) reading.result.scheduler_told["sigma_max"] = most.front();
 }
 
 void read_unet(Reading& reading, const std::string& family) {
@@ -138,6 +98,8 @@ void read_unet(Reading& reading, const std::string& family) {
   if (reading.file->contains("ztsnr")) reading.result.scheduler_told["rescale_betas_zero_snr"] = true;
 }
 
+constexpr const char* kRefinerClass = "StableDiffusionXLImg2ImgPipeline";
+
 void read_stable_diffusion(Reading& reading) {
   read_unet(reading, "StableDiffusion");
   read_autoencoder(reading, {.factor = 0.18215});
@@ -148,8 +110,16 @@ void read_stable_diffusion(Reading& reading) {
                     "skip_prk_steps": true, "set_alpha_to_one": false, "steps_offset": 1})");
 }
 
+// Of the refiner, whose one text encoder is the base's second, published files have 2560 conditions.
+constexpr std::int64_t kRefinerConditions = 2560;
+
 void read_stable_diffusion_xl(Reading& reading) {
   read_unet(reading, "StableDiffusionXL");
+  const char* const refiner = "conditioner.embedders.0.model.";
+  const auto* const conditions = reading.file->shape(reading.denoiser + "label_emb.0.0.weight");
+  if (reading.file->contains_under(refiner) || (conditions && conditions->back() == kRefinerConditions))
+    reading.result.class_name = kRefinerClass;
+  read_open_clip(reading, "text_encoder_2", refiner, /*all_layers=*/true);
   read_autoencoder(reading, {.factor = 0.13025});
   read_clip(reading, "text_encoder", "conditioner.embedders.0.transformer.", "quick_gelu", Projection::none);
   read_open_clip(reading, "text_encoder_2", "conditioner.embedders.1.model.", /*all_layers=*/true);
@@ -157,8 +127,13 @@ void read_stable_diffusion_xl(Reading& reading) {
   set_scheduler(reading, "EulerDiscreteScheduler",
                 R"({"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
                     "timestep_spacing": "leading", "steps_offset": 1})");
-  read_latent_marks(reading);
-  read_level_marks(reading);
+  NoiseMarks marks = read_noise_marks(*reading.file);
+  if (marks.scheduler_class.empty()) return;
+  reading.result.scheduler_marked = true;
+  reading.result.scheduler_class = std::move(marks.scheduler_class);
+  reading.result.scheduler = std::move(marks.scheduler);
+  reading.result.scheduler_told = std::move(marks.scheduler_told);
+  reading.result.vae_marked = std::move(marks.vae_marked);
 }
 
 void read_sd3(Reading& reading) {
@@ -177,9 +152,8 @@ constexpr std::int64_t kFluxFillChannels = 384;  // packed: latents, masked pict
 
 // Kontext is FLUX.1 dev with other weights: of its file nothing but the name tells.
 bool is_named_kontext(const std::filesystem::path& path) {
-  std::string name = path.stem().string();
-  std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::tolower(c); });
-  return name.find("kontext") != name.npos;
+  const std::string name = path.stem().string();
+  return name.find("kontext") != name.npos || name.find("Kontext") != name.npos;
 }
 
 void read_flux(Reading& reading) {
@@ -201,8 +175,8 @@ void read_flux(Reading& reading) {
 void read_flux2(Reading& reading) {
   Renaming names = reading.names(reading.denoiser);
   FileComponent& flux = reading.result.components["transformer"] = flux2_component(names);
-  const bool dev = flux.told.at("guidance_embeds").as_bool();
-  reading.result.class_name = dev ? "Flux2Pipeline" : "Flux2KleinPipeline";
+  reading.result.class_name =
+      flux.told.at("guidance_embeds").as_bool() ? "Flux2Pipeline" : "Flux2KleinPipeline";
   read_autoencoder(reading, {});
   read_qwen3(reading);
   set_scheduler(reading, "FlowMatchEulerDiscreteScheduler",
@@ -248,16 +222,12 @@ struct OtherKind {
   const char* tensor;  // the beginning of one, without the denoiser's prefix
   std::string_view what;
 };
-constexpr std::string_view kRefiner =
-    "a refiner of Stable Diffusion XL, which finishes the pictures of another model, and is not served";
-constexpr std::int64_t kRefinerConditions =
-    2560;  // of published ones; two vectors of 128 less than the base's
+constexpr std::string_view kControlNet = "a ControlNet, which guides another model, and is not served";
 constexpr OtherKind kOtherKinds[] = {
-    {"conditioner.embedders.0.model.transformer.resblocks.", kRefiner},
-    {"controlnet_cond_embedding.", "a ControlNet, which guides another model, and is not served"},
-    {"input_hint_block.", "a ControlNet, which guides another model, and is not served"},
-    {"control_layers.", "a ControlNet, which guides another model, and is not served"},
-    {"controlnet_blocks.", "a ControlNet, which guides another model, and is not served"},
+    {"controlnet_cond_embedding.", kControlNet},
+    {"input_hint_block.", kControlNet},
+    {"control_layers.", kControlNet},
+    {"controlnet_blocks.", kControlNet},
     {"motion_modules.", "a motion module of AnimateDiff, which is not served"},
     {"distilled_guidance_layer.", "a Chroma, which is not served"},
 };
@@ -311,9 +281,7 @@ std::string_view other_kind_of(const Reading& reading) {
       if (reading.file->contains_under(prefix + kind.tensor)) return kind.what;
     }
   }
-  const auto* const conditions = reading.file->shape(reading.denoiser + "label_emb.0.0.weight");
-  const bool refines = conditions && conditions->size() == 2 && conditions->back() == kRefinerConditions;
-  return refines ? kRefiner : std::string_view();
+  return {};
 }
 
 // A guess at a file without any denoiser, by one of its tensors.
@@ -349,10 +317,10 @@ Result<SingleFile> read(const std::filesystem::path& path) {
   const std::vector<weights::TensorInfo> tensors = reading.file->list();
   if (const std::string_view other = other_kind_of(reading); !other.empty()) return refuse(path, other);
   if (kind == nullptr) {
-    return refuse(path,
-                  fmt::format("no checkpoint of Stable Diffusion, FLUX or Z-Image: among its {} tensors, such as "
-                              "'{}', are none of their denoisers{}",
-                              tensors.size(), tensors.empty() ? "" : tensors.front().name, guess(tensors)));
+    return refuse(
+        path, fmt::format("no checkpoint of Stable Diffusion, FLUX or Z-Image: among its {} tensors, such as "
+                          "'{}', are none of their denoisers{}",
+                          tensors.size(), tensors.empty() ? "" : tensors.front().name, guess(tensors)));
   }
   kind->read(reading);
   std::vector<std::string> left_out;

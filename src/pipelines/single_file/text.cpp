@@ -13,7 +13,7 @@ using weights::Form;
 using weights::Renaming;
 
 constexpr std::int64_t kClipHeadSize = 64;  // of every published CLIP
-constexpr double kQwen3RopeTheta = 1e6;  // of every published Qwen3
+constexpr double kQwen3RopeTheta = 1e6;     // of every published Qwen3
 constexpr int kEndToken = 2;                // by mistake; it stands for the largest id (models/clip_text.cpp)
 
 struct ClipSizes {
