@@ -100,7 +100,7 @@ Result<void> generate(GenerateOptions options) {
   TRY(const ModelArgument model, find_model(options.model_text));
   TRY(std::shared_ptr<Pipeline> pipeline, load_model(model, options.model));
   options.request.model = model.name;
-  const bool sized_by_model = pipeline->info().references_max > 0;
+  const bool sized_by_model = pipeline->info().references_max > 0 && !pipeline->info().image_to_image;
   if (options.request.init_image && !options.request.width && !sized_by_model) {
     const api::Size size = api::size_for_upload(*options.request.init_image, pipeline->info());
     options.request.width = size.width;

@@ -106,9 +106,10 @@ struct PipelineInfo {
   std::vector<std::string> embeddings;              // words of prompts that stand for learned vectors, sorted
   bool image_to_image = false;
   bool inpaint = false;
-  int references_max = 0;   // how many GenerateRequest::references may be
-  bool flow_shift = false;  // whether GenerateRequest::flow_shift may be given
-  bool one_unit = false;    // whether a picture is one unit: it takes no turns, and ends no sooner
+  int references_max = 0;         // how many GenerateRequest::references may be
+  bool reference_needed = false;  // whether there must be one
+  bool flow_shift = false;        // whether GenerateRequest::flow_shift may be given
+  bool one_unit = false;          // whether a picture is one unit: it takes no turns, and ends no sooner
   // An upscaler, which takes a picture and nothing else: how many times longer it makes its sides. 0: none.
   int enlarges = 0;
   // Whether guidance_scale is told to the network: a negative prompt then counts only with

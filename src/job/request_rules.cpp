@@ -45,6 +45,9 @@ Result<void> check_pictures(const PipelineInfo& model, const GenerateRequest& re
             ? "this model takes no reference pictures"
             : fmt::format("this model takes at most {} reference pictures", model.references_max),
         "references");
+  if (model.reference_needed && request.references.empty())
+    return wrong_field("this model goes by a picture, such as one of edges or depths, that it needs",
+                       "references");
   if (request.mask && request.references.size() > std::size_t{kReferencesWithMaskMax})
     return wrong_field(
         fmt::format("with a mask this model takes {} reference picture at most", kReferencesWithMaskMax),

@@ -58,6 +58,9 @@ struct FamilyTraits {
   bool wide_latents = false;
   int references_max = 0;             // pictures to go by
   bool size_after_reference = false;  // whether a picture of no size that is asked for has the first one's
+  // Whether the one picture to go by, which there must be, has the size of what is made, and the network sees
+  // it as further channels of the latents.
+  bool controls = false;
   SourceReference source_reference = SourceReference::never;
   bool starts_without_mask = true;  // whether a picture may be started from that no mask goes with
   // Whether pictures are the mean of what they are encoded to, so that nothing is drawn for them.
@@ -161,8 +164,9 @@ struct NetworkCall {
   at::Tensor latents;                           // [B, …], each row as Family::pack made it
   std::vector<const PromptEmbedding*> prompts;  // B of them
   at::Tensor conditioning;                      // [B, width]: a row of Family::conditioning each
-  at::Tensor fill;                              // [B, …]: of Family::fill, where FamilyTraits::fills
-  std::vector<std::int64_t> skip_layers;        // blocks that are left out: of Family::guidance
+  // [B, …]: of Family::fill, where FamilyTraits::fills; the picture to go by, where it controls.
+  at::Tensor fill;
+  std::vector<std::int64_t> skip_layers;  // blocks that are left out: of Family::guidance
   LatentSize size;
   // Of pictures to go by, all those of a row as Family::pack made them, one after another; and their sizes.
   at::Tensor references;  // [B, …]; undefined without

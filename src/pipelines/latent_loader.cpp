@@ -146,7 +146,7 @@ Result<void> LatentLoader::check_latents(std::int64_t in_channels, std::int64_t 
       ErrorCode::unsupported, "transformer/config.json",
       fmt::format("in_channels {} and out_channels {}, but the autoencoder's {} have {} channels{}",
                   in_channels, out_channels, patch == 1 ? "latents" : "packed latents", channels,
-                  fill_channels > 0 ? fmt::format(", mask and masked picture {}", fill_channels) : ""));
+                  fill_channels > 0 ? fmt::format(", what it sees besides {}", fill_channels) : ""));
 }
 
 Result<LatentModel> LatentLoader::finish(std::unique_ptr<const Family> family) {
@@ -161,6 +161,7 @@ Result<LatentModel> LatentLoader::finish(std::unique_ptr<const Family> family) {
   if (family->traits().fills) info_.image_to_image = false;
   if (!family->traits().starts_without_mask) info_.image_to_image = false;
   info_.references_max = family->traits().references_max;
+  info_.reference_needed = family->traits().controls;
   info_.true_cfg_scale = family->traits().true_cfg_scale;
   info_.parameters = loaded_.parameters;
   info_.networks = std::move(loaded_.networks);

@@ -130,7 +130,7 @@ Result<std::unique_ptr<Row>> LatentPipeline::begin(const GenerateRequest& resolv
     if (!resolved.variation_seeds.empty())
       row->variation = samplers::Variation{resolved.variation_seeds.at(image_index),
                                            resolved.variation_strength.value_or(0)};
-    if (!resolved.init_image) {
+    if (!resolved.init_image && !family_.traits().controls) {
       const std::int64_t channels = model_.autoencoder->format().channels;
       const at::Tensor noise = samplers::draw_noise(
           row->generator, {1, channels, row->size.height, row->size.width}, latents_dtype());
@@ -198,12 +198,14 @@ void LatentPipeline::encode(LatentRow& row) {
   const at::TensorOptions options = at::TensorOptions(model_.device).dtype(model_.dtype);
   at::Generator generator = row.generator.clone();
   SourceLatents encoded;
-  if (row.request.init_image) {
+  const bool controls = family_.traits().controls;
+  if (row.request.init_image || controls) {
     const Source source{.image = row.request.init_image,
+                        .control = controls ? row.request.references.at(0) : nullptr,
                         .mask = row.request.mask,
                         .width = *row.request.width,
                         .height = *row.request.height,
-                        .strength = *row.request.strength,
+                        .strength = row.request.strength.value_or(1),
                         .adds_noise = !begins_later(model_, row.request),
                         .variation = row.variation};
     encoded =
@@ -215,7 +217,7 @@ void LatentPipeline::encode(LatentRow& row) {
         encode_references(row.request.references, reference_fits(model_, row.request), family_,
                           *model_.autoencoder, options, by_source ? encoded.clean : at::Tensor());
   }
-  if (!row.request.init_image) return;
+  if (!encoded.start.defined()) return;
   row.source = std::move(encoded);
   row.latents = row.source.start;
   row.generator = std::move(generator);

@@ -24,7 +24,8 @@ double default_guidance_scale(const LatentModel& model, const GenerateRequest& r
 // picture takes its size after the first one to go by.
 Result<void> check_references(const LatentModel& model, GenerateRequest& request) {
   if (model.info.references_max == 0) return {};  // any are refused later, with the others
-  if (request.mask && request.init_image && !(request.width && request.height)) {
+  const bool goes_by_source = model.family->traits().source_reference != SourceReference::never;
+  if (goes_by_source && request.mask && request.init_image && !(request.width && request.height)) {
     const auto fit = model.family->reference_fit(request.init_image->width, request.init_image->height);
     if (!fit) return fail(fit.error().code, fit.error().message, "image");
     request.width = request.width.value_or(fit->width);
@@ -151,6 +152,7 @@ LatentSize size_of(const LatentModel& model, const GenerateRequest& resolved) {
 
 std::vector<ReferenceFit> reference_fits(const LatentModel& model, const GenerateRequest& resolved) {
   std::vector<ReferenceFit> fits;
+  if (model.family->traits().controls) return fits;
   for (const auto& reference : resolved.references)
     fits.push_back(model.family->reference_fit(reference->width, reference->height).value());
   return fits;
@@ -180,6 +182,7 @@ LatentWork work_of(const LatentModel& model, const GenerateRequest& resolved) {
   // The autoencoder's encoder is as large as its decoder, or smaller.
   if (resolved.init_image && !model.family->traits().goes_by_source(resolved))
     work.pictures_flops += work.decode_flops;
+  if (model.family->traits().controls) work.pictures_flops += work.decode_flops;
   for (const LatentSize& reference : reference_sizes(model, resolved)) {
     for (const double flops : model.autoencoder->decode_flops(reference.height, reference.width))
       work.pictures_flops += flops;

@@ -19,7 +19,8 @@ Result<GenerateRequest> resolve_request(const LatentModel& model, GenerateReques
 
 LatentSize size_of(const LatentModel& model, const GenerateRequest& resolved);
 
-// How the pictures to go by of a resolved request are fitted, and the sizes of their latents.
+// How the pictures to go by of a resolved request are fitted, and the sizes of their latents; none of one
+// that controls.
 std::vector<ReferenceFit> reference_fits(const LatentModel& model, const GenerateRequest& resolved);
 std::vector<LatentSize> reference_sizes(const LatentModel& model, const GenerateRequest& resolved);
 

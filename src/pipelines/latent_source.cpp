@@ -76,11 +76,23 @@ SourceLatents encode_source(const Source& source, const Family& family,
     // Diffusers' inpainting does not normalise by channel what it encodes, though it decodes as if it had.
     return autoencoder.scaled(drawn, /*by_channel=*/!source.mask);
   };
-  const Image image = resize_lanczos(to_rgb(*source.image), source.width, source.height);
-  const at::Tensor pixels = to_pixels(image);  // [1, 3, H, W]
+  const auto fitted = [&](const Image& image) {
+    return to_pixels(resize_lanczos(to_rgb(image), source.width, source.height));  // [1, 3, H, W]
+  };
+  SourceLatents latents;
+  if (source.control) {
+    if (source.mask) draw();  // for the masked picture, whose latents nothing reads
+    latents.fill = family.pack(encoded(fitted(*source.control)));
+  }
+  if (!source.image) {
+    latents.noise = family.pack(
+        samplers::varied(samplers::draw_noise(generator, shape, dtype), source.variation).to(options));
+    latents.start = first_latents(latents.noise, sampler, schedule);
+    return latents;
+  }
+  const at::Tensor pixels = fitted(*source.image);
   // A schedule's first noise level may leave something of the picture; full strength does not.
   const bool noise_alone = source.mask && source.strength == 1 && source.adds_noise;
-  SourceLatents latents;
   if (!noise_alone || !traits.fills || traits.fill_encodes_picture)
     latents.clean = family.pack(encoded(pixels));
   if (!source.adds_noise) latents.start = latents.clean;

@@ -32,7 +32,7 @@ ComponentClass component_class(const boost::json::object& index, const std::stri
 
 // A pipeline's class without what it is for.
 std::string family_of(std::string class_name) {
-  for (const std::string_view purpose : {"Inpaint", "Img2Img", "Fill", "Kontext"}) {
+  for (const std::string_view purpose : {"Inpaint", "Img2Img", "Fill", "Kontext", "Control"}) {
     const auto at = class_name.find(purpose);
     if (at != class_name.npos) class_name.erase(at, purpose.size());
   }

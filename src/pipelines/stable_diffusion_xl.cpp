@@ -120,6 +120,7 @@ Result<void> StableDiffusionXl::complete(GenerateRequest& request) const {
   TRY_VOID(check_sizes(request.negative_original_size, "negative_original_size"));
   TRY_VOID(check_sizes(request.negative_crops_coords_top_left, "negative_crops_coords_top_left"));
   TRY_VOID(check_sizes(request.negative_target_size, "negative_target_size"));
+  if (!scores_) return check_share(request.guidance_rescale, "guidance_rescale");
   request.aesthetic_score = request.aesthetic_score.value_or(kAestheticScore);
   request.negative_aesthetic_score = request.negative_aesthetic_score.value_or(kNegativeAestheticScore);
   if (!std::isfinite(*request.aesthetic_score))

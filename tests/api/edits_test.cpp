@@ -389,6 +389,26 @@ TEST_F(Edits, RepaintTheFirstOfSeveralPicturesWhereAMaskSays) {
   expect_refusal(edit(other_size), "mask", "invalid_value");
 }
 
+TEST_F(Edits, AreThePictureToGoByWhereOneIsNeeded) {
+  PipelineInfo& info = dispatcher.served[0].info;
+  info.references_max = 1;
+  info.reference_needed = true;
+  const Form one = Form().field("prompt", "x").file("image", png(100, 70));
+  ASSERT_EQ(edit(one).status, 200);
+  EXPECT_FALSE(job().init_image);
+  ASSERT_EQ(job().references.size(), 1u);
+  EXPECT_EQ(job().width, 96);  // the model's multiple
+  EXPECT_EQ(job().height, 64);
+  ASSERT_EQ(edit(Form(one).file("image", png(64, 64))).status, 200);
+  ASSERT_TRUE(job().init_image);
+  EXPECT_EQ(job().init_image->width, 100);
+  EXPECT_EQ(job().references[0]->width, 64);
+  ASSERT_EQ(edit(Form(one).file("image", png(64, 64)).file("mask", png(100, 70, 1, 255))).status, 200);
+  EXPECT_TRUE(job().mask);
+  expect_refusal(edit(Form(one).file("image", png(64, 64)).file("image", png(64, 64))), "image",
+                 "unsupported_value");
+}
+
 TEST_F(Edits, RefuseMalformedForms) {
   const Form form = Form().field("prompt", "x").file("image", png(32, 32));
   EXPECT_EQ(ask(form.request("/v1/images/edits", false)).status, 400);

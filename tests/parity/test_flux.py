@@ -11,9 +11,18 @@ import numpy
 import pytest
 import torch
 from comparing import MADE, arguments_of, assert_same, differences, our_pictures
-from diffusers import FluxFillPipeline, FluxImg2ImgPipeline, FluxInpaintPipeline, FluxKontextInpaintPipeline, FluxKontextPipeline
+from diffusers import (
+    FluxControlImg2ImgPipeline,
+    FluxControlInpaintPipeline,
+    FluxControlPipeline,
+    FluxFillPipeline,
+    FluxImg2ImgPipeline,
+    FluxInpaintPipeline,
+    FluxKontextInpaintPipeline,
+    FluxKontextPipeline,
+)
 from diffusers.pipelines.flux.pipeline_flux_kontext_inpaint import PREFERRED_KONTEXT_RESOLUTIONS
-from PIL import Image
+from PIL import Image, ImageOps
 
 import flux_folders
 from tiny_pictures import mask, picture
@@ -72,6 +81,17 @@ KONTEXT_REPAINTS = {
         "guidance_scale": 4.0, "num_inference_steps": 2,
     },
 }  # fmt: skip
+CONTROLS = {
+    "text": {"references": [picture(64, 64)], "guidance_scale": 10.0, "seed": 1},
+    "odd_size": {"references": [picture(90, 40)], "odd_size": True, "guidance_scale": 3.5, "seed": 2, "num_inference_steps": 2, "n": 2},
+    "image": {"image": picture(64, 64), "references": [picture(50, 71)], "strength": 0.5, "num_inference_steps": 5, "guidance_scale": 5.0, "seed": 3},
+    "own_strength": {"image": picture(33, 70), "references": [picture(64, 64)], "num_inference_steps": 5, "seed": 4},
+    "box": {
+        "image": picture(64, 64), "mask": mask("box", 64, 64), "references": [picture(64, 64)], "strength": 0.7, "guidance_scale": 5.0, "seed": 5,
+    },
+    "disc_whole": {"image": picture(90, 40), "mask": mask("disc", 90, 40), "references": [picture(40, 40)], "strength": 1.0, "odd_size": True, "seed": 6},
+}  # fmt: skip
+CONTROL_FOLDERS = [name for name, folder in flux_folders.FOLDERS.items() if folder.pipeline == "FluxControlPipeline"]
 KONTEXT_FOLDERS = [name for name, folder in flux_folders.FOLDERS.items() if folder.pipeline == "FluxKontextPipeline"]
 FILL_FOLDERS = [name for name, folder in flux_folders.FOLDERS.items() if folder.pipeline == "FluxFillPipeline"]
 EDIT_FOLDERS = ["schnell", "dev", "linear_shift", "four_channels", "five_levels", "one_level"]
@@ -102,7 +122,12 @@ def their_pictures(text_to_image, arguments: dict) -> list[numpy.ndarray]:
     arguments = dict(arguments)
     n, seed = arguments.pop("n"), arguments.pop("seed")
     pipeline = text_to_image
-    if "image" in arguments and not isinstance(text_to_image, FluxFillPipeline | FluxKontextPipeline):
+    if isinstance(text_to_image, FluxControlPipeline):
+        kind = FluxControlInpaintPipeline if "mask" in arguments else FluxControlImg2ImgPipeline if "image" in arguments else FluxControlPipeline
+        pipeline = kind(**text_to_image.components)
+        pipeline.set_progress_bar_config(disable=True)
+        (arguments["control_image"],) = arguments.pop("references")
+    elif "image" in arguments and not isinstance(text_to_image, FluxFillPipeline | FluxKontextPipeline):
         kind = FluxInpaintPipeline if "mask" in arguments else FluxImg2ImgPipeline
         pipeline = kind(**text_to_image.components)
         pipeline.set_progress_bar_config(disable=True)
@@ -124,7 +149,7 @@ def their_pictures(text_to_image, arguments: dict) -> list[numpy.ndarray]:
 
 
 @pytest.mark.parametrize("request_name", REQUESTS)
-@pytest.mark.parametrize("name", [name for name in flux_folders.FOLDERS if name not in FILL_FOLDERS])
+@pytest.mark.parametrize("name", [name for name in flux_folders.FOLDERS if name not in (*FILL_FOLDERS, *CONTROL_FOLDERS)])
 def test_pictures_in_fp32(name: str, request_name: str, tmp_path: Path) -> None:
     path, pipeline = model(name)
     arguments = arguments_for(name, REQUESTS[request_name])
@@ -156,6 +181,20 @@ def test_references_in_fp32(name: str, request_name: str, tmp_path: Path) -> Non
     assert_same(our_pictures(path, arguments, tmp_path), theirs)
     without = their_pictures(pipeline, {key: value for key, value in arguments.items() if key != "references"})
     assert numpy.abs(theirs[0].astype(int) - without[0].astype(int)).max() > 8
+
+
+@pytest.mark.parametrize("request_name", CONTROLS)
+@pytest.mark.parametrize("name", CONTROL_FOLDERS)
+def test_controls_in_fp32(name: str, request_name: str, tmp_path: Path) -> None:
+    path, pipeline = model(name)
+    arguments = arguments_for(name, CONTROLS[request_name])
+    theirs = their_pictures(pipeline, arguments)
+    assert_same(our_pictures(path, arguments, tmp_path), theirs)
+    if request_name == "text":
+        other = their_pictures(pipeline, arguments | {"references": [ImageOps.invert(picture(64, 64))]})
+        assert numpy.abs(theirs[0].astype(int) - other[0].astype(int)).max() > 8
+        with pytest.raises(AssertionError, match="goes by a picture"):
+            our_pictures(path, {key: value for key, value in arguments.items() if key != "references"}, tmp_path)
 
 
 @pytest.mark.parametrize("request_name", KONTEXT_REPAINTS)

@@ -34,7 +34,7 @@ SD3 = [
     "five_levels", "sharded", "bf16", "old_names",
 ]  # fmt: skip
 # Of Fill a file tells nothing but its 384 channels.
-FLUX = [name for name in flux_folders.FOLDERS if name not in ("true_eos", "fill_small")]
+FLUX = [name for name in flux_folders.FOLDERS if name not in ("true_eos", "fill_small", "control_four_channels")]
 NAMES = {"unet": UNETS, "sd3": SD3, "flux": FLUX, "flux2": flux2_folders.FOLDERS, "z_image": z_image_folders.FOLDERS}
 MODELS = [(family, name) for family, names in NAMES.items() for name in names]
 # Diffusers knows one width for FLUX, and one number of layers for all levels of a UNet.
@@ -58,7 +58,7 @@ def arguments_for(family: str, name: str, **request) -> dict:
     arguments = {"guidance_scale": getattr(folder, "guidance_scale", 3.0), "num_inference_steps": steps, "seed": 5} | request
     if getattr(folder, "pipeline", "") == "FluxFillPipeline":
         arguments |= {"image": picture(64, 64), "mask": mask("box", 64, 64)}
-    if getattr(folder, "pipeline", "") == "FluxKontextPipeline":
+    if getattr(folder, "pipeline", "") in ("FluxKontextPipeline", "FluxControlPipeline"):
         arguments |= {"references": [picture(64, 64)], "num_inference_steps": 1}
     return arguments_of(folder, arguments)
 

@@ -342,7 +342,7 @@ def class_of(folder: Path) -> str:
 def checkpoint_of(folder: Path, components: tuple[str, ...] = (), bare: bool = False) -> Tensors:
     """All tensors of these components, or of all there are. `bare`: the denoiser's have no prefix."""
     tensors: Tensors = {}
-    for component, (prefix, rename) in LAYOUTS[re.sub("Inpaint|Fill|Kontext", "", class_of(folder))].items():
+    for component, (prefix, rename) in LAYOUTS[re.sub("Inpaint|Fill|Kontext|Control", "", class_of(folder))].items():
         if not (folder / component).is_dir() or (components and component not in components):
             continue
         prefix = "" if bare and prefix == DENOISER else prefix

@@ -37,8 +37,8 @@ Result<Image> read_mask(const Upload& upload, const Image& image, MaskMode mode,
   return mask;
 }
 
-// For a model that goes by pictures: those, after the one that is repainted where there is a mask. What is
-// hidden in a picture is never seen.
+// For a model that goes by pictures: those, after the one that is repainted where there is a mask, or that
+// one is started from where two come and one is needed. What is hidden in a picture is never seen.
 Result<void> read_references(const UploadForm& form, const PipelineInfo& model,
                              const http::Request& http_request, MaskMode mode, const DecodeLimits& limits,
                              GenerateRequest& request) {
@@ -47,18 +47,27 @@ Result<void> read_references(const UploadForm& form, const PipelineInfo& model,
   const bool masked = !form.masks.empty();
   if (masked && !model.inpaint)
     return fail(ErrorCode::unsupported, "this model does not take a mask", form.masks[0].field);
-  const auto most = static_cast<std::size_t>(masked ? 1 + kReferencesWithMaskMax : model.references_max);
+  const bool two = masked || model.reference_needed;
+  const auto most = static_cast<std::size_t>(two ? 1 + kReferencesWithMaskMax : model.references_max);
   if (form.images.size() > most) {
     return fail(
         ErrorCode::unsupported,
         most == 1 ? "this model takes one image" : fmt::format("this model takes at most {} images", most),
         form.images[most].field);
   }
+  const bool starts = masked || (model.reference_needed && form.images.size() > 1);
   for (const Upload& upload : form.images) {
     TRY(Image picture, decode_upload(upload, limits));
-    if (masked && !request.init_image) {
-      TRY(Image mask, read_mask(form.masks[0], picture, mode, limits));
-      request.mask = held_picture(std::move(mask), http_request);
+    if (model.reference_needed && !request.width && !request.height) {
+      const Size own = size_for_upload(picture, model);
+      request.width = own.width;
+      request.height = own.height;
+    }
+    if (starts && !request.init_image) {
+      if (masked) {
+        TRY(Image mask, read_mask(form.masks[0], picture, mode, limits));
+        request.mask = held_picture(std::move(mask), http_request);
+      }
       request.init_image = held_picture(to_rgb(on_paper(std::move(picture))), http_request);
     } else {
       request.references.push_back(held_picture(to_rgb(on_paper(std::move(picture))), http_request));
@@ -107,7 +116,7 @@ Result<ImageJob> parse_edit(const Api& api, const http::Request& http_request, b
   TRY(request.spelling, read_fields(fields, form.fields, form.source));
   TRY(const ServedModel model, choose_model(api, named_model(api, http_request, request)));
   request.fingerprint = fingerprint_of(http_request);
-  if (model.info.references_max > 0 && !model.info.image_to_image) {
+  if (model.info.references_max > 0) {
     TRY_VOID(read_references(form, model.info, http_request, request.mask_mode,
                              counted(limits.upload, http_request), request.generate));
     request.spelling["references"] = request.spelling["image"] = form.images[0].field;

@@ -148,7 +148,8 @@ void read_sd3(Reading& reading) {
   set_scheduler(reading, "FlowMatchEulerDiscreteScheduler", R"({"shift": 3.0})");
 }
 
-constexpr std::int64_t kFluxFillChannels = 384;  // packed: latents, masked picture, mask
+constexpr std::int64_t kFluxFillChannels = 384;     // packed: latents, masked picture, mask
+constexpr std::int64_t kFluxControlChannels = 128;  // latents, and the picture that controls
 
 // Kontext is FLUX.1 dev with other weights: of its file nothing but the name tells.
 bool is_named_kontext(const std::filesystem::path& path) {
@@ -161,6 +162,7 @@ void read_flux(Reading& reading) {
   reading.result.class_name = "FluxPipeline";
   FileComponent& flux = reading.result.components["transformer"] = flux_component(names);
   if (flux.told.at("in_channels") == kFluxFillChannels) reading.result.class_name = "FluxFillPipeline";
+  if (flux.told.at("in_channels") == kFluxControlChannels) reading.result.class_name = "FluxControlPipeline";
   if (is_named_kontext(reading.result.path)) reading.result.class_name = "FluxKontextPipeline";
   read_autoencoder(reading, {.factor = 0.3611, .shift = 0.1159});
   read_clip(reading, "text_encoder", "text_encoders.clip_l.transformer.", "quick_gelu", Projection::none);
