@@ -1,5 +1,5 @@
 // Steps of a picture that need not be made, because what the network would say is foretold from what
-// it said before (docs/step_caches.md). Pure; any thread.
+// it said before (docs/decisions/0031-steps-that-are-foretold.md). Pure; any thread.
 #pragma once
 
 #include <optional>

@@ -37,7 +37,7 @@ Count count(Pipeline& pipeline, const GenerateRequest& request) {
 
 TEST(StepCaches, SpareStepsAndSayHowMany) {
   const auto pipeline = load_tiny();
-  const Count few = count(*pipeline, cached(0.3)), many = count(*pipeline, cached(1.5));
+  const Count few = count(*pipeline, cached(1)), many = count(*pipeline, cached(5));
   for (const Count& each : {few, many}) EXPECT_EQ(each.units + each.skipped, 20);
   EXPECT_GT(few.skipped, 0);
   EXPECT_GT(many.skipped, few.skipped);
@@ -104,11 +104,11 @@ TEST_P(CachesOfModels, KeepRowsIndependent) {
   const std::vector<std::string>& names = pipeline->info().schedulers;
   std::vector<const char*> schedulers;
   for (const std::string& name : names) schedulers.push_back(name.c_str());
-  const int kinds = pipeline->info().inpaint ? 6 : 1;
+  const bool edits = pipeline->info().image_to_image && pipeline->info().inpaint;
   std::vector<GenerateRequest> requests;
   for (int i = 0; i < 6; ++i) {
     GenerateRequest request = cached(1);
-    if (kinds > 1) request = vary(request, i, schedulers);
+    if (edits) request = vary(request, i, schedulers);
     request.seeds = {static_cast<std::uint64_t>(100 + i)};
     request.num_inference_steps = 8 + 2 * i;
     if (i % 2 == 1) request.cache = StepCache{};

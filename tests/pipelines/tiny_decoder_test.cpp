@@ -142,7 +142,7 @@ TEST_F(TinyDecoders, AreRefusedInOneLineWhereTheyDoNotFit) {
   put("taesd3.safetensors", without_end);
   EXPECT_THAT(refusal().message, HasSubstr("a tiny decoder without an end"));
   auto damaged = fitting(kSd3Format).tensors();
-  damaged[3].second = at::ones({16});
+  damaged[3].second = at::ones({5});
   put("taesd3.safetensors", damaged);
   EXPECT_THAT(refusal().message, HasSubstr("decoder.layers.2.conv.0.bias"));
   write_file(folder_.path() / "taesd3.safetensors", "no file of tensors");
