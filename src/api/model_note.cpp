@@ -35,6 +35,7 @@ void each_model_member(Model& model, const Visit& visit) {
   visit("image_to_image", info.image_to_image);
   visit("inpaint", info.inpaint);
   visit("references_max", info.references_max);
+  visit("reference_needed", info.reference_needed);
   visit("flow_shift", info.flow_shift);
   visit("true_cfg_scale", info.true_cfg_scale);
 }

@@ -46,6 +46,10 @@ std::string recipe_text(const Recipe& recipe, std::uint64_t seed, const Image& i
   add("guidance_rescale", request.guidance_rescale);
   add("cfg_normalization", request.cfg_normalization);
   add("cfg_truncation", request.cfg_truncation);
+  add("denoising_start", request.denoising_start);
+  add("denoising_end", request.denoising_end);
+  add("aesthetic_score", request.aesthetic_score);
+  add("negative_aesthetic_score", request.negative_aesthetic_score);
   add("original_size", request.original_size);
   add("crops_coords_top_left", request.crops_coords_top_left);
   add("target_size", request.target_size);

@@ -63,12 +63,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       .add_option("--embeddings", options.load.embeddings,
                   "a folder of textual inversions (.safetensors) that prompts name")
       ->check(CLI::ExistingDirectory);
-  command
-      .add_option(
-          "--parts", options.load.parts,
-          "Diffusers folders with what a .safetensors checkpoint lacks: tokenizers, perhaps encoders; "
-          "one for each class of model")
-      ->allow_extra_args(false);
+  add_parts_option(command, options.load);
   command.add_option("--vae", options.load.vae,
                      "another autoencoder: its folder, a model's, or a .safetensors file");
   command.add_option_function<std::string>(
@@ -82,6 +77,23 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("--threads", options.threads, "processor cores for the model (default: all)")
       ->check(CLI::Range(1, 1024));
   add_engine_options(command, options.engine);
+}
+
+void add_parts_option(CLI::App& command, pipelines::LoadOptions& load) {
+  command
+      .add_option(
+          "--parts", load.parts,
+          "Diffusers folders with what a .safetensors checkpoint lacks: tokenizers, perhaps encoders; "
+          "one for each class of model")
+      ->allow_extra_args(false);
+}
+
+Result<void> find_parts(pipelines::LoadOptions& load) {
+  for (std::string& part : load.parts) {
+    TRY(ModelArgument found, find_model(part));
+    part = std::move(found.folder);
+  }
+  return {};
 }
 
 std::uint64_t weights_on_disk(const ModelArgument& model) {
@@ -103,10 +115,7 @@ namespace {
 
 Result<std::unique_ptr<Pipeline>> load_native(const ModelArgument& model, const ModelOptions& options) {
   pipelines::LoadOptions load = options.load;
-  for (std::string& part : load.parts) {
-    TRY(ModelArgument found, find_model(part));
-    part = std::move(found.folder);
-  }
+  TRY_VOID(find_parts(load));
   if (!load.vae.empty()) {
     TRY(ModelArgument found, find_model(load.vae.string()));
     load.vae = std::move(found.folder);

@@ -76,6 +76,11 @@ struct GenerateRequest {
   std::shared_ptr<const Image> init_image;
   std::shared_ptr<const Image> mask;  // grey; >= 128 is repainted
   std::optional<double> strength;     // 0 to 1; where that leaves no step: the picture as it is
+  // Of Stable Diffusion XL, whose run two models may share: the share of the way from noise to picture at
+  // which it ends, and at which it begins with an init_image that has its noise; above 0 and below 1.
+  std::optional<double> denoising_start, denoising_end;
+  // What SDXL's refiner is told of how well the picture pleases, and the negative prompt's.
+  std::optional<double> aesthetic_score, negative_aesthetic_score;
   // Pictures to go by, in models that take any, in the order in which they are spoken of.
   std::vector<std::shared_ptr<const Image>> references;
 
@@ -101,9 +106,10 @@ struct PipelineInfo {
   std::vector<std::string> embeddings;              // words of prompts that stand for learned vectors, sorted
   bool image_to_image = false;
   bool inpaint = false;
-  int references_max = 0;   // how many GenerateRequest::references may be
-  bool flow_shift = false;  // whether GenerateRequest::flow_shift may be given
-  bool one_unit = false;    // whether a picture is one unit: it takes no turns, and ends no sooner
+  int references_max = 0;         // how many GenerateRequest::references may be
+  bool reference_needed = false;  // whether there must be one
+  bool flow_shift = false;        // whether GenerateRequest::flow_shift may be given
+  bool one_unit = false;          // whether a picture is one unit: it takes no turns, and ends no sooner
   // An upscaler, which takes a picture and nothing else: how many times longer it makes its sides. 0: none.
   int enlarges = 0;
   // Whether guidance_scale is told to the network: a negative prompt then counts only with

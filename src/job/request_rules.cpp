@@ -29,18 +29,28 @@ Result<void> check_loras(const PipelineInfo& model, const std::vector<LoraChoice
 }
 
 Result<void> check_pictures(const PipelineInfo& model, const GenerateRequest& request) {
-  const bool only_inpaints = model.inpaint && !model.image_to_image;
+  const bool only_inpaints = model.inpaint && !model.image_to_image && model.references_max == 0;
   if (only_inpaints && !(request.init_image && request.mask))
     return wrong_field("this model only inpaints: it needs an image and a mask",
                        request.init_image ? "mask" : "image");
   if (request.init_image && !model.image_to_image && !model.inpaint)
     return wrong_field("this model does not start from a picture", "image");
+  if (request.init_image && !request.mask && !model.image_to_image)
+    return wrong_field("this model starts from a picture only with a mask; it goes by reference pictures",
+                       "image");
   if (request.mask && !request.init_image) return wrong_field("a mask needs an image", "mask");
   if (request.references.size() > static_cast<std::size_t>(model.references_max))
     return wrong_field(
         model.references_max == 0
             ? "this model takes no reference pictures"
             : fmt::format("this model takes at most {} reference pictures", model.references_max),
+        "references");
+  if (model.reference_needed && request.references.empty())
+    return wrong_field("this model goes by a picture, such as one of edges or depths, that it needs",
+                       "references");
+  if (request.mask && request.references.size() > std::size_t{kReferencesWithMaskMax})
+    return wrong_field(
+        fmt::format("with a mask this model takes {} reference picture at most", kReferencesWithMaskMax),
         "references");
   return request.init_image ? check_share(request.strength, "strength") : Result<void>();
 }

@@ -109,7 +109,7 @@ Result<LatentLoader> LatentLoader::begin(const ModelFolder& folder, const LoadOp
                                          const FamilyDefaults& defaults) {
   TRY(const at::Device device, choose_device(options.device));
   TRY(const at::ScalarType dtype, choose_dtype(options.dtype, device));
-  LatentLoader loader(folder, options, dtype, device);
+  LatentLoader loader(folder, options, dtype, options.headers_alone ? at::Device(at::kMeta) : device);
   TRY(loader.autoencoder_, plan_autoencoder(folder, defaults.latents_by_channel));
   loader.tokens_of_several_vectors_ = defaults.tokens_of_several_vectors;
   PipelineInfo& info = loader.info_;
@@ -146,7 +146,7 @@ Result<void> LatentLoader::check_latents(std::int64_t in_channels, std::int64_t 
       ErrorCode::unsupported, "transformer/config.json",
       fmt::format("in_channels {} and out_channels {}, but the autoencoder's {} have {} channels{}",
                   in_channels, out_channels, patch == 1 ? "latents" : "packed latents", channels,
-                  fill_channels > 0 ? fmt::format(", mask and masked picture {}", fill_channels) : ""));
+                  fill_channels > 0 ? fmt::format(", what it sees besides {}", fill_channels) : ""));
 }
 
 Result<LatentModel> LatentLoader::finish(std::unique_ptr<const Family> family) {
@@ -159,8 +159,9 @@ Result<LatentModel> LatentLoader::finish(std::unique_ptr<const Family> family) {
   TRY(auto autoencoder, autoencoder_.load({*store_, dtype_, device_}, loaded_));
   describe_sizes(family->traits(), latents(), info_);
   if (family->traits().fills) info_.image_to_image = false;
-  if (!family->traits().edits) info_.image_to_image = info_.inpaint = false;
+  if (!family->traits().starts_without_mask) info_.image_to_image = false;
   info_.references_max = family->traits().references_max;
+  info_.reference_needed = family->traits().controls;
   info_.true_cfg_scale = family->traits().true_cfg_scale;
   info_.parameters = loaded_.parameters;
   info_.networks = std::move(loaded_.networks);

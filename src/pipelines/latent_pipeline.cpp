@@ -51,9 +51,9 @@ class LatentPipeline final : public Pipeline {
   double cost_flops(const GenerateRequest& resolved) const override {
     const LatentWork work = work_of(model_, resolved);
     const samplers::Schedule schedule = schedule_of(model_, resolved).value();
-    if (schedule.begin == schedule.calls()) return 0;
+    if (schedule.begin == schedule.end()) return 0;
     const auto guidance = family_.guidance(resolved);
-    const int steps = schedule.calls() - schedule.begin;
+    const int steps = schedule.end() - schedule.begin;
     double denoise_flops = steps * work.step_flops;
     for (int step = 0; step < steps; ++step) {
       if (guidance && guidance->skips_at(step, steps)) denoise_flops += work.skip_flops;
@@ -130,7 +130,7 @@ Result<std::unique_ptr<Row>> LatentPipeline::begin(const GenerateRequest& resolv
     if (!resolved.variation_seeds.empty())
       row->variation = samplers::Variation{resolved.variation_seeds.at(image_index),
                                            resolved.variation_strength.value_or(0)};
-    if (!resolved.init_image) {
+    if (!resolved.init_image && !family_.traits().controls) {
       const std::int64_t channels = model_.autoencoder->format().channels;
       const at::Tensor noise = samplers::draw_noise(
           row->generator, {1, channels, row->size.height, row->size.width}, latents_dtype());
@@ -196,20 +196,29 @@ void LatentPipeline::encode(LatentRow& row) {
     if (row.negative) encode(*row.negative);
   }
   const at::TensorOptions options = at::TensorOptions(model_.device).dtype(model_.dtype);
-  if (!row.reference_sizes.empty()) {
-    row.references = encode_references(row.request.references, reference_fits(model_, row.request), family_,
-                                       *model_.autoencoder, options);
-  }
-  if (!row.request.init_image) return;
   at::Generator generator = row.generator.clone();
-  const Source source{.image = row.request.init_image,
-                      .mask = row.request.mask,
-                      .width = *row.request.width,
-                      .height = *row.request.height,
-                      .strength = *row.request.strength,
-                      .variation = row.variation};
-  row.source =
-      encode_source(source, family_, *model_.autoencoder, *row.sampler, row.schedule, generator, options);
+  SourceLatents encoded;
+  const bool controls = family_.traits().controls;
+  if (row.request.init_image || controls) {
+    const Source source{.image = row.request.init_image,
+                        .control = controls ? row.request.references.at(0) : nullptr,
+                        .mask = row.request.mask,
+                        .width = *row.request.width,
+                        .height = *row.request.height,
+                        .strength = row.request.strength.value_or(1),
+                        .adds_noise = !begins_later(model_, row.request),
+                        .variation = row.variation};
+    encoded =
+        encode_source(source, family_, *model_.autoencoder, *row.sampler, row.schedule, generator, options);
+  }
+  if (!row.reference_sizes.empty()) {
+    const bool by_source = family_.traits().goes_by_source(row.request);
+    row.references =
+        encode_references(row.request.references, reference_fits(model_, row.request), family_,
+                          *model_.autoencoder, options, by_source ? encoded.clean : at::Tensor());
+  }
+  if (!encoded.start.defined()) return;
+  row.source = std::move(encoded);
   row.latents = row.source.start;
   row.generator = std::move(generator);
 }

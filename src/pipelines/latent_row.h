@@ -38,7 +38,7 @@ struct LatentRow final : Row {
     return {UnitKind::decode, decode_key + decode_done, decode_units[decode_done].flops};
   }
   int step() const override { return step_done; }
-  int steps() const override { return schedule.calls() - schedule.begin; }
+  int steps() const override { return schedule.end() - schedule.begin; }
 
   // The place in the schedule of the network's next call.
   int call() const { return schedule.begin + step_done; }

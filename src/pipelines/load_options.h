@@ -26,6 +26,7 @@ struct LoadOptions {
   std::filesystem::path embeddings = {};  // a folder of textual inversions for prompts to name; empty: none
   ModelDefaults defaults = {};            // before those of the folder and of the family
   std::size_t prompt_cache_bytes = 64u << 20;  // embeddings of recent prompts kept ready
+  bool headers_alone = false;  // no tensor is read, only what the files say of them: for describe_pipeline
   // Models loaded with the same store share the networks that are equal; null: with nobody.
   std::shared_ptr<NetworkStore> networks = {};
 };

@@ -33,6 +33,10 @@ void each_spec_member(Spec& spec, const Visit& visit) {
   visit("guidance_rescale", generate.guidance_rescale);
   visit("cfg_normalization", generate.cfg_normalization);
   visit("cfg_truncation", generate.cfg_truncation);
+  visit("denoising_start", generate.denoising_start);
+  visit("denoising_end", generate.denoising_end);
+  visit("aesthetic_score", generate.aesthetic_score);
+  visit("negative_aesthetic_score", generate.negative_aesthetic_score);
   visit("original_size", generate.original_size);
   visit("crops_coords_top_left", generate.crops_coords_top_left);
   visit("target_size", generate.target_size);

@@ -31,6 +31,7 @@ json::object describe_model(const ServedModel& model, const std::string& id) {
           {"default_steps", info.default_steps},
           {"default_guidance_scale", info.default_guidance_scale},
           {"references_max", info.references_max},
+          {"reference_needed", info.reference_needed},
           {"schedulers", json::array(info.schedulers.begin(), info.schedulers.end())},
           {"loras", json::array(info.loras.begin(), info.loras.end())},
           {"embeddings", json::array(info.embeddings.begin(), info.embeddings.end())},
