@@ -9,7 +9,7 @@
 namespace diffused {
 namespace {
 
-// Measured by `./dev bench cache` (docs/log.md).
+// Chosen, not yet measured against what pictures lose (docs/decisions/0031).
 constexpr double kEasyThreshold = 0.1;
 constexpr double kFirstBlockThreshold = 0.1;
 

@@ -94,8 +94,10 @@ TEST(Solvers, WholeRunsEqualDiffusersWithEveryOption) {
     ASSERT_EQ(latents.numel(), static_cast<std::int64_t>(expected.size()));
     double largest = 0;
     for (const double value : expected) largest = std::max(largest, std::abs(value));
-    // The same operations in the same order; the last bits of exp and log vary with the processor.
-    const double tolerance = (dtype == at::kFloat ? 2e-5 : 2e-2) * largest;
+    // The same operations in the same order; the last bits of exp and log vary with the processor. SASolver's
+    // coefficients are small differences of large terms: an AMX machine was 1.2e-4 off another's pictures.
+    const bool cancels = item.at("class").as_string() == "SASolverScheduler";
+    const double tolerance = (dtype != at::kFloat ? 2e-2 : cancels ? 3e-4 : 2e-5) * largest;
     for (std::size_t i = 0; i < expected.size(); ++i) {
       EXPECT_NEAR(latents[static_cast<std::int64_t>(i)].item<double>(), expected[i], tolerance)
           << about(item);
