@@ -1,6 +1,6 @@
 // START HERE for the room `api`: what clients may ask for and how they are answered. JSON and HTTP statuses
 // stop here; behind it are validated native types (job/job.h). One file per endpoint; routes.cpp is the list
-// of them, errors.cpp the table of errors, openai/image_fields.cpp the table of request fields.
+// of them, errors.cpp the table of errors; parameters/request_fields.h is the list of request fields.
 #pragma once
 
 #include <atomic>

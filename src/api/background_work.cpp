@@ -11,6 +11,7 @@
 #include "base/json_text.h"
 #include "base/log.h"
 #include "image/base64.h"
+#include "parameters/request_fields.h"
 
 namespace diffused::api {
 
@@ -43,8 +44,7 @@ bool may_pass(const Error& error) {
          error.reason == "request_too_costly";  // on a faster device
 }
 
-Result<std::shared_ptr<const Image>> read_input(storage::BlobStore& inputs, const std::string& id) {
-  if (id.empty()) return std::shared_ptr<const Image>();
+Result<PicturePointer> read_input(storage::BlobStore& inputs, const std::string& id) {
   const auto blob = inputs.get(id);
   if (!blob && blob.error().code == ErrorCode::unavailable) return tl::unexpected(blob.error());
   if (!blob)
@@ -53,17 +53,28 @@ Result<std::shared_ptr<const Image>> read_input(storage::BlobStore& inputs, cons
   return std::make_shared<const Image>(std::move(image));
 }
 
-// All the pictures that the job is made from; those it goes by are charged as they are read.
-Result<void> read_inputs(storage::BlobStore& inputs, JobSpec& spec, MemoryCharge* memory) {
-  GenerateRequest& generate = spec.request.generate;
-  TRY(generate.init_image, read_input(inputs, spec.init_image));
-  TRY(generate.mask, read_input(inputs, spec.mask));
-  for (const std::string& id : spec.references) {
-    TRY(auto reference, read_input(inputs, id));
-    if (memory) TRY_VOID(memory->add(bytes_of(reference), "its pictures"));
-    generate.references.push_back(std::move(reference));
+// Pictures of one kind. Those of a list may be of any size and number, and are charged as they are read.
+template <typename Member>
+Result<void> read_pictures(storage::BlobStore& inputs, const std::vector<std::string>& ids, Member& member,
+                           MemoryCharge* memory) {
+  for (const std::string& id : ids) {
+    TRY(PicturePointer picture, read_input(inputs, id));
+    if (memory && !std::is_same_v<Member, PicturePointer>)
+      TRY_VOID(memory->add(bytes_of(picture), "its pictures"));
+    add_picture(member, std::move(picture));
   }
   return {};
+}
+
+// All the pictures that the job is made from.
+Result<void> read_inputs(storage::BlobStore& inputs, JobSpec& spec, MemoryCharge* memory) {
+  Result<void> outcome;
+  each_picture(spec.request.generate, [&](const PictureInfo& input, auto& member) {
+    const auto ids = spec.pictures.find(input.name);
+    if (!outcome || ids == spec.pictures.end()) return;
+    outcome = read_pictures(inputs, ids->second, member, memory);
+  });
+  return outcome;
 }
 
 // What its pictures are charged to while a job runs; null: nobody counts.
@@ -71,8 +82,8 @@ Result<std::unique_ptr<MemoryCharge>> charge_for(const Api& api, const Job& job,
                                                  const PipelineInfo& model) {
   if (!api.memory) return nullptr;
   // Those it starts from are no larger than those it makes.
-  const std::uint64_t bytes =
-      result_bytes(spec.request.generate, model, /*as_text=*/false) * (spec.init_image.empty() ? 1 : 2);
+  const std::uint64_t bytes = result_bytes(spec.request.generate, model, /*as_text=*/false) *
+                              (spec.pictures.contains("init_image") ? 2 : 1);
   auto charge = std::make_unique<MemoryCharge>(api.memory, job.owner);
   TRY_VOID(charge->add(bytes, "its pictures"));
   return charge;

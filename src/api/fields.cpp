@@ -196,7 +196,7 @@ Result<Spelling> read_fields(std::span<const Field> table, const json::object& o
 }
 
 Result<void> refuse_unknown(std::span<const Field> table, const json::object& object,
-                            std::initializer_list<std::string_view> others) {
+                            std::span<const std::string_view> others) {
   std::map<std::string_view, const Field*> known;
   for (const Field& field : table) {
     known[field.name] = &field;
@@ -236,8 +236,8 @@ Field number(std::string_view name, double maximum, std::string_view description
 Field boolean(std::string_view name, std::string_view description, Setter set) {
   return {name, {}, FieldType::boolean, 0, 0, {}, description, std::move(set)};
 }
-Field any(std::string_view name, std::string_view schema, std::string_view description, Setter set) {
-  return {name, {}, FieldType::any, 0, 0, {}, description, std::move(set), schema};
+Field any(std::string_view name, std::string schema, std::string_view description, Setter set) {
+  return {name, {}, FieldType::any, 0, 0, {}, description, std::move(set), std::move(schema)};
 }
 Field choice(std::string_view name, std::vector<std::string_view> values, std::string_view description,
              Setter set) {

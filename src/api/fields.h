@@ -32,7 +32,7 @@ struct Field {
   std::vector<std::string_view> values = {};  // the only strings accepted; empty: any
   std::string_view description = {};
   Setter set;
-  std::string_view schema = "{}";  // JSON schema of a field of any type
+  std::string schema = "{}";  // JSON schema of a field of any type
 };
 
 // Whether values were typed (JSON) or are all text (a form), which is then read as the field's type: truths
@@ -58,7 +58,7 @@ Result<Spelling> read_fields(std::span<const Field> table, const boost::json::ob
 // and fields given under two of their names with different values. Looks at the top only. Errors:
 // invalid_argument; reason "unknown_parameter" or "invalid_value".
 Result<void> refuse_unknown(std::span<const Field> table, const boost::json::object& object,
-                            std::initializer_list<std::string_view> others = {});
+                            std::span<const std::string_view> others = {});
 
 // What the table accepts as a JSON schema of an object: every field under each of its names; those with a
 // least length are required. `source`: as what the object is read.
@@ -69,7 +69,7 @@ Field text(std::string_view name, double characters_max, std::string_view descri
 Field integer(std::string_view name, int minimum, int maximum, std::string_view description, Setter set);
 Field number(std::string_view name, double maximum, std::string_view description, Setter set);
 Field boolean(std::string_view name, std::string_view description, Setter set);
-Field any(std::string_view name, std::string_view schema, std::string_view description, Setter set);
+Field any(std::string_view name, std::string schema, std::string_view description, Setter set);
 Field choice(std::string_view name, std::vector<std::string_view> values, std::string_view description,
              Setter set);
 Field ignored(std::string_view name, std::string_view description = "Accepted and ignored.");

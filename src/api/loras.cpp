@@ -3,17 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <boost/json/value_to.hpp>
 #include <cmath>
 
 #include "base/ascii.h"
 
 namespace diffused::api {
-namespace {
 
-namespace json = boost::json;
-
-constexpr std::string_view kSchema =
+const std::string_view kLorasSchema =
     R"({"anyOf": [
           {"type": "null"},
           {"type": "array", "maxItems": 16, "items": {"type": "object", "required": ["name"], "properties": {
@@ -21,6 +17,10 @@ constexpr std::string_view kSchema =
             "weight": {"type": "number", "minimum": -10, "maximum": 10, "default": 1, "description": "Also: scale, multiplier, strength."},
             "text_weight": {"type": ["number", "null"], "minimum": -10, "maximum": 10, "description": "In the text encoders; absent: weight."}}}},
           {"type": "object", "maxProperties": 16, "description": "One of them, or weights by name."}]})";
+
+namespace {
+
+namespace json = boost::json;
 
 constexpr std::size_t kNamesShown = 8;
 constexpr std::string_view kLoraEnding = ".safetensors";
@@ -135,12 +135,11 @@ std::string shortened(const std::vector<std::string>& names) {
 
 }  // namespace
 
-Field loras_field(std::vector<LoraChoice>& to) {
-  return also_named({"lora", "lora_alphas"}, any("loras", kSchema, "LoRAs of the model to use, all at once.",
-                                                 [&to](const json::value& value) -> Result<void> {
-                                                   TRY(to, read_any(value));
-                                                   return {};
-                                                 }));
+Setter into(std::vector<LoraChoice>& to) {
+  return [&to](const json::value& value) -> Result<void> {
+    TRY(to, read_any(value));
+    return {};
+  };
 }
 
 Result<void> check_loras(const PipelineInfo& model, std::span<const LoraChoice> loras) {
@@ -170,26 +169,6 @@ Result<std::optional<std::string>> find_lora(const PipelineInfo& model, std::str
   if (!found.empty()) return found.front();
   const auto alias = model.lora_aliases.find(std::string(name));
   return alias == model.lora_aliases.end() ? std::optional<std::string>() : std::optional(alias->second);
-}
-
-json::array write_loras(std::span<const LoraChoice> loras) {
-  json::array list;
-  for (const LoraChoice& lora : loras) {
-    json::object item{{"name", lora.name}, {"weight", lora.weight}};
-    if (lora.text_weight) item["text_weight"] = *lora.text_weight;
-    list.push_back(std::move(item));
-  }
-  return list;
-}
-
-std::vector<LoraChoice> read_loras(const json::value& list) {
-  std::vector<LoraChoice> loras;
-  for (const json::value& item : list.as_array()) {
-    loras.push_back({json::value_to<std::string>(item.at("name")), item.at("weight").to_number<double>()});
-    if (const json::value* const weight = item.as_object().if_contains("text_weight"))
-      loras.back().text_weight = weight->to_number<double>();
-  }
-  return loras;
 }
 
 }  // namespace diffused::api

@@ -11,6 +11,7 @@
 #include "api/routes.h"
 #include "api/sdapi/extras.h"
 #include "api/sdapi/sd_request.h"
+#include "parameters/request_fields.h"
 
 namespace diffused::api {
 namespace {
@@ -34,17 +35,25 @@ json::object with_pictures(json::object schema, std::string_view members) {
 constexpr std::string_view kFormPictures = R"json({
   "image": {"description": "The picture, or for models that go by pictures several. image[] and image[0] are the same.", "anyOf": [
     {"type": "string", "contentMediaType": "application/octet-stream"},
-    {"type": "array", "maxItems": 16, "items": {"type": "string", "contentMediaType": "application/octet-stream"}}]},
-  "mask": {"description": "What is to be repainted, in the picture's size.", "type": "string", "contentMediaType": "application/octet-stream"}
+    {"type": "array", "maxItems": 16, "items": {"type": "string", "contentMediaType": "application/octet-stream"}}]}
 })json";
 
 constexpr std::string_view kJsonPictures = R"json({
   "images": {"description": "The picture, or for models that go by pictures several: a data URL, base64, or an object that holds one. No URL is fetched.",
              "type": ["array", "null"], "maxItems": 16, "items": {"anyOf": [{"type": "string"}, {"type": "object", "properties": {
     "image_url": {"type": ["string", "object", "null"]}, "b64_json": {"type": ["string", "null"]}, "base64": {"type": ["string", "null"]}}}]}},
-  "image": {"description": "Another name for images; one or a list."},
-  "mask": {"description": "What is to be repainted, in the picture's size; spelled as the picture is."}
+  "image": {"description": "Another name for images; one or a list."}
 })json";
+
+// Adds the pictures of the list that are sent by themselves.
+json::object with_other_pictures(json::object schema, json::object type) {
+  each_picture(GenerateRequest(), [&](const PictureInfo& input, const auto&) {
+    if (input.part == "image") return;
+    type["description"] = input.about;
+    schema["properties"].as_object()[{input.part.data(), input.part.size()}] = type;
+  });
+  return schema;
+}
 
 constexpr std::string_view kSdPictures = R"json({
   "init_images": {"description": "The picture: base64 or a data URL. Several: each for one picture of a batch.", "type": "array", "minItems": 1, "items": {"type": "string"}},
@@ -79,8 +88,11 @@ json::object edit_content(const RequestLimits& limits, bool prompt_required) {
   ImageRequest request;
   json::object schema = schema_of(edit_fields(limits, request));
   if (!prompt_required) schema.erase("required");
-  json::object content_of_edits = content("multipart/form-data", with_pictures(schema, kFormPictures));
-  const json::object as_json = content("application/json", with_pictures(schema, kJsonPictures));
+  const json::object file{{"type", "string"}, {"contentMediaType", "application/octet-stream"}};
+  json::object content_of_edits =
+      content("multipart/form-data", with_other_pictures(with_pictures(schema, kFormPictures), file));
+  const json::object as_json =
+      content("application/json", with_other_pictures(with_pictures(schema, kJsonPictures), {}));
   content_of_edits.insert(as_json.begin(), as_json.end());
   return content_of_edits;
 }

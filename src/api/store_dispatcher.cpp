@@ -15,6 +15,7 @@
 #include "base/last_word.h"
 #include "base/log.h"
 #include "job/request_rules.h"
+#include "parameters/request_fields.h"
 
 namespace diffused::api {
 
@@ -154,7 +155,7 @@ Result<Ticket> StoreDispatcher::take(GenerateRequest request, SubmitOptions opti
                  fmt::format("no server has the model '{}' at present", request.model), "model_away");
   TRY_VOID(api_.background->check_room(request.model));
   // Pictures that it starts from go through that store; those that it makes need not.
-  if (request.init_image || !request.references.empty()) TRY_VOID(api_.images.check_room());
+  if (!all_pictures(request).empty()) TRY_VOID(api_.images.check_room());
   const auto strand = asio::make_strand(executor_);
   const auto errand = std::make_shared<Errand>();
   errand->name = random_id("job_");

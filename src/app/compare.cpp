@@ -8,6 +8,7 @@
 #include "app/commands.h"
 #include "app/models.h"
 #include "app/one_job.h"
+#include "app/request_options.h"
 
 namespace diffused::app {
 namespace {
@@ -96,14 +97,8 @@ void add_compare(CLI::App& program, int& exit_status) {
                    "a Diffusers folder, or owner/name in the cache of the Hugging Face hub")
       ->required();
   command->add_option("PROMPT", options->request.prompt, "what the picture shows")->required();
-  command->add_option("--negative-prompt", options->request.negative_prompt, "what it does not show");
+  add_request_options(*command, options->request);
   command->add_option("--size", options->size, "WIDTHxHEIGHT in pixels (default: the model's own)");
-  command->add_option("--steps", options->request.num_inference_steps,
-                      "denoising steps (default: the model's own)");
-  command->add_option("--guidance-scale", options->request.guidance_scale,
-                      "how closely to follow the prompt");
-  command->add_option("--scheduler", options->request.scheduler,
-                      "by Diffusers' class name (default: the folder's own)");
   command->add_option("--seed", options->seed, "of the noise")->capture_default_str();
   add_model_options(*command, options->model);
   command->callback([options, &exit_status] {

@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
 #include <filesystem>
 #include <fstream>
 
@@ -13,10 +11,13 @@
 #include "app/commands.h"
 #include "app/models.h"
 #include "app/one_job.h"
+#include "app/request_options.h"
 #include "app/version.h"
 #include "base/files.h"
 #include "base/ids.h"
 #include "image/channels.h"
+#include "parameters/request_fields.h"
+#include "parameters/sampler_names.h"
 
 namespace diffused::app {
 namespace {
@@ -29,8 +30,7 @@ struct GenerateOptions {
   GenerateRequest request;
   std::string output = "out.png";
   std::string size;
-  std::string image, mask;  // files; empty: none
-  std::vector<std::string> references;
+  PictureFiles pictures;
   std::optional<std::uint64_t> seed;
   int n = 1;
   int quality = 100;
@@ -44,24 +44,25 @@ Result<Image> read_picture(const std::string& path) {
   return image;
 }
 
-// The pictures that the new one is made from.
-Result<void> read_source(const GenerateOptions& options, GenerateRequest& request) {
-  if (!options.image.empty()) {
-    TRY(Image image, read_picture(options.image));
-    if (auto mask = options.mask.empty() ? api::mask_within(image) : std::nullopt)
-      request.mask = std::make_shared<const Image>(*std::move(mask));
-    request.init_image = std::make_shared<const Image>(to_rgb(on_paper(std::move(image))));
-  }
-  if (!options.mask.empty()) {
-    TRY(Image mask, read_picture(options.mask));
-    TRY(mask, api::to_mask(std::move(mask), api::MaskMode::automatic));
-    request.mask = std::make_shared<const Image>(std::move(mask));
-  }
-  for (const std::string& path : options.references) {
-    TRY(Image reference, read_picture(path));
-    request.references.push_back(std::make_shared<const Image>(std::move(reference)));
-  }
-  return {};
+// The pictures that the new one is made from. As with OpenAI's API, a transparent picture is its own mask.
+Result<void> read_pictures(const GenerateOptions& options, GenerateRequest& request) {
+  Result<void> outcome;
+  each_picture(request, [&](const PictureInfo& input, auto& member) {
+    const auto files = options.pictures.find(input.name);
+    if (files == options.pictures.end()) return;
+    for (const std::string& file : files->second) {
+      auto read = outcome ? read_picture(file) : tl::unexpected(outcome.error());
+      if (read && input.name == "init_image" && !request.mask)
+        if (auto mask = api::mask_within(*read))
+          request.mask = std::make_shared<const Image>(*std::move(mask));
+      auto made = !read           ? std::move(read)
+                  : input.is_mask ? api::to_mask(*std::move(read), api::MaskMode::automatic)
+                                  : to_rgb(on_paper(*std::move(read)));
+      outcome = made.map(
+          [&](Image& picture) { add_picture(member, std::make_shared<const Image>(std::move(picture))); });
+    }
+  });
+  return outcome;
 }
 
 // out.png for one picture; out-0.png, out-1.png … for several.
@@ -73,7 +74,7 @@ std::filesystem::path file_name(const std::filesystem::path& output, std::size_t
 
 Result<void> write_pictures(const GenerateOptions& options, const PipelineInfo& info, const Codec& codec,
                             const GenerateRequest& request, const std::vector<ImageReady>& images) {
-  const api::Recipe recipe{request, info, kVersion};
+  const Recipe recipe{request, info, kVersion};
   for (std::size_t i = 0; i < images.size(); ++i) {
     TRY(const api::Picture picture,
         api::encode_picture(codec, options.quality, recipe, images[i].seed, images[i].image));
@@ -96,10 +97,13 @@ Result<void> generate(GenerateOptions options) {
     return fail(ErrorCode::invalid_argument,
                 fmt::format("{}: the file's name must end in .png, .jpg or .webp", options.output));
 
-  TRY_VOID(read_source(options, options.request));
+  TRY_VOID(read_pictures(options, options.request));
   TRY(const ModelArgument model, find_model(options.model_text));
   TRY(std::shared_ptr<Pipeline> pipeline, load_model(model, options.model));
   options.request.model = model.name;
+  if (const SamplerChoice choice = choose_sampler(pipeline->info(), options.request.scheduler);
+      !choice.name.empty() && choice.missing.empty())
+    options.request.scheduler = choice.name;
   if (options.request.init_image && !options.request.width) {
     const api::Size size = api::size_for_upload(*options.request.init_image, pipeline->info());
     options.request.width = size.width;
@@ -118,50 +122,6 @@ Result<void> generate(GenerateOptions options) {
   return {};
 }
 
-// Height and width, or top and left, as two numbers.
-void add_pixels(CLI::App& command, const std::string& name, std::optional<std::array<int, 2>>& to,
-                const std::string& about) {
-  command
-      .add_option_function<std::vector<int>>(
-          name,
-          [&to](const std::vector<int>& sides) {
-            to = std::array<int, 2>{sides.at(0), sides.at(1)};
-          },
-          about)
-      ->expected(2);
-}
-
-void add_size_options(CLI::App& command, GenerateRequest& request) {
-  add_pixels(command, "--original-size", request.original_size,
-             "SDXL: HEIGHT WIDTH the picture seems to come from");
-  add_pixels(command, "--crops-coords-top-left", request.crops_coords_top_left,
-             "SDXL: TOP LEFT where it seems to be cropped");
-  add_pixels(command, "--target-size", request.target_size, "SDXL: HEIGHT WIDTH it is meant to have");
-  add_pixels(command, "--negative-original-size", request.negative_original_size,
-             "SDXL: what --original-size it is not");
-  add_pixels(command, "--negative-crops-coords-top-left", request.negative_crops_coords_top_left,
-             "SDXL: how it is not cropped");
-  add_pixels(command, "--negative-target-size", request.negative_target_size,
-             "SDXL: what --target-size it is not");
-}
-
-void add_step_options(CLI::App& command, GenerateRequest& request) {
-  command.add_option("--sigmas", request.sigmas, "the steps' noise levels, falling")->delimiter(',');
-  command.add_option("--timesteps", request.timesteps, "SD, SDXL: the steps' timesteps, falling")
-      ->delimiter(',');
-  command.add_option("--eta", request.eta, "of DDIM and TCD: how much noise each step adds, 0 to 1");
-  command
-      .add_option("--skip-guidance-layers", request.skip_guidance_layers,
-                  "SD3: the transformer's blocks that skip-layer guidance leaves out")
-      ->delimiter(',');
-  command.add_option("--skip-layer-guidance-scale", request.skip_layer_guidance_scale,
-                     "SD3: its strength (default: 2.8)");
-  command.add_option("--skip-layer-guidance-start", request.skip_layer_guidance_start,
-                     "SD3: the share of the steps after which it begins (default: 0.01)");
-  command.add_option("--skip-layer-guidance-stop", request.skip_layer_guidance_stop,
-                     "SD3: the share of the steps at which it ends (default: 0.2)");
-}
-
 }  // namespace
 
 void add_generate(CLI::App& program, int& exit_status) {
@@ -176,44 +136,15 @@ void add_generate(CLI::App& program, int& exit_status) {
   command->add_option("PROMPT", request.prompt, "what the picture shows")->required();
   command->add_option("-o,--output", options->output, "the file; its ending chooses png, jpg or webp")
       ->capture_default_str();
-  command->add_option("--negative-prompt", request.negative_prompt, "what it does not show");
-  command->add_option("--prompt-2", request.prompt_2, "for the second text encoder");
-  command->add_option("--prompt-3", request.prompt_3, "for the third text encoder");
-  command->add_option("--negative-prompt-2", request.negative_prompt_2, "for the second text encoder");
-  command->add_option("--negative-prompt-3", request.negative_prompt_3, "for the third text encoder");
-  command->add_option("--image", options->image, "a file to start from (png, jpg, webp)");
-  command->add_option("--mask", options->mask,
-                      "a file that says what of --image is repainted: white, or transparent");
-  command->add_option("--reference", options->references,
-                      "a file to go by, in models that take any (FLUX.2 klein); may be given several times");
-  command->add_option("--strength", request.strength,
-                      "how far to go from --image, 0 to 1 (default: as Diffusers)");
+  add_request_options(*command, request);
+  add_picture_options(*command, options->pictures);
   command->add_option("--size", options->size,
                       "WIDTHxHEIGHT in pixels (default: that of --image, or the model's own)");
-  command->add_option("--steps", request.num_inference_steps, "denoising steps (default: the model's own)");
-  command->add_option("--guidance-scale", request.guidance_scale,
-                      "how closely to follow the prompt; up to 1: no guidance");
-  command->add_option("--guidance-rescale", request.guidance_rescale,
-                      "SD, SDXL: 0 to 1, against overexposure by guidance");
-  command->add_option("--cfg-normalization", request.cfg_normalization,
-                      "Z-Image: how many times its unguided norm the network's result may have");
-  command->add_option("--cfg-truncation", request.cfg_truncation,
-                      "Z-Image: up to which share of the way to the picture there is guidance");
-  add_size_options(*command, request);
-  add_step_options(*command, request);
-  command->add_option("--true-cfg-scale", request.true_cfg_scale,
-                      "of FLUX: above 1, with a negative prompt (default: 1)");
   command->add_option("--seed", options->seed,
                       "the first picture's seed; the next has seed + 1 (default: random)");
   command->add_option("--n", options->n, "how many pictures")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  command->add_option("--clip-skip", request.clip_skip, "leave out the last layers of the CLIP encoders");
-  command->add_option("--prompt-syntax", request.prompt_syntax, "diffusers, or a1111: weights and any length")
-      ->check(CLI::IsMember({"diffusers", "a1111"}));
-  command->add_option("--max-sequence-length", request.max_sequence_length, "T5 tokens, up to 512");
-  command->add_option("--scheduler", request.scheduler,
-                      "by Diffusers' class name (default: the folder's own)");
   command->add_option("--quality", options->quality, "of jpg and webp, 0 to 100")
       ->check(CLI::Range(0, 100))
       ->capture_default_str();

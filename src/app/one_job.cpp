@@ -89,8 +89,8 @@ Result<void> parse_size(const std::string& text, GenerateRequest& request) {
   if (std::sscanf(text.c_str(), "%6dx%6d%c", &width, &height, &rest) != 2 || width <= 0 || height <= 0)
     return fail(ErrorCode::invalid_argument,
                 fmt::format("--size is '{}', but WIDTHxHEIGHT is wanted, such as 512x512", text));
-  request.width = width;
-  request.height = height;
+  request.width = request.width.value_or(width);
+  request.height = request.height.value_or(height);
   return {};
 }
 

@@ -26,7 +26,8 @@ struct Made {
 Result<Made> make_pictures(const LoadedModel& model, GenerateRequest request, const ModelOptions& options,
                            bool draw_bar);
 
-// "512x768" into width and height; an empty text changes nothing. Error: invalid_argument.
+// "512x768" into width and height, where they are absent; an empty text changes nothing. Error:
+// invalid_argument.
 Result<void> parse_size(const std::string& text, GenerateRequest& request);
 
 }  // namespace diffused::app

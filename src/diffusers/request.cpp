@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <boost/json/array.hpp>
+#include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/check.h"
 #include "job/request_rules.h"
+#include "parameters/request_fields.h"
+#include "parameters/request_json.h"
 
 namespace diffused::diffusers {
 namespace {
@@ -18,41 +21,30 @@ namespace json = boost::json;
 constexpr double kPatchPixels = 16.0 * 16.0, kOtherSteps = 2;
 constexpr double kUnknownParameters = 1e9;
 
+// Fields that have a way of their own, or none: prompts are plain text in Diffusers.
+constexpr std::array<std::string_view, 7> kOtherwise{
+    "prompt", "width", "height", "num_inference_steps", "scheduler", "loras", "prompt_syntax"};
+// What other samplers than its own leave alone, here as there: clients of A1111's send it with every request.
+constexpr std::string_view kLeftAlone = "eta";
+
 // Calls `visit` with the parameter's name and the field, of all that go through as they are.
-template <typename Request, typename Visit>
-void each_parameter(Request& request, const Visit& visit) {
-  visit("prompt_2", request.prompt_2);
-  visit("prompt_3", request.prompt_3);
-  visit("negative_prompt", request.negative_prompt);
-  visit("negative_prompt_2", request.negative_prompt_2);
-  visit("negative_prompt_3", request.negative_prompt_3);
-  visit("guidance_scale", request.guidance_scale);
-  visit("true_cfg_scale", request.true_cfg_scale);
-  visit("guidance_rescale", request.guidance_rescale);
-  visit("clip_skip", request.clip_skip);
-  visit("max_sequence_length", request.max_sequence_length);
-  visit("original_size", request.original_size);
-  visit("crops_coords_top_left", request.crops_coords_top_left);
-  visit("target_size", request.target_size);
-  visit("negative_original_size", request.negative_original_size);
-  visit("negative_crops_coords_top_left", request.negative_crops_coords_top_left);
-  visit("negative_target_size", request.negative_target_size);
-  visit("strength", request.strength);
+template <typename Visit>
+void each_parameter(const GenerateRequest& request, const Visit& visit) {
+  each_field(request, [&](const FieldInfo& field, const auto& value) {
+    if (std::ranges::count(kOtherwise, field.name) == 0) visit(field.name, value);
+  });
 }
 
 // Nothing was asked for, whatever the client sent.
+template <typename T>
+bool is_empty(const std::vector<T>& list) {
+  return list.empty();
+}
+bool is_empty(const std::string& text) { return text.empty(); }
 bool is_empty(const std::optional<std::string>& text) { return !text || text->empty(); }
 template <typename T>
 bool is_empty(const std::optional<T>& value) {
   return !value;
-}
-
-void put(json::object& arguments, const char* name, const std::array<int, 2>& pair) {
-  arguments[name] = json::array{pair[0], pair[1]};
-}
-template <typename T>
-void put(json::object& arguments, const char* name, const T& value) {
-  arguments[name] = value;
 }
 
 Result<void> check_form(const Description& model, const GenerateRequest& request) {
@@ -64,17 +56,17 @@ Result<void> check_form(const Description& model, const GenerateRequest& request
   return wrong_field("this model makes nothing without a picture", "image");
 }
 
-tl::unexpected<Error> not_taken(const Form& form, const char* field) {
-  return fail(ErrorCode::unsupported, fmt::format("{} takes no {}", form.class_name, field), field);
+tl::unexpected<Error> not_taken(const Form& form, std::string_view field) {
+  return fail(ErrorCode::unsupported, fmt::format("{} takes no {}", form.class_name, field),
+              std::string(field));
 }
 
 // What would be ignored in silence is refused.
 Result<void> check_taken(const Form& form, const GenerateRequest& request) {
   Result<void> outcome;
-  each_parameter(request, [&](const char* name, const auto& value) {
-    if (outcome && !is_empty(value) && !form.has(name)) outcome = not_taken(form, name);
+  each_parameter(request, [&](std::string_view name, const auto& value) {
+    if (outcome && !is_empty(value) && !form.has(name) && name != kLeftAlone) outcome = not_taken(form, name);
   });
-  if (outcome && request.flow_shift) outcome = not_taken(form, "flow_shift");
   if (outcome && request.variation_strength.value_or(0) > 0) outcome = not_taken(form, "variation_strength");
   return outcome;
 }
@@ -128,8 +120,11 @@ json::object call_arguments(const Description& model, const GenerateRequest& res
     arguments["width"] = *resolved.width;
     arguments["height"] = *resolved.height;
   }
-  each_parameter(resolved, [&](const char* name, const auto& value) {
-    if (!is_empty(value)) put(arguments, name, *value);
+  json::object fields;
+  write_request(resolved, fields);
+  each_parameter(resolved, [&](std::string_view name, const auto& value) {
+    const json::string_view key(name.data(), name.size());
+    if (!is_empty(value) && form->has(name)) arguments[key] = fields.at(key);
   });
   return arguments;
 }

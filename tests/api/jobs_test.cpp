@@ -350,8 +350,7 @@ TEST_F(Jobs, SpecsComeBackAsTheyWere) {
   spec.request.generate.original_size = {{768, 512}};
   spec.request.generate.true_cfg_scale = 2.5;
   spec.request.generate.seeds = {0, ~std::uint64_t{0}};
-  spec.mask = "in_1";
-  spec.references = {"in_2", "in_3"};
+  spec.pictures = {{"mask", {"in_1"}}, {"references", {"in_2", "in_3"}}};
   const auto read = read_spec(write_spec(spec));
   ASSERT_TRUE(read);
   EXPECT_EQ(read->request.generate.seeds, spec.request.generate.seeds);
@@ -359,7 +358,10 @@ TEST_F(Jobs, SpecsComeBackAsTheyWere) {
   EXPECT_EQ(read->request.generate.negative_prompt_2, "");
   EXPECT_EQ(read->request.generate.negative_prompt, std::nullopt);
   EXPECT_EQ(read->request.generate.original_size, spec.request.generate.original_size);
-  EXPECT_EQ(read->references, spec.references);
+  EXPECT_EQ(read->pictures, spec.pictures);
+  // As servers of other versions read and write them.
+  EXPECT_EQ(json::parse(write_spec(spec)).at("mask"), "in_1");
+  EXPECT_EQ(json::parse(write_spec(spec)).at("init_image"), "");
   ASSERT_EQ(read->request.generate.loras.size(), 2u);
   EXPECT_EQ(read->request.generate.loras[0].name, "style/ink");
   EXPECT_EQ(read->request.generate.loras[0].weight, -0.75);
@@ -375,7 +377,7 @@ TEST_F(Jobs, SpecsComeBackAsTheyWere) {
   older.erase("references");
   EXPECT_EQ(read_spec(json::serialize(older))->request.generate.flow_shift, std::nullopt);
   EXPECT_TRUE(read_spec(json::serialize(older))->request.generate.loras.empty());
-  EXPECT_TRUE(read_spec(json::serialize(older))->references.empty());
+  EXPECT_FALSE(read_spec(json::serialize(older))->pictures.contains("references"));
   older.erase("prompt");
   EXPECT_EQ(read_spec(json::serialize(older)).error().code, ErrorCode::data_loss);
   for (const char* damaged : {"", "{}", "[]", R"({"version": 2})", R"({"version": 1})"})

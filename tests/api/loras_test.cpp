@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 
 #include "api/fixture.h"
+#include "api/listed_fields.h"
 #include "api/sdapi/prompt_tags.h"
 #include "image/base64.h"
 #include "image/png.h"
+#include "parameters/request_json.h"
 
 namespace diffused {
 
@@ -97,9 +99,8 @@ TEST_F(Loras, AreListedShortenedWhereOneIsUnknown) {
 }
 
 TEST_F(Loras, AreDescribedWithTheirLimits) {
-  std::vector<LoraChoice> loras;
-  const Field field = loras_field(loras);
-  const json::object schema = schema_of(std::span(&field, 1));
+  GenerateRequest request;
+  const json::object schema = schema_of(listed_fields(api.options.limits, request, /*with_picture=*/false));
   const json::value& list = schema.at("properties").at("lora").at("anyOf").at(1);
   EXPECT_EQ(list.at("maxItems"), kLorasMax);
   const json::value& item = list.at("items").at("properties");

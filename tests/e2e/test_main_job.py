@@ -8,7 +8,7 @@ import pathlib
 
 import pytest
 import requests
-from conftest import DEMO, PROGRAM, run_program, serve
+from conftest import DEMO, PROGRAM, run_program, serve, write_lora
 from PIL import Image
 
 KITTEN = {"model": "something", "prompt": "a kitten in front of a fireplace"}
@@ -59,6 +59,27 @@ def test_generate_makes_the_bytes_that_the_server_makes(server, tmp_path):
     made = run_program("generate", DEMO, QUICK["prompt"], "-o", tmp_path / "out.png", "--steps", 2, "--seed", 7, "--dtype", "fp32")
     assert made.returncode == 0, made.stderr
     assert (tmp_path / "out.png").read_bytes() == base64.b64decode(served["b64_json"])
+
+
+def test_generate_has_the_fields_that_requests_have(server, tmp_path):
+    fields = {"flow_shift": 2.5, "scheduler": "euler", "negative_prompt": "a dog", "width": 64, "height": 128}
+    served = server.post({**QUICK, **fields, "model": "demo", "size": None, "seed": 7, "response_format": "b64_json"}).json()["data"][0]
+    options = [word for name, value in fields.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    made = run_program("generate", DEMO, QUICK["prompt"], "-o", tmp_path / "out.png", "--steps", 2, "--seed", 7, "--dtype", "fp32", *options)
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "out.png").read_bytes() == base64.b64decode(served["b64_json"])
+
+
+def test_generate_chooses_loras(tmp_path):
+    write_lora(tmp_path / "loras/ink.safetensors")
+    made = {}
+    for name, options in {"plain": [], "half": ["--lora", "ink:0.5"], "whole": ["--lora", "ink"], "none": ["--lora", "paper"]}.items():
+        made[name] = run_program("generate", DEMO, QUICK["prompt"], "-o", tmp_path / f"{name}.png", "--steps", 2, "--seed", 7,
+                                 "--size", "64x64", "--loras", tmp_path / "loras", *options)  # fmt: skip
+    assert "this model has no LoRA 'paper'" in made["none"].stderr and made["none"].returncode == 2
+    pictures = {name: picture((tmp_path / f"{name}.png").read_bytes()) for name in ("plain", "half", "whole")}
+    assert len({image.tobytes() for image in pictures.values()}) == 3
+    assert json.loads(pictures["half"].text["diffused"])["loras"] == [{"name": "ink", "weight": 0.5}]
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])

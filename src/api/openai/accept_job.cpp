@@ -16,6 +16,7 @@
 #include "base/ids.h"
 #include "base/json_text.h"
 #include "http/header_parameters.h"
+#include "parameters/request_fields.h"
 #include "storage/sha256.h"
 
 namespace diffused::api {
@@ -52,11 +53,9 @@ std::string input_prefix(const std::string& user) {
   return "in_" + storage::sha256_hex(user).substr(0, kUserDigits) + "_";
 }
 
-// The picture as a PNG, which loses nothing, under a new id; no id for no picture.
-Result<std::string> keep_input(const Api& api, const std::string& user,
-                               const std::shared_ptr<const Image>& image) {
-  if (!image) return std::string();
-  TRY(std::string bytes, find_codec("png")->encode(*image, {}));
+// The picture as a PNG, which loses nothing, under a new id.
+Result<std::string> keep_input(const Api& api, const std::string& user, const Image& image) {
+  TRY(std::string bytes, find_codec("png")->encode(image, {}));
   const std::string prefix = input_prefix(user);
   if (api.background->inputs().bytes_of(prefix) + bytes.size() > api.background->inputs_of_user_bytes_max()) {
     Error full{ErrorCode::overloaded, "as many bytes of your pictures wait as may", {}, "queue_full"};
@@ -114,26 +113,20 @@ Result<jobstore::NewJob> write_down(const Api& api, const http::Request& http_re
 }  // namespace
 
 Result<JobSpec> keep_inputs(const Api& api, const std::string& user, ImageRequest request) {
-  const GenerateRequest& generate = request.generate;
   JobSpec spec;
-  std::vector<std::string> kept;
-  const auto keep = [&](const std::shared_ptr<const Image>& picture) {
-    auto id = keep_input(api, user, picture);
-    if (id && !id->empty()) kept.push_back(*id);
-    return id;
-  };
-  const auto keep_all = [&]() -> Result<void> {
-    TRY(spec.init_image, keep(generate.init_image));
-    TRY(spec.mask, keep(generate.mask));
-    for (const auto& reference : generate.references) {
-      TRY(std::string id, keep(reference));
-      spec.references.push_back(std::move(id));
+  Result<void> kept;
+  each_picture(request.generate, [&](const PictureInfo& input, const auto& member) {
+    for (const PicturePointer& picture : pictures_in(member)) {
+      if (!kept) return;
+      if (auto id = keep_input(api, user, *picture))
+        spec.pictures[std::string(input.name)].push_back(*std::move(id));
+      else
+        kept = tl::unexpected(std::move(id).error());
     }
-    return {};
-  };
-  if (auto done = keep_all(); !done) {
-    for (const std::string& id : kept) static_cast<void>(api.background->inputs().remove(id));
-    return tl::unexpected(std::move(done).error());
+  });
+  if (!kept) {
+    for (const std::string& id : picture_ids(spec)) static_cast<void>(api.background->inputs().remove(id));
+    return tl::unexpected(std::move(kept).error());
   }
   spec.request = std::move(request);
   return spec;

@@ -10,6 +10,7 @@
 #include "base/pages.h"
 #include "image/channels.h"
 #include "image/resize.h"
+#include "parameters/request_fields.h"
 
 namespace diffused::api {
 namespace {
@@ -42,18 +43,18 @@ Result<std::vector<std::shared_ptr<const Image>>> read_references(const UploadFo
                                                                   const PipelineInfo& model,
                                                                   const http::Request& http_request,
                                                                   const DecodeLimits& limits) {
-  if (form.images.empty()) return wrong_edit("image is required", "image", "missing_required_parameter");
-  if (!form.masks.empty())
-    return fail(ErrorCode::unsupported, "this model does not take a mask", form.masks[0].field);
+  const auto &images = form.of("image"), &masks = form.of("mask");
+  if (images.empty()) return wrong_edit("image is required", "image", "missing_required_parameter");
+  if (!masks.empty()) return fail(ErrorCode::unsupported, "this model does not take a mask", masks[0].field);
   const auto most = static_cast<std::size_t>(model.references_max);
-  if (form.images.size() > most) {
+  if (images.size() > most) {
     return fail(
         ErrorCode::unsupported,
         most == 1 ? "this model takes one image" : fmt::format("this model takes at most {} images", most),
-        form.images[most].field);
+        images[most].field);
   }
   std::vector<std::shared_ptr<const Image>> references;
-  for (const Upload& upload : form.images) {
+  for (const Upload& upload : images) {
     TRY(Image picture, decode_upload(upload, limits));
     references.push_back(held_picture(to_rgb(on_paper(std::move(picture))), http_request));
   }
@@ -64,18 +65,18 @@ Result<std::vector<std::shared_ptr<const Image>>> read_references(const UploadFo
 // mask. What is hidden in a picture is never seen.
 Result<EditPictures> read_pictures(const UploadForm& form, const PipelineInfo& model, MaskMode mode,
                                    bool variation, const DecodeLimits& limits) {
-  if (form.images.empty()) return wrong_edit("image is required", "image", "missing_required_parameter");
-  if (form.images.size() > 1)
-    return fail(ErrorCode::unsupported, "this model takes one image", form.images[1].field);
+  const auto &images = form.of("image"), &masks = form.of("mask");
+  if (images.empty()) return wrong_edit("image is required", "image", "missing_required_parameter");
+  if (images.size() > 1) return fail(ErrorCode::unsupported, "this model takes one image", images[1].field);
   if (!model.image_to_image && !model.inpaint)
-    return fail(ErrorCode::unsupported, "this model does not edit images", form.images[0].field);
-  if (form.masks.size() > 1) return wrong_edit("one mask is accepted", form.masks[1].field);
-  if (!form.masks.empty() && !model.inpaint)
-    return fail(ErrorCode::unsupported, "this model does not take a mask", form.masks[0].field);
+    return fail(ErrorCode::unsupported, "this model does not edit images", images[0].field);
+  if (masks.size() > 1) return wrong_edit("one mask is accepted", masks[1].field);
+  if (!masks.empty() && !model.inpaint)
+    return fail(ErrorCode::unsupported, "this model does not take a mask", masks[0].field);
   EditPictures pictures;
-  TRY(pictures.image, decode_upload(form.images[0], limits));
-  if (!form.masks.empty()) {
-    TRY(pictures.mask, read_mask(form.masks[0], pictures.image, mode, limits));
+  TRY(pictures.image, decode_upload(images[0], limits));
+  if (!masks.empty()) {
+    TRY(pictures.mask, read_mask(masks[0], pictures.image, mode, limits));
   } else if (!variation && model.inpaint && mode != MaskMode::luminance) {
     pictures.mask = mask_within(pictures.image);
   }
@@ -96,7 +97,9 @@ Result<ImageJob> parse_edit(const Api& api, const http::Request& http_request, b
   ImageRequest request;
   request.prompt_required = !variation;
   const auto fields = edit_fields(limits, request);
-  if (limits.strict) TRY_VOID(refuse_unknown(fields, form.fields, {"image", "images", "mask"}));
+  std::vector<std::string_view> others = picture_parts();
+  others.push_back("images");
+  if (limits.strict) TRY_VOID(refuse_unknown(fields, form.fields, others));
   TRY(request.spelling, read_fields(fields, form.fields, form.source));
   TRY(const ServedModel model, choose_model(api, named_model(api, http_request, request)));
   request.fingerprint = fingerprint_of(http_request);
@@ -104,7 +107,7 @@ Result<ImageJob> parse_edit(const Api& api, const http::Request& http_request, b
     TRY(request.generate.references,
         read_references(form, model.info, http_request, counted(limits.upload, http_request)));
     auto job = complete(api, std::move(request), model);
-    if (!job && job.error().field == "references") job.error().field = form.images[0].field;
+    if (!job && job.error().field == "references") job.error().field = form.of("image")[0].field;
     return job;
   }
   TRY(EditPictures pictures,
@@ -127,9 +130,8 @@ asio::awaitable<void> edit(const Api& api, http::Exchange& exchange, bool variat
                                    [&] { return parse_edit(api, request, variation); });
   if (!job) co_return co_await send_error(exchange, job.error());
   // All that counts of the body has been read.
-  const GenerateRequest& generate = job->request.generate;
-  std::uint64_t bytes = bytes_of(generate.init_image) + bytes_of(generate.mask);
-  for (const auto& reference : generate.references) bytes += bytes_of(reference);
+  std::uint64_t bytes = 0;
+  for (const PicturePointer& picture : all_pictures(job->request.generate)) bytes += bytes_of(picture);
   hold_only(request, bytes);
   drop_text(exchange.take_body());
   co_await answer_images(api, exchange, *std::move(job), "image_edit");

@@ -13,7 +13,7 @@ Result<UploadForm> read_generation_body(const http::Request& request) {
   if (is_content_type(request.header("content-type"), "multipart/form-data"))
     return read_upload_form(request, 0);
   TRY(json::object body, json_body(request));
-  return UploadForm{.fields = std::move(body), .source = Source::json, .images = {}, .masks = {}};
+  return UploadForm{.fields = std::move(body), .source = Source::json, .pictures = {}};
 }
 
 Result<ImageJob> parse_generation(const Api& api, const http::Request& http_request) {

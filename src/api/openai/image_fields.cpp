@@ -1,12 +1,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 
-#include "api/loras.h"
+#include "api/listed_fields.h"
 #include "api/openai/image_request.h"
-#include "api/openai/step_fields.h"
 
 namespace diffused::api {
 namespace {
@@ -15,9 +13,6 @@ constexpr std::string_view kSeedSchema =
     R"({"anyOf": [{"type": ["integer", "null"], "minimum": -1, "maximum": 18446744073709551615},
                   {"type": "array", "minItems": 1, "items":
                    {"type": ["integer", "null"], "minimum": -1, "maximum": 18446744073709551615}}]})";
-
-// Schedules of less or more have no two different steps left.
-constexpr double kFlowShiftMin = 0.01, kFlowShiftMax = 100;
 
 std::string text_of(const json::value& value) { return std::string(value.get_string()); }
 
@@ -72,134 +67,32 @@ Setter with(ImageRequest& request, RequestSetter set) {
   return [&request, set](const json::value& value) { return set(request, value); };
 }
 
-constexpr std::string_view kPixelsSchema =
-    R"({"type": ["array", "null"], "minItems": 2, "maxItems": 2,
-        "items": {"type": "integer", "minimum": 0, "maximum": 65536}})";
-constexpr int kPixelsMax = 65536;
-
-// [height, width] or [top, left].
-Setter into_pixels(std::optional<std::array<int, 2>>& to) {
-  return [&to](const json::value& value) -> Result<void> {
-    std::vector<std::int64_t> sides;
-    if (value.is_array()) {
-      for (const json::value& item : value.get_array()) {
-        const json::value side = as_whole(item);
-        const bool fits = side.is_int64() && side.get_int64() >= 0 && side.get_int64() <= kPixelsMax;
-        sides.push_back(fits ? side.get_int64() : -1);
-      }
-    }
-    if (sides.size() != 2 || std::ranges::min(sides) < 0) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("must be two integers from 0 to {}, in a list", kPixelsMax), {},
-                  value.is_array() ? "invalid_value" : "invalid_type");
-    }
-    to = std::array<int, 2>{static_cast<int>(sides[0]), static_cast<int>(sides[1])};
-    return {};
-  };
-}
-
+// width and height of their own go before it, wherever they stand.
 Setter size_setter(ImageRequest& request, int side_max) {
   return [&request, side_max](const json::value& value) -> Result<void> {
     const std::string text = text_of(value);
     if (text == "auto" || text.empty()) return {};
     TRY(const Size size, parse_size(text, side_max));
-    request.generate.width = size.width;
-    request.generate.height = size.height;
+    GenerateRequest& generate = request.generate;
+    generate.width = generate.width.value_or(size.width);
+    generate.height = generate.height.value_or(size.height);
     return {};
   };
 }
 
-std::vector<Field> prompt_fields(const RequestLimits& limits, GenerateRequest& generate) {
-  const auto most = static_cast<double>(limits.prompt_characters_max);
-  Field prompt = text("prompt", most, "What the picture shows.", into(generate.prompt));
-  prompt.minimum = 1;
-  return {
-      prompt,
-      text("prompt_2", most, "For the second text encoder; absent: prompt.", into(generate.prompt_2)),
-      text("prompt_3", most, "For the third text encoder; absent: prompt.", into(generate.prompt_3)),
-      also_named(
-          {"neg_prompt", "negativePrompt"},
-          text("negative_prompt", most, "What the picture does not show.", into(generate.negative_prompt))),
-      text("negative_prompt_2", most, "For the second text encoder.", into(generate.negative_prompt_2)),
-      text("negative_prompt_3", most, "For the third text encoder.", into(generate.negative_prompt_3)),
-  };
-}
-
-Field flow_shift_field(GenerateRequest& generate) {
-  Field field =
-      number("flow_shift", kFlowShiftMax, "How early a flow model spends its steps; absent: its own.",
-             into(generate.flow_shift));
-  field.minimum = kFlowShiftMin;
-  return field;
-}
-
+// What OpenAI's dialect says of pictures in words of its own.
 std::vector<Field> picture_fields(const RequestLimits& limits, ImageRequest& request) {
-  GenerateRequest& generate = request.generate;
   return {
       text("model", 256, "A served model's name or alias.", into(request.model)),
       also_named({"num_images_per_prompt", "batch_size", "batch_count", "num_images"},
                  integer("n", 1, limits.n_max, "How many pictures.", into(request.n))),
-      // width and height come after size, which they override.
       also_named({"image_size"},
                  text("size", 32, "auto, or WIDTHxHEIGHT in pixels; multiples of what GET /v1/models tells.",
                       size_setter(request, limits.side_max))),
-      integer("width", 1, limits.side_max, "Pixels; overrides size.", into(generate.width)),
-      integer("height", 1, limits.side_max, "Pixels; overrides size.", into(generate.height)),
-      also_named({"steps", "step", "sample_steps"},
-                 integer("num_inference_steps", 1, limits.steps_max, "Denoising steps.",
-                         into(generate.num_inference_steps))),
-      also_named({"cfg_scale", "cfg", "guidance"},
-                 number("guidance_scale", limits.guidance_scale_max,
-                        "How closely the prompt is followed; 1 or less: no negative prompt.",
-                        into(generate.guidance_scale))),
-      number("true_cfg_scale", limits.guidance_scale_max,
-             "For models that are told guidance_scale (FLUX): above 1, the negative prompt is used.",
-             into(generate.true_cfg_scale)),
       also_named({"rng_seed"},
-                 any("seed", kSeedSchema,
+                 any("seed", std::string(kSeedSchema),
                      "Image i of n uses seed + i. -1 or null: random. A list: one for each image.",
                      with(request, set_seed))),
-      also_named({"shift"}, flow_shift_field(generate)),
-      integer("clip_skip", 0, 64, "How many of CLIP's last layers to leave out.", into(generate.clip_skip)),
-      choice("prompt_syntax", {"diffusers", "a1111"},
-             "a1111: (word:1.3), [word], BREAK and prompts of any length; diffusers: plain text.",
-             into(generate.prompt_syntax)),
-      integer("max_sequence_length", 1, 512, "Tokens for the T5 encoder.",
-              into(generate.max_sequence_length)),
-      also_named({"sampler", "sampler_name", "sample_method", "scheduler_name"},
-                 text("scheduler", 64,
-                      "A sampler that GET /v1/models tells, by its class's name or A1111's or k-diffusion's.",
-                      into(generate.scheduler))),
-      loras_field(generate.loras),
-  };
-}
-
-// What only some families of models know; the others leave it alone.
-std::vector<Field> condition_fields(GenerateRequest& generate) {
-  const auto pixels = [](std::string_view name, std::string_view description,
-                         std::optional<std::array<int, 2>>& to) {
-    return any(name, kPixelsSchema, description, into_pixels(to));
-  };
-  return {
-      number("guidance_rescale", 1, "SD and SDXL: against overexposure by guidance.",
-             into(generate.guidance_rescale)),
-      number("cfg_normalization", 100,
-             "Z-Image: how many times its unguided norm the network's result may have; 0 or absent: any.",
-             into(generate.cfg_normalization)),
-      number("cfg_truncation", 1,
-             "Z-Image: up to which share of the way from noise to picture there is guidance; absent: 1.",
-             into(generate.cfg_truncation)),
-      pixels("original_size", "SDXL: height and width the picture seems to come from; absent: its own.",
-             generate.original_size),
-      pixels("crops_coords_top_left", "SDXL: where it seems to be cropped; absent: [0, 0].",
-             generate.crops_coords_top_left),
-      pixels("target_size", "SDXL: height and width it is meant to have; absent: its own.",
-             generate.target_size),
-      pixels("negative_original_size", "SDXL: what original_size it is not.",
-             generate.negative_original_size),
-      pixels("negative_crops_coords_top_left", "SDXL: how it is not cropped.",
-             generate.negative_crops_coords_top_left),
-      pixels("negative_target_size", "SDXL: what target_size it is not.", generate.negative_target_size),
   };
 }
 
@@ -243,6 +136,14 @@ std::vector<Field> answer_fields(const RequestLimits& limits, ImageRequest& requ
   };
 }
 
+// The list's fields and, after them, those of this dialect.
+std::vector<Field> with_own_fields(const RequestLimits& limits, ImageRequest& request,
+                                   std::vector<Field> fields) {
+  for (const auto& group : {picture_fields(limits, request), answer_fields(limits, request)})
+    fields.insert(fields.end(), group.begin(), group.end());
+  return fields;
+}
+
 }  // namespace
 
 Result<Size> parse_size(std::string_view text, int side_max) {
@@ -262,20 +163,12 @@ Result<Size> parse_size(std::string_view text, int side_max) {
 }
 
 std::vector<Field> generation_fields(const RequestLimits& limits, ImageRequest& request) {
-  std::vector<Field> fields;
-  for (auto& group : {prompt_fields(limits, request.generate), picture_fields(limits, request),
-                      step_fields(limits, request.generate), condition_fields(request.generate),
-                      answer_fields(limits, request)})
-    fields.insert(fields.end(), group.begin(), group.end());
-  return fields;
+  return with_own_fields(limits, request, listed_fields(limits, request.generate, /*with_picture=*/false));
 }
 
 std::vector<Field> edit_fields(const RequestLimits& limits, ImageRequest& request) {
-  std::vector<Field> fields = generation_fields(limits, request);
-  fields.push_back(
-      also_named({"denoising_strength", "image_strength"},
-                 number("strength", 1, "How far the picture may leave the image: 0 not at all, 1 altogether.",
-                        into(request.generate.strength))));
+  std::vector<Field> fields =
+      with_own_fields(limits, request, listed_fields(limits, request.generate, /*with_picture=*/true));
   fields.push_back(choice("mask_mode", {"auto", "alpha", "luminance"},
                           "What a mask marks for repainting: transparency (alpha) or white (luminance).",
                           with(request, set_mask_mode)));

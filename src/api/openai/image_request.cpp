@@ -8,9 +8,9 @@
 
 #include "api/errors.h"
 #include "api/loras.h"
-#include "api/sampler_names.h"
 #include "base/ids.h"
 #include "job/request_rules.h"
+#include "parameters/sampler_names.h"
 
 namespace diffused::api {
 namespace {

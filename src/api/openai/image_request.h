@@ -44,7 +44,8 @@ struct ImageRequest {
   Spelling spelling;  // for errors
 };
 
-// The fields of POST /v1/images/generations, bound to `request`: THE LIST.
+// The fields of POST /v1/images/generations, bound to `request`: the list's (parameters/request_fields.h) and
+// those of this dialect.
 std::vector<Field> generation_fields(const RequestLimits& limits, ImageRequest& request);
 // Those of POST /v1/images/edits and /v1/images/variations, without the files.
 std::vector<Field> edit_fields(const RequestLimits& limits, ImageRequest& request);

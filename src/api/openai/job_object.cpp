@@ -130,7 +130,7 @@ json::object describe(const Api& api, const http::Request& request, const Job& j
           {"error", std::move(error)}};
 }
 
-std::vector<std::string> picture_ids(const Job& job) {
+std::vector<std::string> made_pictures(const Job& job) {
   std::vector<std::string> ids;
   try {
     const json::value outcome = json::parse(*job.outcome);
@@ -166,15 +166,12 @@ asio::awaitable<json::object> describe_job(const Api& api, const http::Request& 
 asio::awaitable<void> drop_inputs(const Api& api, const std::string& text) {
   const auto spec = read_spec(text);
   if (!spec) co_return;
-  std::vector<std::string> ids = spec->references;
-  for (const std::string& id : {spec->init_image, spec->mask})
-    if (!id.empty()) ids.push_back(id);
-  co_await drop(api, api.background->inputs(), std::move(ids));
+  co_await drop(api, api.background->inputs(), picture_ids(*spec));
 }
 
 asio::awaitable<void> drop_pictures(const Api& api, const Job& job) {
   if (job.state != JobState::succeeded) co_return;
-  co_await drop(api, api.images, picture_ids(job));
+  co_await drop(api, api.images, made_pictures(job));
 }
 
 }  // namespace diffused::api

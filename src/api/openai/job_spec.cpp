@@ -6,64 +6,23 @@
 #include <boost/json/value_from.hpp>
 #include <boost/json/value_to.hpp>
 
-#include "api/loras.h"
 #include "base/json_text.h"
+#include "parameters/request_fields.h"
+#include "parameters/request_json.h"
 
 namespace diffused::api {
 namespace {
 
 constexpr int kVersion = 1;
 
-// Calls `visit` with the name and the value of each member: the one list for both directions.
+// Calls `visit` with the name and the value of each member that says how the request is answered, and for
+// whom: the one list for both directions.
 template <typename Spec, typename Visit>
-void each_spec_member(Spec& spec, const Visit& visit) {
-  auto& request = spec.request;
-  auto& generate = request.generate;
-  visit("model", generate.model);
-  visit("prompt", generate.prompt);
-  visit("prompt_2", generate.prompt_2);
-  visit("prompt_3", generate.prompt_3);
-  visit("negative_prompt", generate.negative_prompt);
-  visit("negative_prompt_2", generate.negative_prompt_2);
-  visit("negative_prompt_3", generate.negative_prompt_3);
-  visit("width", generate.width);
-  visit("height", generate.height);
-  visit("num_inference_steps", generate.num_inference_steps);
-  visit("guidance_scale", generate.guidance_scale);
-  visit("guidance_rescale", generate.guidance_rescale);
-  visit("cfg_normalization", generate.cfg_normalization);
-  visit("cfg_truncation", generate.cfg_truncation);
-  visit("original_size", generate.original_size);
-  visit("crops_coords_top_left", generate.crops_coords_top_left);
-  visit("target_size", generate.target_size);
-  visit("negative_original_size", generate.negative_original_size);
-  visit("negative_crops_coords_top_left", generate.negative_crops_coords_top_left);
-  visit("negative_target_size", generate.negative_target_size);
-  visit("true_cfg_scale", generate.true_cfg_scale);
-  visit("clip_skip", generate.clip_skip);
-  visit("max_sequence_length", generate.max_sequence_length);
-  visit("prompt_syntax", generate.prompt_syntax);
-  visit("scheduler", generate.scheduler);
-  visit("flow_shift", generate.flow_shift);
-  visit("sigmas", generate.sigmas);
-  visit("timesteps", generate.timesteps);
-  visit("eta", generate.eta);
-  visit("skip_guidance_layers", generate.skip_guidance_layers);
-  visit("skip_layer_guidance_scale", generate.skip_layer_guidance_scale);
-  visit("skip_layer_guidance_start", generate.skip_layer_guidance_start);
-  visit("skip_layer_guidance_stop", generate.skip_layer_guidance_stop);
-  visit("loras", generate.loras);
-  visit("strength", generate.strength);
-  visit("seeds", generate.seeds);
-  visit("variation_seeds", generate.variation_seeds);
-  visit("variation_strength", generate.variation_strength);
-  visit("quality", request.quality);
-  visit("quality_preset", request.quality_preset);
-  visit("partial_images", request.partial_images);
-  visit("safety_identifier", request.safety_identifier);
-  visit("init_image", spec.init_image);
-  visit("mask", spec.mask);
-  visit("references", spec.references);
+void each_answer_member(Spec& spec, const Visit& visit) {
+  visit("quality", spec.request.quality);
+  visit("quality_preset", spec.request.quality_preset);
+  visit("partial_images", spec.request.partial_images);
+  visit("safety_identifier", spec.request.safety_identifier);
   visit("awaited", spec.awaited);
   visit("watched", spec.watched);
 }
@@ -77,8 +36,6 @@ json::value to_value(const std::optional<T>& value) {
   return value ? json::value_from(*value) : json::value(nullptr);
 }
 
-json::value to_value(const std::vector<LoraChoice>& loras) { return write_loras(loras); }
-
 template <typename T>
 void from_member(const json::object& object, const char* name, T& to) {
   to = json::value_to<T>(object.at(name));
@@ -89,21 +46,43 @@ void from_member(const json::object& object, const char* name, std::optional<T>&
   const json::value* const value = object.if_contains(name);
   if (value && !value->is_null()) to = json::value_to<T>(*value);
 }
-template <typename T>
-void from_member(const json::object& object, const char* name, std::vector<T>& to) {
-  if (const json::value* const value = object.if_contains(name)) to = json::value_to<std::vector<T>>(*value);
+
+json::string_view key_of(const PictureInfo& input) { return {input.name.data(), input.name.size()}; }
+
+// One picture is a text, empty for none, and several are a list.
+json::value ids_value(const PicturePointer&, const std::vector<std::string>& ids) {
+  return json::value(ids.empty() ? std::string() : ids.front());
 }
-void from_member(const json::object& object, const char* name, std::vector<LoraChoice>& to) {
-  if (const json::value* const value = object.if_contains(name)) to = read_loras(*value);
+json::value ids_value(const std::vector<PicturePointer>&, const std::vector<std::string>& ids) {
+  return json::value_from(ids);
+}
+
+std::vector<std::string> read_ids(const json::value* value) {
+  if (value == nullptr) return {};  // of an older program
+  if (value->is_array()) return json::value_to<std::vector<std::string>>(*value);
+  const std::string id(value->as_string());
+  return id.empty() ? std::vector<std::string>() : std::vector{id};
 }
 
 }  // namespace
+
+std::vector<std::string> picture_ids(const JobSpec& spec) {
+  std::vector<std::string> all;
+  for (const auto& [name, ids] : spec.pictures) all.insert(all.end(), ids.begin(), ids.end());
+  return all;
+}
 
 std::string write_spec(const JobSpec& spec) {
   json::object text{{"version", kVersion},
                     {"output_format", spec.request.codec->name},
                     {"b64_json", spec.request.response_format == ResponseFormat::b64_json}};
-  each_spec_member(spec, [&](const char* name, const auto& value) { text[name] = to_value(value); });
+  write_request(spec.request.generate, text);
+  each_answer_member(spec, [&](const char* name, const auto& value) { text[name] = to_value(value); });
+  each_picture(spec.request.generate, [&](const PictureInfo& input, const auto& member) {
+    const auto ids = spec.pictures.find(input.name);
+    text[key_of(input)] =
+        ids_value(member, ids == spec.pictures.end() ? std::vector<std::string>() : ids->second);
+  });
   return json_text(text);
 }
 
@@ -113,7 +92,12 @@ Result<JobSpec> read_spec(const std::string& text) {
     const json::object object = json::parse(text).as_object();
     if (object.at("version").as_int64() != kVersion)
       return fail(ErrorCode::data_loss, "the job was written by another version of this server");
-    each_spec_member(spec, [&](const char* name, auto& value) { from_member(object, name, value); });
+    read_request(object, spec.request.generate);
+    each_answer_member(spec, [&](const char* name, auto& value) { from_member(object, name, value); });
+    each_picture(spec.request.generate, [&](const PictureInfo& input, const auto&) {
+      auto ids = read_ids(object.if_contains(key_of(input)));
+      if (!ids.empty()) spec.pictures.emplace(input.name, std::move(ids));
+    });
     spec.request.codec = find_codec(std::string(object.at("output_format").as_string()));
     spec.request.response_format =
         object.at("b64_json").as_bool() ? ResponseFormat::b64_json : ResponseFormat::url;

@@ -2,6 +2,8 @@
 // time.
 #pragma once
 
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,12 +14,14 @@ namespace diffused::api {
 struct JobSpec {
   ImageRequest
       request;  // resolved as far as its server could, its seeds drawn; without the pictures it starts from
-  std::string init_image;  // blobs of Background::inputs(); empty: none
-  std::string mask;
-  std::vector<std::string> references;
+  // By the names of each_picture (parameters/request_fields.h): blobs of Background::inputs().
+  std::map<std::string, std::vector<std::string>, std::less<>> pictures;
   // Whether a client of another server waits for its end, and whether also for its steps and previews.
   std::optional<bool> awaited, watched;
 };
+
+// All of its blobs.
+std::vector<std::string> picture_ids(const JobSpec& spec);
 
 // One line of JSON.
 std::string write_spec(const JobSpec& spec);

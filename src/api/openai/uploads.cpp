@@ -11,6 +11,7 @@
 #include "http/multipart.h"
 #include "image/base64.h"
 #include "image/channels.h"
+#include "parameters/request_fields.h"
 
 namespace diffused::api {
 namespace {
@@ -22,9 +23,13 @@ bool starts_with(std::string_view text, std::string_view start) {
   return text.substr(0, start.size()) == start;
 }
 
-// image, image[], image[0]
-bool is_image_name(std::string_view name) {
-  return name == "image" || (starts_with(name, "image[") && name.back() == ']');
+// The list's part that a part of a form is: image, image[] and image[0] are "image", others have only their
+// name. Empty: it is no picture.
+std::string_view picture_part(std::string_view name) {
+  if (starts_with(name, "image[") && name.back() == ']') return "image";
+  const auto parts = picture_parts();
+  const auto part = std::ranges::find(parts, name);
+  return part == parts.end() ? std::string_view() : *part;
 }
 
 tl::unexpected<Error> wrong_upload(std::string message, std::string_view field) {
@@ -63,13 +68,12 @@ Result<UploadForm> read_multipart(const http::Request& request, std::size_t imag
   UploadForm form;
   form.source = Source::form;
   for (const http::Part& part : parts) {
-    const bool picture = is_image_name(part.name) || part.name == "mask" || part.name == "markup";
-    if (picture && is_no_file(part)) continue;
-    if (is_image_name(part.name)) {
-      form.images.push_back({part.name, std::string(part.data)});
-      TRY_VOID(check_image_count(form.images.size(), images_max, part.name));
-    } else if (part.name == "mask") {
-      form.masks.push_back({part.name, std::string(part.data)});
+    const std::string_view picture = picture_part(part.name);
+    if ((!picture.empty() || part.name == "markup") && is_no_file(part)) continue;
+    if (!picture.empty()) {
+      std::vector<Upload>& uploads = form.pictures[std::string(picture)];
+      uploads.push_back({part.name, std::string(part.data)});
+      TRY_VOID(check_image_count(uploads.size(), images_max, part.name));
     } else if (part.name == "markup") {
       return fail(ErrorCode::unsupported, "markup is not supported: draw it into the image", part.name);
     } else if (is_utf8(part.data)) {
@@ -134,10 +138,17 @@ Result<UploadForm> read_upload_form(const http::Request& request, std::size_t im
   }
   UploadForm form;
   TRY(form.fields, json_body(request));
-  TRY_VOID(take_images(form.fields, "images", images_max, form.images));
-  TRY_VOID(take_images(form.fields, "image", images_max, form.images));
-  TRY_VOID(take_images(form.fields, "mask", 1, form.masks));
+  TRY_VOID(take_images(form.fields, "images", images_max, form.pictures["image"]));
+  for (const std::string_view part : picture_parts())
+    TRY_VOID(
+        take_images(form.fields, part, part == "image" ? images_max : 1, form.pictures[std::string(part)]));
   return form;
+}
+
+const std::vector<Upload>& UploadForm::of(std::string_view part) const {
+  static const std::vector<Upload> kNone;
+  const auto found = pictures.find(part);
+  return found == pictures.end() ? kNone : found->second;
 }
 
 Result<Image> decode_upload(const Upload& upload, const DecodeLimits& limits) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <boost/json/object.hpp>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -21,13 +22,16 @@ struct Upload {
 struct UploadForm {
   json::object fields;
   Source source = Source::json;
-  std::vector<Upload> images;  // in order
-  std::vector<Upload> masks;
+  // By the parts of each_picture (parameters/request_fields.h), each in order.
+  std::map<std::string, std::vector<Upload>, std::less<>> pictures;
+
+  const std::vector<Upload>& of(std::string_view part) const;  // empty: none was sent
 };
 
-// Takes a multipart/form-data or JSON body apart. In a form, files named image, image[] and image[0] are
-// images, in any order among the other parts; in JSON, `image` and `images` hold one item or a list, each a
-// data URL, bare base64 or an object with image_url, b64_json or base64. A file input that was left empty,
+// Takes a multipart/form-data or JSON body apart. Pictures are the parts of each_picture: in a form, files
+// named image, image[] and image[0] are "image", in any order among the other parts; in JSON, `image` and
+// `images` hold one item or a list, and the other members one item, each a data URL, bare base64 or an object
+// with image_url, b64_json or base64. A file input that was left empty,
 // null and "" are no image. No URL is ever fetched. Not on an io thread: megabytes are decoded. Errors:
 // unsupported_content_type, invalid_argument (malformed, not base64, a URL, more than `images_max` images),
 // unsupported (file_id), payload_too_large (too many parts).

@@ -12,9 +12,9 @@
 #include "api/offload.h"
 #include "api/openai/answer.h"
 #include "api/openai/image_request.h"
-#include "api/sampler_names.h"
 #include "api/sdapi/board.h"
 #include "api/sdapi/upscaling.h"
+#include "parameters/sampler_names.h"
 
 namespace diffused::api {
 namespace {

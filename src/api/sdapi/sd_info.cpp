@@ -2,7 +2,7 @@
 
 #include <fmt/chrono.h>
 
-#include "api/sampler_names.h"
+#include "parameters/sampler_names.h"
 
 namespace diffused::api {
 

@@ -5,11 +5,12 @@
 #include <algorithm>
 #include <charconv>
 
+#include "api/listed_fields.h"
 #include "api/loras.h"
-#include "api/sampler_names.h"
 #include "api/sdapi/board.h"
 #include "api/sdapi/prompt_tags.h"
 #include "base/ids.h"
+#include "parameters/sampler_names.h"
 
 namespace diffused::api {
 namespace {
@@ -145,16 +146,18 @@ Setter number_setter(double& to) {
 }  // namespace
 
 std::vector<Field> sd_text_fields(const RequestLimits& limits, SdRequest& request) {
-  GenerateRequest& generate = request.image.generate;
-  const auto most = static_cast<double>(limits.prompt_characters_max);
+  const std::vector<Field> listed = listed_fields(limits, request.image.generate, /*with_picture=*/true);
+  const auto own_word = [&](std::string_view name, std::string_view word, std::string_view description) {
+    return renamed(listed, name, word, description);
+  };
   const int side_max = limits.side_max;
   return {
-      text("prompt", most, "What the picture shows; <lora:NAME:WEIGHT> in it chooses a LoRA.",
-           into(generate.prompt)),
-      text("negative_prompt", most, "What the picture does not show.", into(generate.negative_prompt)),
+      own_word("prompt", "prompt", "What the picture shows; <lora:NAME:WEIGHT> in it chooses a LoRA."),
+      own_word("negative_prompt", "negative_prompt", "What the picture does not show."),
       any("styles", R"({"type": ["array", "null"], "items": {"type": "string"}})",
           "Of /sdapi/v1/prompt-styles.", names_setter(request.styles)),
-      loras_field(generate.loras),
+      also_named({"lora", "lora_alphas"},
+                 own_word("loras", "loras", "LoRAs of the model to use, all at once.")),
       any("seed", R"({"type": ["integer", "null"]})", "Below zero: random. Picture i has seed + i.",
           seed_setter(request.image.seeds)),
       any("subseed", R"({"type": ["integer", "null"]})",
@@ -163,13 +166,11 @@ std::vector<Field> sd_text_fields(const RequestLimits& limits, SdRequest& reques
           seed_setter(request.subseed)),
       number("subseed_strength", 1, "How far it is turned; above 0 all pictures have the same seed.",
              number_setter(request.subseed_strength)),
-      integer("steps", 1, limits.steps_max, "Denoising steps; absent: the model's own number.",
-              into(generate.num_inference_steps)),
-      number("cfg_scale", limits.guidance_scale_max, "How closely the prompt is followed.",
-             into(generate.guidance_scale)),
-      number("eta", 1, "DDIM: how much noise each step adds; absent: none.", into(generate.eta)),
-      integer("width", 1, side_max, "Pixels, rounded down to a multiple.", into(generate.width)),
-      integer("height", 1, side_max, "Pixels, rounded down to a multiple.", into(generate.height)),
+      own_word("num_inference_steps", "steps", "Denoising steps; absent: the model's own number."),
+      own_word("guidance_scale", "cfg_scale", "How closely the prompt is followed."),
+      own_word("eta", "eta", "DDIM: how much noise each step adds; absent: none."),
+      own_word("width", "width", "Pixels, rounded down to a multiple."),
+      own_word("height", "height", "Pixels, rounded down to a multiple."),
       integer("batch_size", 1, limits.n_max, "Pictures in a batch.", into(request.batch_size)),
       integer("n_iter", 1, limits.n_max, "Batches.", into(request.n_iter)),
       also_named({"sampler_index"},
@@ -184,12 +185,11 @@ std::vector<Field> sd_text_fields(const RequestLimits& limits, SdRequest& reques
           "img2img_background_color count.",
           into_members(override_fields(request))),
       integer("clip_skip", -1, 64, "CLIP's layers to stop at; 1: the last.", into(request.clip_skip)),
-      choice("prompt_syntax", {"diffusers", "a1111"},
-             "a1111: (word:1.3), [word], BREAK and prompts of any length; diffusers, or absent: plain text.",
-             into(generate.prompt_syntax)),
+      own_word(
+          "prompt_syntax", "prompt_syntax",
+          "a1111: (word:1.3), [word], BREAK and prompts of any length; diffusers, or absent: plain text."),
       boolean("send_images", "Whether the pictures are in the answer.", into(request.send_images)),
-      number("denoising_strength", 1, "How far a picture may leave the one it is made from.",
-             into(generate.strength)),
+      own_word("strength", "denoising_strength", "How far a picture may leave the one it is made from."),
       boolean("enable_hr", "Makes a larger picture from the first.", into(request.enable_hr)),
       number("hr_scale", kHiresScaleMax, "How many times larger.", into(request.hr_scale)),
       text("hr_upscaler", 256, "One of /sdapi/v1/upscalers; unknown: Lanczos.", into(request.hr_upscaler)),

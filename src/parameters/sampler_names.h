@@ -9,7 +9,7 @@
 
 #include "job/job.h"
 
-namespace diffused::api {
+namespace diffused {
 
 struct SamplerName {
   std::string_view class_name;            // as PipelineInfo::schedulers has it
@@ -46,4 +46,4 @@ std::string sampler_label(std::string_view name);
 // The spacing's, "Automatic" for the sampler's own.
 std::string spacing_label(std::string_view name);
 
-}  // namespace diffused::api
+}  // namespace diffused

@@ -1,10 +1,10 @@
-#include "api/sampler_names.h"
+#include "parameters/sampler_names.h"
 
 #include <gtest/gtest.h>
 
 #include "support/fake_dispatcher.h"
 
-namespace diffused::api {
+namespace diffused {
 namespace {
 
 TEST(SamplerNames, FindWhatTheModelHasUnderAnyOfItsNames) {
@@ -58,4 +58,4 @@ TEST(SamplerNames, KeepTheSamplerWhereTheSpacingDoesNotExist) {
 }
 
 }  // namespace
-}  // namespace diffused::api
+}  // namespace diffused

@@ -1,9 +1,9 @@
-#include "api/sampler_names.h"
+#include "parameters/sampler_names.h"
 
 #include <algorithm>
 #include <cctype>
 
-namespace diffused::api {
+namespace diffused {
 namespace {
 
 // What stays of a name when case, spaces and hyphens do not count: "DPM++ 2M" and "dpm++_2m" are one.
@@ -134,4 +134,4 @@ std::string spacing_label(std::string_view name) {
   return std::string(found == spacing_names().end() ? "Automatic" : found->label);
 }
 
-}  // namespace diffused::api
+}  // namespace diffused
