@@ -59,7 +59,6 @@ void add_option(CLI::App& command, const FieldInfo& field, std::vector<LoraChoic
       .add_option_function<std::vector<std::string>>(
           option_of(field.option), take,
           "NAME[:WEIGHT[:TEXT_WEIGHT]]: a LoRA of --loras to use; may be given several times")
-      ->expected(1)
       ->allow_extra_args(false);
 }
 
