@@ -74,6 +74,26 @@ Field as_field(const FieldInfo& field, std::vector<LoraChoice>& to) {
   return any(field.name, std::string(kLorasSchema), field.about, into(to));
 }
 
+// {"mode", "threshold"}; the model's rules say which modes there are, and how much the threshold may be.
+Field as_field(const FieldInfo& field, std::optional<StepCache>& to) {
+  std::string schema = fmt::format(
+      R"({{"type": ["object", "null"], "required": ["mode"], "properties": {{"mode": {{"type": "string"}}, )"
+      R"("threshold": {{"type": "number", "exclusiveMinimum": {}, "maximum": {}}}}}}})",
+      field.range.least, field.range.most);
+  return any(field.name, std::move(schema), field.about, [&to](const json::value& value) -> Result<void> {
+    const json::object* const object = value.if_object();
+    const json::value* const mode = object ? object->if_contains("mode") : nullptr;
+    const json::value* const threshold = object ? object->if_contains("threshold") : nullptr;
+    if (!mode || !mode->is_string() || (threshold && !threshold->is_number()))
+      return fail(ErrorCode::invalid_argument, R"(must be such as {"mode": "easy", "threshold": 0.1})", {},
+                  "invalid_type");
+    StepCache cache{.mode = std::string(mode->get_string())};
+    if (threshold) cache.threshold = threshold->to_number<double>();
+    to = std::move(cache);
+    return {};
+  });
+}
+
 Field as_field(const FieldInfo& field, std::optional<int>& to) {
   return integer(field.name, static_cast<int>(field.range.least), static_cast<int>(field.range.most),
                  field.about, into(to));

@@ -104,7 +104,8 @@ Result<void> generate(GenerateOptions options) {
   if (const SamplerChoice choice = choose_sampler(pipeline->info(), options.request.scheduler);
       !choice.name.empty() && choice.missing.empty())
     options.request.scheduler = choice.name;
-  if (options.request.init_image && !options.request.width) {
+  const bool sized_by_model = pipeline->info().references_max > 0 && !pipeline->info().image_to_image;
+  if (options.request.init_image && !options.request.width && !sized_by_model) {
     const api::Size size = api::size_for_upload(*options.request.init_image, pipeline->info());
     options.request.width = size.width;
     options.request.height = size.height;

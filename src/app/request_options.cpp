@@ -26,6 +26,9 @@ CLI::Option* add(CLI::App& command, const FieldInfo& field, auto& member) {
 
 void add_option(CLI::App& command, const FieldInfo& field, auto& member) { add(command, field, member); }
 
+// The commands that make pictures load the model too, whose own --cache says it.
+void add_option(CLI::App&, const FieldInfo&, std::optional<StepCache>&) {}
+
 void add_option(CLI::App& command, const FieldInfo& field, std::optional<std::string>& member) {
   CLI::Option* const option = add(command, field, member);
   std::vector<std::string> words;

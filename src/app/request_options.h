@@ -14,7 +14,8 @@ namespace diffused::app {
 // Adds an option for every field of the list (parameters/request_fields.h) but the prompt, which is an
 // argument:
 // --num-inference-steps as --steps, and --lora NAME[:WEIGHT[:TEXT_WEIGHT]] for each of the LoRAs; the others
-// under their names. `request` must outlive the command.
+// under their names. --cache is among the options of the model (models.h). `request` must outlive the
+// command.
 void add_request_options(CLI::App& command, GenerateRequest& request);
 
 // The files that are named for each of the list's pictures, by the picture's name there.

@@ -21,9 +21,11 @@ namespace json = boost::json;
 constexpr double kPatchPixels = 16.0 * 16.0, kOtherSteps = 2;
 constexpr double kUnknownParameters = 1e9;
 
-// Fields that have a way of their own, or none: prompts are plain text in Diffusers.
-constexpr std::array<std::string_view, 7> kOtherwise{
-    "prompt", "width", "height", "num_inference_steps", "scheduler", "loras", "prompt_syntax"};
+// Fields that have a way of their own, or none: prompts are plain text in Diffusers, and what its models
+// cannot do of the rest check_limits refuses.
+constexpr std::array<std::string_view, 9> kOtherwise{
+    "prompt",        "width", "height", "num_inference_steps", "scheduler", "loras",
+    "prompt_syntax", "cache", "decoder"};
 // What other samplers than its own leave alone, here as there: clients of A1111's send it with every request.
 constexpr std::string_view kLeftAlone = "eta";
 

@@ -24,6 +24,8 @@ std::string recipe_text(const Recipe& recipe, std::uint64_t seed, const Image& i
                     {"scheduler", recipe.scheduler()},
                     {"width", request.width.value_or(image.width)},
                     {"height", request.height.value_or(image.height)}};
+  const StepCache cache = with_threshold(request.cache ? request.cache : recipe.model.default_cache);
+  if (cache.on()) text["cache"] = {{"mode", cache.mode}, {"threshold", *cache.threshold}};
   write_given_fields(request, text);
   for (const auto& [name, value] : recipe.extra) text[name] = value;
   text["version"] = recipe.version;

@@ -48,8 +48,8 @@ struct FieldInfo {
 
 // The functions below call `visit(const FieldInfo&, member)` for each field of a part of the list, in the
 // order in which people see them. A member is a std::string, a std::optional of int, double, std::string or
-// std::array<int, 2>, or a std::vector of int, double or LoraChoice. `Request` is GenerateRequest, const or
-// not. Pure; any thread.
+// std::array<int, 2> or StepCache, or a std::vector of int, double or LoraChoice. `Request` is
+// GenerateRequest, const or not. Pure; any thread.
 
 template <typename Request, typename Visit>
 void each_prompt_field(Request& r, const FieldLimits& limits, const Visit& visit) {
@@ -121,9 +121,18 @@ void each_condition_field(Request& r, const FieldLimits& limits, const Visit& vi
          .about = "a1111: (word:1.3), [word], BREAK and prompts of any length; diffusers: plain text.",
          .words = {"diffusers", "a1111"}},
         r.prompt_syntax);
+  visit({.name = "decoder",
+         .about = "tiny: a small decoder, where GET /v1/models tells one; less work and nearly as good.",
+         .words = {kFullDecoder, kTinyDecoder}},
+        r.decoder);
+  visit({.name = "cache",
+         .about = "Steps that are foretold and not made, by a mode that GET /v1/models tells; absent: the "
+                  "server's.",
+         .range = {0, kCacheThresholdMax}},
+        r.cache);
 }
 
-// What SDXL is told of a picture.
+// What SDXL and its refiner are told of a picture.
 template <typename Request, typename Visit>
 void each_size_field(Request& r, const Visit& visit) {
   const auto pair = [](std::string_view name, std::string_view about) {
@@ -138,6 +147,11 @@ void each_size_field(Request& r, const Visit& visit) {
   visit(pair("negative_crops_coords_top_left", "SDXL: how it is not cropped."),
         r.negative_crops_coords_top_left);
   visit(pair("negative_target_size", "SDXL: what target_size it is not."), r.negative_target_size);
+  visit({"aesthetic_score", "SDXL's refiner: how well the picture is to please; absent: 6.", {0, 10}},
+        r.aesthetic_score);
+  visit(
+      {"negative_aesthetic_score", "SDXL's refiner: the same of the negative prompt; absent: 2.5.", {0, 10}},
+      r.negative_aesthetic_score);
 }
 
 // How the denoising steps go.
@@ -162,6 +176,11 @@ void each_step_field(Request& r, const FieldLimits& limits, const Visit& visit) 
          .range = level,
          .items_max = levels_max},
         r.timesteps);
+  visit({"denoising_start",
+         "SDXL, with an image that another model began: the share of the way at which it stands.", share},
+        r.denoising_start);
+  visit({"denoising_end", "SDXL: the share of the way from noise to picture at which to end.", share},
+        r.denoising_end);
   visit({"eta", "DDIM and TCD: how much noise each step adds; absent: none.", share}, r.eta);
   visit({.name = "skip_guidance_layers",
          .about =

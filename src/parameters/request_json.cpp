@@ -21,6 +21,9 @@ json::value to_value(const std::optional<T>& value) {
   return value ? json::value_from(*value) : json::value(nullptr);
 }
 json::value to_value(const std::vector<LoraChoice>& loras) { return write_loras(loras); }
+json::value to_value(const std::optional<StepCache>& cache) {
+  return cache ? json::value(write_step_cache(*cache)) : json::value(nullptr);
+}
 
 template <typename T>
 void from_member(const json::object& object, std::string_view name, T& to) {
@@ -39,6 +42,11 @@ void from_member(const json::object& object, std::string_view name, std::vector<
 }
 void from_member(const json::object& object, std::string_view name, std::vector<LoraChoice>& to) {
   if (const json::value* const value = object.if_contains(key_of(name))) to = read_loras(*value);
+}
+
+void from_member(const json::object& object, std::string_view name, std::optional<StepCache>& to) {
+  const json::value* const value = object.if_contains(key_of(name));
+  if (value && !value->is_null()) to = parse_step_cache(json::value_to<std::string>(*value)).value();
 }
 
 // Calls `visit` with the name and the value of each member of a row: the one list for both directions.
@@ -60,6 +68,7 @@ template <typename T>
 bool says_something(const std::optional<T>& value) {
   return value.has_value();
 }
+bool says_something(const std::optional<StepCache>& cache) { return cache && cache->on(); }
 // No count that may be 0 means anything else by it than by its absence.
 bool says_something(const std::optional<int>& value) { return value.value_or(0) != 0; }
 

@@ -31,7 +31,7 @@ TEST(RequestOptions, NameEveryFieldAndEveryPictureOfTheList) {
   };
   each_field(command.request, [&](const FieldInfo& field, const auto&) {
     const std::string_view option = field.option.empty() ? field.name : field.option;
-    EXPECT_TRUE(field.name == "prompt" || has(option)) << field.name;
+    EXPECT_TRUE(field.name == "prompt" || field.name == "cache" || has(option)) << field.name;
   });
   each_picture(command.request,
                [&](const PictureInfo& picture, const auto&) { EXPECT_TRUE(has(picture.option)); });

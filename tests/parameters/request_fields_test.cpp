@@ -25,6 +25,8 @@ GenerateRequest full_request() {
       member = "text " + std::to_string(next++);
     else if constexpr (std::is_same_v<Member, std::optional<std::array<int, 2>>>)
       member = {next++, 8};
+    else if constexpr (std::is_same_v<Member, std::optional<StepCache>>)
+      member = StepCache{.mode = kEasyCache, .threshold = 0.25};
     else if constexpr (std::is_same_v<Member, std::vector<LoraChoice>>)
       member = {{"style/ink", -0.75, 0.5}, {"äöü", 1, std::nullopt}};
     else if constexpr (std::is_same_v<Member, std::vector<int>> ||
