@@ -17,13 +17,18 @@
 #include "api/keys.h"
 #include "api/sdapi/board.h"
 #include "api/sdapi/styles.h"
-#include "api/workers.h"
+#include "async/workers.h"
+#include "background/picture_output.h"
 #include "base/clock.h"
 #include "base/memory_budget.h"
 #include "image/codec.h"
 #include "job/dispatcher.h"
 #include "job/engine_status.h"
 #include "storage/blob_store.h"
+
+namespace diffused::background {
+class Background;
+}
 
 namespace diffused::api {
 
@@ -117,10 +122,7 @@ struct Health {
   bool degraded = false;  // a store fails or is full: what need not be kept is answered all the same
 };
 
-class Background;
-
-// What becomes of a finished picture before it is answered.
-enum class PictureStage { encode_image, store };
+using background::PictureStage;
 
 // What the endpoints work with. Everything referred to outlives the server; all of it may be used from any
 // thread.
@@ -137,7 +139,7 @@ struct Api {
   std::function<Health()> health;        // must not block
   std::function<std::string()> metrics;  // Prometheus text format; must not block; null: no such endpoint
   std::shared_ptr<SdBoard> sd_board = std::make_shared<SdBoard>();
-  Background* background = nullptr;  // null: no job outlives its request
+  background::Background* background = nullptr;  // null: no job outlives its request
   std::shared_ptr<MemoryBudget> memory =
       nullptr;                   // what jobs that outlive it are charged to; null: nobody counts
   EngineView* engine = nullptr;  // of this process; null: it has none

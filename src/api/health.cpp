@@ -1,5 +1,5 @@
 #include "api/endpoints.h"
-#include "api/offload.h"
+#include "async/offload.h"
 #include "base/json_text.h"
 
 namespace diffused::api {

@@ -1,14 +1,6 @@
 #include "api/memory.h"
 
 namespace diffused::api {
-namespace {
-
-// Of one pixel: as it is made, as a file (photographs take two bytes of the three), and as text twice, by
-// itself and within the answer.
-constexpr std::uint64_t kPixelBytes = 3, kFileBytes = 2, kTextBytes = 6;
-
-}  // namespace
-
 Result<void> hold(const http::Request& request, std::uint64_t more, std::string_view what) {
   return request.memory ? request.memory->add(more, what) : Result<void>();
 }
@@ -29,16 +21,6 @@ std::shared_ptr<const Image> held_picture(Image image, const http::Request& requ
   };
   const auto held = std::make_shared<const Held>(Held{std::move(image), request.memory});
   return {held, &held->image};
-}
-
-std::uint64_t bytes_of(const Image& image) { return image.pixels.size(); }
-
-std::uint64_t bytes_of(const std::shared_ptr<const Image>& image) { return image ? bytes_of(*image) : 0; }
-
-std::uint64_t result_bytes(const GenerateRequest& request, const PipelineInfo& model, bool as_text) {
-  return static_cast<std::uint64_t>(request.width.value_or(model.default_width)) *
-         static_cast<std::uint64_t>(request.height.value_or(model.default_height)) * request.n() *
-         (kPixelBytes + kFileBytes + (as_text ? kTextBytes : 0));
 }
 
 std::uint64_t result_bytes(const ImageRequest& request, const PipelineInfo& model) {

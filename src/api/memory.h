@@ -9,6 +9,7 @@
 #include "http/exchange.h"
 #include "image/codec.h"
 #include "image/image.h"
+#include "parameters/picture_file.h"
 
 namespace diffused::api {
 
@@ -25,14 +26,7 @@ DecodeLimits counted(DecodeLimits limits, const http::Request& request);
 // longer than the client.
 std::shared_ptr<const Image> held_picture(Image image, const http::Request& request);
 
-// Bytes of a picture's pixels.
-std::uint64_t bytes_of(const Image& image);
-std::uint64_t bytes_of(const std::shared_ptr<const Image>& image);
-
-// An estimate of what a job's finished pictures take at most, from their pixels to their files; `as_text`: to
-// an answer that holds them.
-std::uint64_t result_bytes(const GenerateRequest& request, const PipelineInfo& model, bool as_text);
-// The same, by how the request is to be answered.
+// As result_bytes of parameters/picture_file.h, by how the request is to be answered.
 std::uint64_t result_bytes(const ImageRequest& request, const PipelineInfo& model);
 
 }  // namespace diffused::api

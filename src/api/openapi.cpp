@@ -5,12 +5,12 @@
 
 #include "api/endpoints.h"
 #include "api/errors.h"
-#include "api/offload.h"
 #include "api/openai/image_request.h"
 #include "api/openapi_schemas.h"
 #include "api/routes.h"
 #include "api/sdapi/extras.h"
 #include "api/sdapi/sd_request.h"
+#include "async/offload.h"
 #include "parameters/request_fields.h"
 
 namespace diffused::api {

@@ -1,6 +1,6 @@
 #include "api/endpoints.h"
-#include "api/offload.h"
 #include "api/openai/answer.h"
+#include "async/offload.h"
 
 namespace diffused::api {
 namespace {

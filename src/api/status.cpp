@@ -11,8 +11,8 @@
 
 #include "api/endpoints.h"
 #include "api/keys.h"
-#include "api/offload.h"
 #include "api/openai/answer.h"
+#include "async/offload.h"
 
 namespace diffused::api {
 namespace {

@@ -96,7 +96,7 @@ void BackgroundMetrics::store_answered(bool changes, double seconds, bool well) 
   if (!well) store_errors_total_.Add(labels).Increment();
 }
 
-void BackgroundMetrics::refresh(const api::BackgroundFigures& figures) {
+void BackgroundMetrics::refresh(const background::Figures& figures) {
   const std::lock_guard lock(mutex_);
   for (const auto& [model, counts] : figures.counts.by_pool) models_.insert(model);
   for (const auto& [model, servers] : figures.servers) models_.insert(model);

@@ -11,14 +11,14 @@
 #include <set>
 #include <string>
 
-#include "api/background.h"
-#include "api/background_observer.h"
+#include "background/background.h"
+#include "background/observer.h"
 
 namespace diffused::app {
 
 // Any thread. What waits, what runs and how many servers there are is the store's, the same on all of its
 // servers; the rest is of this one.
-class BackgroundMetrics final : public api::BackgroundObserver {
+class BackgroundMetrics final : public background::Observer {
  public:
   explicit BackgroundMetrics(prometheus::Registry& registry);
 
@@ -33,7 +33,7 @@ class BackgroundMetrics final : public api::BackgroundObserver {
   void store_answered(bool changes, double seconds, bool well);
 
   // Brings the gauges up to date.
-  void refresh(const api::BackgroundFigures& figures);
+  void refresh(const background::Figures& figures);
 
  private:
   using Counters = prometheus::Family<prometheus::Counter>;

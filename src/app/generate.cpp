@@ -76,8 +76,8 @@ Result<void> write_pictures(const GenerateOptions& options, const PipelineInfo& 
                             const GenerateRequest& request, const std::vector<ImageReady>& images) {
   const Recipe recipe{request, info, kVersion};
   for (std::size_t i = 0; i < images.size(); ++i) {
-    TRY(const api::Picture picture,
-        api::encode_picture(codec, options.quality, recipe, images[i].seed, images[i].image));
+    TRY(const Picture picture,
+        encode_picture(codec, options.quality, recipe, images[i].seed, images[i].image));
     const auto path = file_name(options.output, i, images.size());
     std::ofstream file(path, std::ios::binary);
     file.write(picture.bytes->data(), static_cast<std::streamsize>(picture.bytes->size()));

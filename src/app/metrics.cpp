@@ -66,12 +66,12 @@ Metrics::Metrics(std::vector<std::string> models, const std::string& version)
       .Set(1);
 }
 
-void Metrics::stage_finished(std::string_view model, api::PictureStage stage, double seconds) {
-  engine_.stage_finished(model, stage == api::PictureStage::store ? "store" : "encode_image", seconds);
+void Metrics::stage_finished(std::string_view model, background::PictureStage stage, double seconds) {
+  engine_.stage_finished(model, stage == background::PictureStage::store ? "store" : "encode_image", seconds);
 }
 
 std::string Metrics::text(const engine::Health& health, const std::vector<PipelineStats>& stats,
-                          const http::Counters& counters, const api::BackgroundFigures& background) {
+                          const http::Counters& counters, const background::Figures& background) {
   background_->refresh(background);
   process_.refresh();
   engine_.refresh(health, stats);

@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "api/api.h"
-#include "api/background.h"
 #include "app/background_metrics.h"
 #include "app/process_metrics.h"
 #include "app/store_metrics.h"
+#include "background/background.h"
 #include "engine/local_dispatcher.h"
 #include "engine/metrics.h"
 #include "http/shell.h"
@@ -51,11 +51,11 @@ class Metrics {
 
   StoreMetrics& stores() { return stores_; }
 
-  void stage_finished(std::string_view model, api::PictureStage stage, double seconds);
+  void stage_finished(std::string_view model, background::PictureStage stage, double seconds);
 
   // Everything in Prometheus' text format, the gauges as of now.
   std::string text(const engine::Health& health, const std::vector<PipelineStats>& stats,
-                   const http::Counters& counters, const api::BackgroundFigures& background);
+                   const http::Counters& counters, const background::Figures& background);
 
  private:
   prometheus::Registry registry_;

@@ -18,9 +18,8 @@
 #include <thread>
 
 #include "api/errors.h"
-#include "api/joined_dispatcher.h"
+#include "api/openai/images_response.h"
 #include "api/routes.h"
-#include "api/store_dispatcher.h"
 #include "app/access_log.h"
 #include "app/announcement.h"
 #include "app/descriptors.h"
@@ -29,6 +28,8 @@
 #include "app/reload.h"
 #include "app/service_manager.h"
 #include "app/stores.h"
+#include "background/joined_dispatcher.h"
+#include "background/remote_dispatcher.h"
 #include "base/ids.h"
 #include "base/last_word.h"
 #include "base/log.h"
@@ -86,9 +87,11 @@ class Daemon {
         workers_(settings_.worker_threads, settings_.worker_threads / 2),
         io_(settings_.io_threads),
         stores_(std::move(stores)),
-        elsewhere_(has_elsewhere() ? std::make_unique<api::StoreDispatcher>(api_, io_.get_executor(), !local_)
+        background_(background_parts(), background_options(), io_.get_executor()),
+        elsewhere_(has_elsewhere() ? std::make_unique<background::RemoteDispatcher>(
+                                         background_, io_.get_executor(), !local_)
                                    : nullptr),
-        joined_(local_ && elsewhere_ ? std::make_unique<api::JoinedDispatcher>(*local_, *elsewhere_)
+        joined_(local_ && elsewhere_ ? std::make_unique<background::JoinedDispatcher>(*local_, *elsewhere_)
                                      : nullptr),
         api_{settings_.api,
              dispatcher(),
@@ -104,7 +107,6 @@ class Daemon {
                                     local_ ? local_->pipeline_stats() : std::vector<PipelineStats>(),
                                     http_.counters(), background_.figures());
              }},
-        background_(api_, *stores_.jobs, *stores_.inputs, background_options(), io_.get_executor()),
         http_(io_, with_observer(settings_.http), api::make_routes(api_), api::respond_to_error),
         watch_(settings_.watch
                    ? std::make_unique<http::Server>(io_, *settings_.watch, api::make_watch_routes(api_),
@@ -117,9 +119,9 @@ class Daemon {
         sweep_timer_(control_),
         manager_(control_) {
     api_.memory = memory_;
-    api_.stage_finished = [this](std::string_view model, api::PictureStage stage, double seconds) {
-      metrics_.stage_finished(model, stage, seconds);
-    };
+    api_.background = &background_;
+    api_.engine = local_.get();
+    api_.stage_finished = stage_observer();
   }
 
   ~Daemon() { stores_.jobs->when_broken(nullptr); }
@@ -166,10 +168,27 @@ class Daemon {
 
   engine::Health engine_health() const { return local_ ? local_->health() : engine::Health{}; }
 
-  api::BackgroundOptions background_options() {
-    api_.background = &background_;
-    api_.engine = local_.get();
-    api::BackgroundOptions options = settings_.background;
+  std::function<void(std::string_view, background::PictureStage, double)> stage_observer() {
+    return [this](std::string_view model, background::PictureStage stage, double seconds) {
+      metrics_.stage_finished(model, stage, seconds);
+    };
+  }
+
+  background::Parts background_parts() {
+    const PictureTexts texts = settings_.api.pictures_tell ? PictureTexts::written : PictureTexts::left_out;
+    return {.local = local_.get(),
+            .store = *stores_.jobs,
+            .inputs = *stores_.inputs,
+            .pictures = {*stores_.images, clock_, texts, stage_observer()},
+            .workers = workers_,
+            .clock = clock_,
+            .memory = memory_,
+            .version = settings_.api.version};
+  }
+
+  background::Options background_options() {
+    background::Options options = settings_.background;
+    options.describe = api::images_object;
     options.picture_lifetime = settings_.jobs.lifetime;
     if (!settings_.store.empty()) options.claim_delay = kClaimDelay;
     if (!local_) options.jobs_running_max = 0;
@@ -299,7 +318,7 @@ class Daemon {
   }
 
   void reload_on_worker(std::function<void()> work) {
-    workers_.post(api::Lane::quick, api::kOwnWork, [this, work = std::move(work)] {
+    workers_.post(Lane::quick, kOwnWork, [this, work = std::move(work)] {
       manager_.reloading();
       work();
       manager_.ready();
@@ -350,13 +369,13 @@ class Daemon {
   Metrics& metrics_;
   const std::unique_ptr<engine::LocalDispatcher> local_;  // null: a gateway
   const std::shared_ptr<MemoryBudget> memory_;
-  api::Workers workers_;
+  Workers workers_;
   asio::io_context io_;
-  const Stores stores_;                                    // after io_, which their last replies go to
-  const std::unique_ptr<api::StoreDispatcher> elsewhere_;  // what other servers on the store make; or null
-  const std::unique_ptr<api::JoinedDispatcher> joined_;    // of the two; null where there is one
+  const Stores stores_;  // after io_, which their last replies go to
+  background::Background background_;
+  const std::unique_ptr<background::RemoteDispatcher> elsewhere_;  // what other servers on the store make
+  const std::unique_ptr<background::JoinedDispatcher> joined_;     // of the two; null where there is one
   api::Api api_;
-  api::Background background_;
   http::Server http_;
   const std::unique_ptr<http::Server> watch_;                    // null: there is no second address
   const asio::strand<asio::io_context::executor_type> control_;  // of the signals, the sweeps and the end

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "api/api.h"
-#include "api/background.h"
+#include "background/background.h"
 #include "base/result.h"
 #include "engine/options.h"
 #include "http/server.h"
@@ -34,8 +34,8 @@ struct ServerSettings {
   // answered, as far as drain_timeout allows. Zero: what has not begun is refused at once.
   std::chrono::milliseconds drain_delay = std::chrono::seconds(0);
   std::chrono::seconds drain_timeout = std::chrono::seconds(60);  // after that
-  std::string worker;                 // this server's name among those on the store; run_server draws it
-  api::BackgroundOptions background;  // how jobs run that outlive their requests
+  std::string worker;              // this server's name among those on the store; run_server draws it
+  background::Options background;  // how jobs run that outlive their requests
   jobstore::StoreOptions jobs;
   std::uint64_t inputs_bytes_max = 1ull << 30;  // pictures that waiting jobs start from, in data_dir/inputs
   // Reads the keys again; called at SIGHUP, on a worker thread. Null: there are none.

@@ -1,8 +1,6 @@
 #include "parameters/request_json.h"
 
-#include <boost/json/value_from.hpp>
-#include <boost/json/value_to.hpp>
-
+#include "parameters/json_members.h"
 #include "parameters/request_fields.h"
 
 namespace diffused {
@@ -10,35 +8,9 @@ namespace {
 
 namespace json = boost::json;
 
-json::string_view key_of(std::string_view name) { return {name.data(), name.size()}; }
-
-template <typename T>
-json::value to_value(const T& value) {
-  return json::value_from(value);
-}
-template <typename T>
-json::value to_value(const std::optional<T>& value) {
-  return value ? json::value_from(*value) : json::value(nullptr);
-}
-json::value to_value(const std::vector<LoraChoice>& loras) { return write_loras(loras); }
-
-template <typename T>
-void from_member(const json::object& object, std::string_view name, T& to) {
-  to = json::value_to<T>(object.at(key_of(name)));
-}
-// A row that was written before there was such a member leaves it empty.
-template <typename T>
-void from_member(const json::object& object, std::string_view name, std::optional<T>& to) {
-  const json::value* const value = object.if_contains(key_of(name));
-  if (value && !value->is_null()) to = json::value_to<T>(*value);
-}
-template <typename T>
-void from_member(const json::object& object, std::string_view name, std::vector<T>& to) {
-  const json::value* const value = object.if_contains(key_of(name));
-  if (value) to = json::value_to<std::vector<T>>(*value);
-}
-void from_member(const json::object& object, std::string_view name, std::vector<LoraChoice>& to) {
-  if (const json::value* const value = object.if_contains(key_of(name))) to = read_loras(*value);
+json::value write_member(const std::vector<LoraChoice>& loras) { return write_loras(loras); }
+void read_member(const json::object& object, std::string_view name, std::vector<LoraChoice>& to) {
+  if (const json::value* const value = object.if_contains(member_key(name))) to = read_loras(*value);
 }
 
 // Calls `visit` with the name and the value of each member of a row: the one list for both directions.
@@ -66,16 +38,18 @@ bool says_something(const std::optional<int>& value) { return value.value_or(0) 
 }  // namespace
 
 void write_request(const GenerateRequest& request, json::object& to) {
-  each_member(request, [&](std::string_view name, const auto& value) { to[key_of(name)] = to_value(value); });
+  each_member(request,
+              [&](std::string_view name, const auto& value) { to[member_key(name)] = write_member(value); });
 }
 
 void read_request(const json::object& from, GenerateRequest& request) {
-  each_member(request, [&](std::string_view name, auto& value) { from_member(from, name, value); });
+  each_member(request, [&](std::string_view name, auto& value) { read_member(from, name, value); });
 }
 
 void write_given_fields(const GenerateRequest& request, json::object& to) {
   each_field(request, [&](const FieldInfo& field, const auto& value) {
-    if (says_something(value) && !to.contains(key_of(field.name))) to[key_of(field.name)] = to_value(value);
+    if (says_something(value) && !to.contains(member_key(field.name)))
+      to[member_key(field.name)] = write_member(value);
   });
 }
 

@@ -10,8 +10,9 @@
 #include <memory>
 #include <thread>
 
-#include "api/background.h"
 #include "api/fixture.h"
+#include "api/openai/images_response.h"
+#include "background/background.h"
 #include "jobstore/sqlite_job_store.h"
 #include "support/files.h"
 
@@ -40,7 +41,7 @@ class Submitted {
 };
 
 // Remembers what it is told.
-class Counted final : public BackgroundObserver {
+class Counted final : public background::Observer {
  public:
   void run_ended(std::string_view model, std::string_view outcome) override {
     note(std::string(model) + " " + std::string(outcome));
@@ -83,11 +84,13 @@ class Jobs : public testing::Test, public ApiFixture {
   void open() {
     background_io_ = ios_.emplace_back(std::make_unique<asio::io_context>()).get();
     store_ = *jobstore::open_sqlite_job_store(folder_.path() / "jobs.db", store_options_, clock);
-    BackgroundOptions options;
+    background::Options options;
     options.observer = counted_;
     options.jobs_queued_max = jobs_queued_max_;
-    background_ =
-        std::make_unique<Background>(api, *store_, inputs_, options, background_io_->get_executor());
+    options.describe = images_object;
+    background_ = std::make_unique<background::Background>(
+        background::Parts{&dispatcher, *store_, inputs_, {images, clock}, workers, clock, nullptr, "0.0"},
+        options, background_io_->get_executor());
     api.background = background_.get();
   }
   void start() {
@@ -146,7 +149,7 @@ class Jobs : public testing::Test, public ApiFixture {
   std::vector<std::unique_ptr<asio::io_context>> ios_;  // one for each start
   Submitted submitted_;
   asio::io_context* background_io_ = nullptr;
-  std::unique_ptr<Background> background_;
+  std::unique_ptr<background::Background> background_;
   std::jthread thread_;
 };
 

@@ -7,14 +7,14 @@
 #include <deque>
 #include <thread>
 
-#include "api/background.h"
 #include "api/endpoints.h"
 #include "api/fixture.h"
 #include "api/jobs_fixture.h"
-#include "api/openai/job_spec.h"
+#include "background/background.h"
 #include "image/base64.h"
 #include "image/codec.h"
 #include "jobstore/sqlite_job_store.h"
+#include "parameters/job_record.h"
 #include "support/files.h"
 
 namespace diffused::api {
@@ -191,8 +191,8 @@ TEST_F(Jobs, TellTheirStepsAndPreviewsToWhoeverWatches) {
   EXPECT_EQ(watch(id, "1.3").size(), 1u);
 }
 
-TEST(JobFeed, GivesAReturningWatcherWhatItHasNotSeen) {
-  JobFeed feed;
+TEST(JobEventLog, GivesAReturningWatcherWhatItHasNotSeen) {
+  JobEventLog feed;
   feed.begin(1, 4);
   for (const char* name : {"a", "b", "c"}) feed.add(name, "{}");
   const auto rest = feed.after(*EventId::parse("1.2"));

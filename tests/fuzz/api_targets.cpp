@@ -2,15 +2,15 @@
 #include "api/fixture.h"
 #include "api/json_body.h"
 #include "api/keys.h"
-#include "api/model_note.h"
-#include "api/openai/job_spec.h"
 #include "api/sdapi/infotext.h"
 #include "api/sdapi/prompt_tags.h"
 #include "api/sdapi/styles.h"
+#include "background/model_announcement.h"
 #include "base/check.h"
 #include "base/json_text.h"
 #include "base/utf8.h"
 #include "fuzz/targets.h"
+#include "parameters/job_record.h"
 
 namespace diffused::fuzz {
 namespace {
@@ -71,19 +71,19 @@ void infotext(std::string_view bytes) {
 }
 
 void job_row(std::string_view bytes) {
-  const auto spec = api::read_spec(std::string(bytes));
+  const auto spec = read_spec(std::string(bytes));
   if (!spec) return;
-  const std::string text = api::write_spec(*spec);
-  const auto again = api::read_spec(text);
-  CHECK(again && api::write_spec(*again) == text);
+  const std::string text = write_spec(*spec);
+  const auto again = read_spec(text);
+  CHECK(again && write_spec(*again) == text);
 }
 
 void model_note(std::string_view bytes) {
-  const auto model = api::read_model(std::string(bytes));
+  const auto model = background::read_model(std::string(bytes));
   if (!model) return;
-  const std::string text = api::write_model(*model);
-  const auto again = api::read_model(text);
-  CHECK(again && api::write_model(*again) == text);
+  const std::string text = background::write_model(*model);
+  const auto again = background::read_model(text);
+  CHECK(again && background::write_model(*again) == text);
 }
 
 void key_file(std::string_view bytes) {

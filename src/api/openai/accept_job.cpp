@@ -2,30 +2,25 @@
 
 #include <algorithm>
 
-#include "api/ask.h"
-#include "api/background.h"
 #include "api/endpoints.h"
 #include "api/errors.h"
 #include "api/keys.h"
 #include "api/memory.h"
-#include "api/offload.h"
 #include "api/openai/job_object.h"
-#include "api/openai/job_spec.h"
 #include "api/reply.h"
 #include "api/trace.h"
-#include "base/ids.h"
+#include "async/offload.h"
+#include "async/store_call.h"
+#include "background/background.h"
+#include "background/job_files.h"
 #include "base/json_text.h"
 #include "http/header_parameters.h"
-#include "parameters/request_fields.h"
-#include "storage/sha256.h"
+#include "parameters/job_record.h"
 
 namespace diffused::api {
 namespace {
 
 constexpr std::size_t kKeyCharactersMax = 255;
-constexpr std::size_t kUserDigits = 16;
-// A job that waits longer than this has lost the pictures it starts from.
-constexpr std::int64_t kInputSeconds = 7 * 24 * 3600;
 
 bool prefers_async(const http::Request& request) {
   const std::string_view header = request.header("prefer");
@@ -48,26 +43,6 @@ Result<std::optional<std::string>> idempotency_key(const http::Request& request)
   return std::string(key);
 }
 
-// What the ids of a user's inputs begin with, by which their bytes are counted, also after a restart.
-std::string input_prefix(const std::string& user) {
-  return "in_" + storage::sha256_hex(user).substr(0, kUserDigits) + "_";
-}
-
-// The picture as a PNG, which loses nothing, under a new id.
-Result<std::string> keep_input(const Api& api, const std::string& user, const Image& image) {
-  TRY(std::string bytes, find_codec("png")->encode(image, {}));
-  const std::string prefix = input_prefix(user);
-  if (api.background->inputs().bytes_of(prefix) + bytes.size() > api.background->inputs_of_user_bytes_max()) {
-    Error full{ErrorCode::overloaded, "as many bytes of your pictures wait as may", {}, "queue_full"};
-    full.retry_after = std::chrono::seconds(5);
-    return tl::unexpected(std::move(full));
-  }
-  const std::string id = random_id(prefix);
-  TRY_VOID(api.background->inputs().put(id, {std::make_shared<const std::string>(std::move(bytes)),
-                                             "image/png", api.clock.lifetime_seconds() + kInputSeconds}));
-  return id;
-}
-
 Result<void> check_possible(const Api& api, const ImageRequest& request) {
   if (api.background == nullptr)
     return fail(ErrorCode::unsupported, "this server keeps no jobs", "background_job");
@@ -75,11 +50,6 @@ Result<void> check_possible(const Api& api, const ImageRequest& request) {
     return fail(ErrorCode::invalid_argument, "a job is not streamed: its events are at GET …/events",
                 "stream");
   return {};
-}
-
-double cost_of(const GenerateRequest& request) {
-  return 1e-6 * request.width.value_or(1) * request.height.value_or(1) *
-         request.num_inference_steps.value_or(1) * static_cast<double>(request.n());
 }
 
 // What there is to enqueue; the pictures it starts from are kept already. Off the io threads.
@@ -99,9 +69,11 @@ Result<jobstore::NewJob> write_down(const Api& api, const http::Request& http_re
   // What could never be made is not accepted.
   TRY_VOID(hold(http_request, 2 * result_bytes(request.generate, {}, /*as_text=*/false), "its pictures"));
   if (request.codec == nullptr) request.codec = find_codec("png");
-  TRY(const JobSpec spec, keep_inputs(api, user_of(http_request), std::move(request)));
-  jobstore::NewJob job = row_of(spec);
-  job.request_hash = spec.request.fingerprint;
+  const std::string fingerprint = request.fingerprint;
+  TRY(const JobSpec spec,
+      background::keep_inputs(*api.background, user_of(http_request), std::move(request)));
+  jobstore::NewJob job = background::row_of(spec);
+  job.request_hash = fingerprint;
   job.idempotency_key = std::move(key);
   job.owner = user_of(http_request);
   job.priority = http_request.priority;
@@ -111,37 +83,6 @@ Result<jobstore::NewJob> write_down(const Api& api, const http::Request& http_re
 }
 
 }  // namespace
-
-Result<JobSpec> keep_inputs(const Api& api, const std::string& user, ImageRequest request) {
-  JobSpec spec;
-  Result<void> kept;
-  each_picture(request.generate, [&](const PictureInfo& input, const auto& member) {
-    for (const PicturePointer& picture : pictures_in(member)) {
-      if (!kept) return;
-      if (auto id = keep_input(api, user, *picture))
-        spec.pictures[std::string(input.name)].push_back(*std::move(id));
-      else
-        kept = tl::unexpected(std::move(id).error());
-    }
-  });
-  if (!kept) {
-    for (const std::string& id : picture_ids(spec)) static_cast<void>(api.background->inputs().remove(id));
-    return tl::unexpected(std::move(kept).error());
-  }
-  spec.request = std::move(request);
-  return spec;
-}
-
-jobstore::NewJob row_of(const JobSpec& spec) {
-  const GenerateRequest& request = spec.request.generate;
-  jobstore::NewJob job;
-  job.id = random_id("job_");
-  job.pool = request.model;
-  job.batch_key = batch_key(request);
-  job.cost = cost_of(request);
-  job.spec = write_spec(spec);
-  return job;
-}
 
 bool wants_background(const http::Request& http_request, const ImageRequest& request) {
   return request.background_job || (!request.stream && prefers_async(http_request));
@@ -157,9 +98,9 @@ asio::awaitable<Result<jobstore::Enqueued>> keep_job(const Api& api, const http:
     co_return tl::unexpected(written.error());
   }
   const std::string spec = written->spec;
-  auto added = co_await ask<jobstore::Enqueued>(
+  auto added = co_await store_call<jobstore::Enqueued>(
       [&](auto reply) { api.background->store().enqueue(*std::move(written), std::move(reply)); });
-  if (!added || added->replayed) co_await drop_inputs(api, spec);
+  if (!added || added->replayed) co_await background::drop_inputs(api.background->parts(), spec);
   if (!added && is_for_now(added.error())) api.background->observer().refused(model, word_of(added.error()));
   if (added && !added->replayed) api.background->job_added(model);
   co_return added;

@@ -4,7 +4,6 @@
 #include <boost/asio/awaitable.hpp>
 
 #include "api/openai/image_request.h"
-#include "api/openai/job_spec.h"
 #include "http/exchange.h"
 #include "jobstore/job_store.h"
 
@@ -18,12 +17,6 @@ bool wants_background(const http::Request& http_request, const ImageRequest& req
 // then. Errors: those of the request, overloaded, unavailable, conflict. Precondition: Api::background.
 asio::awaitable<Result<jobstore::Enqueued>> keep_job(const Api& api, const http::Request& http_request,
                                                      ImageRequest request);
-
-// The row of a job whose pictures are kept already. Its owner, priority and keys are left to the caller.
-jobstore::NewJob row_of(const JobSpec& spec);
-// Keeps the pictures that the request starts from and moves it into the spec. Takes as long as the store:
-// off the io threads. Errors: as BlobStore::put.
-Result<JobSpec> keep_inputs(const Api& api, const std::string& user, ImageRequest request);
 
 // Does the same and answers 202 with the job object once that is durable; 200 when the
 // job was there already, under the same Idempotency-Key. Every failure is answered too.

@@ -1,15 +1,15 @@
 #include "api/openai/answer.h"
 
+#include "api/early_head_answer.h"
 #include "api/errors.h"
-#include "api/job_run.h"
 #include "api/keys.h"
 #include "api/memory.h"
-#include "api/offload.h"
 #include "api/openai/accept_job.h"
+#include "api/openai/idempotent_answer.h"
 #include "api/openai/images_response.h"
-#include "api/openai/keyed_answer.h"
 #include "api/openai/stream.h"
-#include "api/slow_answer.h"
+#include "async/offload.h"
+#include "async/submitted_job.h"
 #include "base/ids.h"
 #include "base/json_text.h"
 #include "image/base64.h"
@@ -53,8 +53,8 @@ struct Finished {
 // Waits for the job's end; each picture is encoded while the next is being made. `slow` tells the client of
 // life; null: raw bytes are wanted, and neither items nor anything before them.
 asio::awaitable<Result<Finished>> finish(const Api& api, const http::Request& http_request,
-                                         const ImageRequest& request, const Recipe& recipe, JobRun& run,
-                                         SlowAnswer* slow) {
+                                         const ImageRequest& request, const Recipe& recipe, SubmittedJob& run,
+                                         EarlyHeadAnswer* slow) {
   Finished finished;
   finished.pictures.resize(request.generate.n());
   finished.items.resize(request.generate.n());
@@ -120,7 +120,7 @@ asio::awaitable<void> answer_images(const Api& api, http::Exchange& exchange, Im
   if (request.codec == nullptr) request.codec = accepted != nullptr ? accepted : find_codec("png");
   const bool raw = accepted != nullptr && request.generate.n() == 1 && !request.stream;
   if (!request.stream && is_keyed(api, exchange.request()))
-    co_return co_await answer_keyed(api, exchange, std::move(job), raw);
+    co_return co_await answer_once(api, exchange, std::move(job), raw);
   if (!request.stream && !raw && request.response_format == ResponseFormat::url)
     if (auto room = api.images.check_room(); !room) co_return co_await send_error(exchange, room.error());
   if (request.stream) {
@@ -130,8 +130,8 @@ asio::awaitable<void> answer_images(const Api& api, http::Exchange& exchange, Im
   if (auto held = hold(exchange.request(), result_bytes(request, job.model.info), "its pictures"); !held)
     co_return co_await send_error(exchange, held.error());
   const Recipe recipe{request.generate, job.model.info, api.options.version};
-  SlowAnswer slow(exchange, api.clock, api.options.early_head);
-  auto run = JobRun::submit(api.dispatcher, request.generate, *options, exchange.executor(), api.clock);
+  EarlyHeadAnswer slow(exchange, api.clock, api.options.early_head);
+  auto run = SubmittedJob::submit(api.dispatcher, request.generate, *options, exchange.executor(), api.clock);
   if (!run) co_return co_await send_error(exchange, as_spelled(run.error(), request.spelling));
   exchange.note_job((*run)->ticket().id());
   if (request.stream) co_return co_await stream_images(api, exchange, request, recipe, **run, event_prefix);

@@ -1,9 +1,9 @@
 #include "api/endpoints.h"
 #include "api/json_body.h"
-#include "api/offload.h"
 #include "api/openai/answer.h"
 #include "api/openai/fingerprint.h"
 #include "api/openai/uploads.h"
+#include "async/offload.h"
 
 namespace diffused::api {
 namespace {

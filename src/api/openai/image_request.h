@@ -8,12 +8,9 @@
 #include "api/api.h"
 #include "api/fields.h"
 #include "http/exchange.h"
-#include "image/codec.h"
-#include "job/job.h"
+#include "parameters/job_record.h"
 
 namespace diffused::api {
-
-enum class ResponseFormat { url, b64_json };
 
 // How a mask says what is to be repainted.
 enum class MaskMode {
@@ -22,22 +19,14 @@ enum class MaskMode {
   luminance,  // white is repainted, as Diffusers has it
 };
 
-struct ImageRequest {
-  GenerateRequest generate;  // prompt and model settings as sent; complete() fills in the rest
-
+struct ImageRequest : PictureRequest {
   std::string model;  // as the client named it, or empty
   std::optional<int> n;
   std::vector<std::optional<std::uint64_t>> seeds;  // as sent; none: draw one
-  std::optional<ResponseFormat> response_format;
-  const Codec* codec = nullptr;  // null: PNG, or what Accept asks for
-  int quality = 100;             // 0 to 100, for JPEG and WebP
-  std::string quality_preset;    // "low", "hd", …
   bool stream = false;
-  int partial_images = 0;
   bool progress_events = false;
   bool background_job = false;  // answer at once and make the pictures later
-  std::string safety_identifier;
-  std::string fingerprint;  // openai/fingerprint.h
+  std::string fingerprint;      // openai/fingerprint.h
   MaskMode mask_mode = MaskMode::automatic;
   bool prompt_required = true;
 

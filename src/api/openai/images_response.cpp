@@ -24,14 +24,14 @@ std::string picture_url(const ApiOptions& options, const http::Request& request,
                      file_name);
 }
 
-json::object describe(const ImageRequest& request, const Picture& picture) {
+json::object describe(const PictureRequest& request, const Picture& picture) {
   return {{"size", fmt::format("{}x{}", picture.width, picture.height)},
           {"quality", quality_of(request.quality_preset).name},
           {"background", "opaque"},
           {"output_format", request.codec->name}};
 }
 
-json::object usage(const ImageRequest& request, std::span<const Picture> pictures) {
+json::object usage(const PictureRequest& request, std::span<const Picture> pictures) {
   int output = 0;
   for (const Picture& picture : pictures)
     output += (picture.width / kPatchPixels) * (picture.height / kPatchPixels);
@@ -44,20 +44,12 @@ json::object usage(const ImageRequest& request, std::span<const Picture> picture
           {"output_tokens_details", json::object{{"text_tokens", 0}, {"image_tokens", output}}}};
 }
 
-json::object timings(const Timings& timings) {
-  return {{"queue_seconds", timings.queue_seconds},
-          {"encode_seconds", timings.encode_seconds},
-          {"denoise_seconds", timings.denoise_seconds},
-          {"decode_seconds", timings.decode_seconds},
-          {"total_seconds", timings.total_seconds}};
-}
-
-json::object images_object(std::int64_t created, const ImageRequest& request,
+json::object images_object(std::int64_t created, const PictureRequest& request,
                            std::span<const Picture> pictures, const Timings& job_timings) {
   json::object body{{"created", created}, {"model", request.generate.model}};
   for (auto& member : describe(request, pictures.front())) body[member.key()] = member.value();
   body["usage"] = usage(request, pictures);
-  body["timings"] = timings(job_timings);
+  body["timings"] = write_timings(job_timings);
   if (!request.safety_identifier.empty()) body["safety_identifier"] = request.safety_identifier;
   return body;
 }

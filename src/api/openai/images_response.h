@@ -17,17 +17,15 @@ std::string picture_url(const ApiOptions& options, const http::Request& request,
                         const std::string& file_name);
 
 // What every event and answer says of its pictures: size, quality, background, output_format.
-json::object describe(const ImageRequest& request, const Picture& picture);
+json::object describe(const PictureRequest& request, const Picture& picture);
 
 // OpenAI's usage object, all integers. Text is counted as one token for four bytes, a picture as the 16x16
 // pixel patches the transformer sees: estimates for clients that add them up, not bills.
-json::object usage(const ImageRequest& request, std::span<const Picture> pictures);
-
-json::object timings(const Timings& timings);
+json::object usage(const PictureRequest& request, std::span<const Picture> pictures);
 
 // What a finished request says beside its pictures: when and by which model they were made, describe(),
 // usage(), timings(). `pictures` are not empty; their bytes are not looked at.
-json::object images_object(std::int64_t created, const ImageRequest& request,
+json::object images_object(std::int64_t created, const PictureRequest& request,
                            std::span<const Picture> pictures, const Timings& timings);
 
 // Headers of every answer that holds pictures: the model that made them, the

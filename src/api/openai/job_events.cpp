@@ -1,15 +1,18 @@
 // GET /v1/images/jobs/{id}/events: what happens to a job, as server-sent events.
-#include "api/ask.h"
-#include "api/background.h"
 #include "api/endpoints.h"
 #include "api/openai/answer.h"
 #include "api/openai/job_object.h"
 #include "api/openai/job_owner.h"
+#include "async/store_call.h"
+#include "background/background.h"
 #include "base/json_text.h"
 
 namespace diffused::api {
 namespace {
 
+using background::EventId;
+using background::JobEventLog;
+using background::kRowLook;
 using jobstore::Job;
 using jobstore::JobState;
 
@@ -24,8 +27,8 @@ class JobWatch {
         exchange_(exchange),
         id_(std::move(id)),
         feed_(api.background->feed(id_)),
-        bell_(std::make_shared<Bell>(exchange.executor())) {
-    feed_->watch(bell_);
+        signal_(std::make_shared<WakeSignal>(exchange.executor())) {
+    feed_->watch(signal_);
     if (const auto last = EventId::parse(exchange.request().header("last-event-id"))) last_ = *last;
   }
 
@@ -55,21 +58,21 @@ class JobWatch {
         co_await out.comment("working");
         quiet_since = api_.clock.now();
       }
-      co_await bell_->wait(kRowLook);
+      co_await signal_->wait(kRowLook);
     }
   }
 
  private:
   asio::awaitable<Result<Job>> find() {
-    return ask<Job>([this](auto reply) {
+    return store_call<Job>([this](auto reply) {
       api_.background->store().find(id_, job_owner(api_, exchange_.request()), std::move(reply));
     });
   }
 
   // Whether there was anything new.
   asio::awaitable<bool> send_feed(http::EventStream& out) {
-    const std::vector<JobFeed::Entry> entries = feed_->after(last_);
-    for (const JobFeed::Entry& entry : entries) {
+    const std::vector<JobEventLog::Entry> entries = feed_->after(last_);
+    for (const JobEventLog::Entry& entry : entries) {
       co_await out.event(entry.name, entry.data, entry.id.text());
       last_ = entry.id;
     }
@@ -77,7 +80,7 @@ class JobWatch {
   }
 
   asio::awaitable<bool> send_position(http::EventStream& out) {
-    const auto position = co_await ask<std::int64_t>(
+    const auto position = co_await store_call<std::int64_t>(
         [this](auto reply) { api_.background->store().position(id_, std::move(reply)); });
     if (!position || *position == position_) co_return false;
     position_ = *position;
@@ -97,8 +100,8 @@ class JobWatch {
   const Api& api_;
   http::Exchange& exchange_;
   const std::string id_;
-  const std::shared_ptr<JobFeed> feed_;
-  const std::shared_ptr<Bell> bell_;
+  const std::shared_ptr<JobEventLog> feed_;
+  const std::shared_ptr<WakeSignal> signal_;
   EventId last_;
   std::int64_t position_ = -1;
 };
@@ -107,7 +110,7 @@ class JobWatch {
 
 asio::awaitable<void> watch_job(const Api& api, http::Exchange& exchange) {
   const std::string id = exchange.request().parameters.at("id");
-  const auto job = co_await ask<Job>([&](auto reply) {
+  const auto job = co_await store_call<Job>([&](auto reply) {
     api.background->store().find(id, job_owner(api, exchange.request()), std::move(reply));
   });
   if (!job) co_return co_await send_error(exchange, job.error());

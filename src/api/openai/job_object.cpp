@@ -4,14 +4,15 @@
 
 #include <boost/json/parse.hpp>
 
-#include "api/ask.h"
-#include "api/background.h"
 #include "api/errors.h"
 #include "api/memory.h"
-#include "api/offload.h"
 #include "api/openai/images_response.h"
-#include "api/openai/job_spec.h"
+#include "async/offload.h"
+#include "async/store_call.h"
+#include "background/background.h"
+#include "background/job_files.h"
 #include "image/base64.h"
+#include "parameters/job_record.h"
 
 namespace diffused::api {
 namespace {
@@ -45,17 +46,10 @@ json::value unreadable_row() {
   return error_object(error, status_of(error));
 }
 
-// What went wrong: a failure without a word is a job whose server died under it each time.
 json::value error_of(const Job& job) {
   if (job.state != JobState::failed) return nullptr;
-  if (job.outcome) {
-    boost::system::error_code error;
-    json::value outcome = json::parse(*job.outcome, error);
-    return error ? unreadable_row() : outcome;
-  }
-  const Error lost{
-      ErrorCode::internal, "the server ended at each attempt to make this job", {}, "worker_lost"};
-  return error_object(lost, status_of(lost));
+  const Error error = background::failure_of(job);
+  return error_object(error, status_of(error));
 }
 
 // The stored outcome with each picture's id turned into what the client asked for. Off the io threads.
@@ -130,25 +124,6 @@ json::object describe(const Api& api, const http::Request& request, const Job& j
           {"error", std::move(error)}};
 }
 
-std::vector<std::string> made_pictures(const Job& job) {
-  std::vector<std::string> ids;
-  try {
-    const json::value outcome = json::parse(*job.outcome);
-    for (const json::value& item : outcome.at("data").as_array())
-      if (const json::value* const picture = item.as_object().if_contains("picture"))
-        ids.emplace_back(picture->as_string());
-  } catch (const std::exception&) {  // Boost.JSON's conversions throw; what it does not name will expire
-  }
-  return ids;
-}
-
-asio::awaitable<void> drop(const Api& api, storage::BlobStore& store, std::vector<std::string> ids) {
-  if (ids.empty()) co_return;
-  co_await offload(api.workers, kOwnWork, [&] {
-    for (const std::string& id : ids) static_cast<void>(store.remove(id));
-  });
-}
-
 }  // namespace
 
 asio::awaitable<json::object> describe_job(const Api& api, const http::Request& request, const Job& job,
@@ -156,22 +131,11 @@ asio::awaitable<json::object> describe_job(const Api& api, const http::Request& 
   json::object object =
       co_await offload(api.workers, user_of(request), [&] { return describe(api, request, job, pictures); });
   if (job.state == JobState::queued) {
-    const auto position = co_await ask<std::int64_t>(
+    const auto position = co_await store_call<std::int64_t>(
         [&](auto reply) { api.background->store().position(job.id, std::move(reply)); });
     if (position) object["queue_position"] = *position;
   }
   co_return object;
-}
-
-asio::awaitable<void> drop_inputs(const Api& api, const std::string& text) {
-  const auto spec = read_spec(text);
-  if (!spec) co_return;
-  co_await drop(api, api.background->inputs(), picture_ids(*spec));
-}
-
-asio::awaitable<void> drop_pictures(const Api& api, const Job& job) {
-  if (job.state != JobState::succeeded) co_return;
-  co_await drop(api, api.images, made_pictures(job));
 }
 
 }  // namespace diffused::api

@@ -19,8 +19,4 @@ enum class Pictures { included, linked };
 asio::awaitable<json::object> describe_job(const Api& api, const http::Request& request,
                                            const jobstore::Job& job, Pictures pictures);
 
-// Removes the pictures a job started from, or those it made; without an error when they are gone.
-asio::awaitable<void> drop_inputs(const Api& api, const std::string& spec);
-asio::awaitable<void> drop_pictures(const Api& api, const jobstore::Job& job);
-
 }  // namespace diffused::api

@@ -1,13 +1,14 @@
 // GET /v1/images/jobs and what belongs to one job: its object, cancelling, deleting.
 #include <charconv>
 
-#include "api/ask.h"
-#include "api/background.h"
 #include "api/endpoints.h"
 #include "api/keys.h"
 #include "api/openai/answer.h"
 #include "api/openai/job_object.h"
 #include "api/openai/job_owner.h"
+#include "async/store_call.h"
+#include "background/background.h"
+#include "background/job_files.h"
 
 namespace diffused::api {
 namespace {
@@ -52,7 +53,7 @@ asio::awaitable<void> list_jobs(const Api& api, http::Exchange& exchange) {
   auto page = page_of(exchange.request());
   if (!page) co_return co_await send_error(exchange, page.error());
   const auto wanted = static_cast<std::size_t>(page->jobs_max++);  // one more tells whether there are more
-  auto jobs = co_await ask<std::vector<Job>>(
+  auto jobs = co_await store_call<std::vector<Job>>(
       [&](auto reply) { api.background->store().list(*page, std::move(reply)); });
   if (!jobs) co_return co_await send_error(exchange, jobs.error());
   const bool more = jobs->size() > wanted;
@@ -74,7 +75,7 @@ asio::awaitable<void> list_jobs(const Api& api, http::Exchange& exchange) {
 }
 
 asio::awaitable<void> show_job(const Api& api, http::Exchange& exchange) {
-  auto job = co_await ask<Job>([&](auto reply) {
+  auto job = co_await store_call<Job>([&](auto reply) {
     api.background->store().find(id_of(exchange.request()), job_owner(api, exchange.request()),
                                  std::move(reply));
   });
@@ -83,24 +84,24 @@ asio::awaitable<void> show_job(const Api& api, http::Exchange& exchange) {
 
 asio::awaitable<void> cancel_job(const Api& api, http::Exchange& exchange) {
   const std::string id = id_of(exchange.request());
-  auto job = co_await ask<Job>([&](auto reply) {
+  auto job = co_await store_call<Job>([&](auto reply) {
     api.background->store().cancel(id, job_owner(api, exchange.request()), std::move(reply));
   });
   if (job) {
     api.background->stop_job(id);
-    co_await drop_inputs(api, job->spec);
+    co_await background::drop_inputs(api.background->parts(), job->spec);
   }
   co_await send_job(api, exchange, std::move(job));
 }
 
 asio::awaitable<void> delete_job(const Api& api, http::Exchange& exchange) {
-  auto job = co_await ask<Job>([&](auto reply) {
+  auto job = co_await store_call<Job>([&](auto reply) {
     api.background->store().remove(id_of(exchange.request()), job_owner(api, exchange.request()),
                                    std::move(reply));
   });
   if (!job) co_return co_await send_error(exchange, job.error());
-  co_await drop_inputs(api, job->spec);
-  co_await drop_pictures(api, *job);
+  co_await background::drop_inputs(api.background->parts(), job->spec);
+  co_await background::drop_pictures(api.background->parts(), *job);
   const json::object body{{"id", job->id}, {"object", "image.job.deleted"}, {"deleted", true}};
   co_await send_json(exchange, body);
 }

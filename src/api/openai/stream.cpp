@@ -6,8 +6,8 @@
 #include <span>
 
 #include "api/errors.h"
-#include "api/offload.h"
 #include "api/openai/images_response.h"
+#include "async/offload.h"
 #include "base/json_text.h"
 #include "image/base64.h"
 #include "image/resize.h"
@@ -134,7 +134,7 @@ class ImageStream {
 }  // namespace
 
 asio::awaitable<void> stream_images(const Api& api, http::Exchange& exchange, const ImageRequest& request,
-                                    const Recipe& recipe, JobRun& run, std::string_view event_prefix) {
+                                    const Recipe& recipe, SubmittedJob& run, std::string_view event_prefix) {
   const auto out = co_await exchange.stream(job_headers(api.options, run.ticket(), recipe.request.model));
   ImageStream stream(api, user_of(exchange.request()), request, recipe, event_prefix, *out);
   co_await out->comment("queued");

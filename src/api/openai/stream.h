@@ -5,9 +5,9 @@
 #include <boost/asio/awaitable.hpp>
 #include <string_view>
 
-#include "api/job_run.h"
 #include "api/openai/image_request.h"
 #include "api/picture.h"
+#include "async/submitted_job.h"
 #include "http/exchange.h"
 
 namespace diffused::api {
@@ -17,6 +17,6 @@ namespace diffused::api {
 // event has an image_index, because n may be more than one; partial_image_index starts again for each
 // picture.
 asio::awaitable<void> stream_images(const Api& api, http::Exchange& exchange, const ImageRequest& request,
-                                    const Recipe& recipe, JobRun& run, std::string_view event_prefix);
+                                    const Recipe& recipe, SubmittedJob& run, std::string_view event_prefix);
 
 }  // namespace diffused::api

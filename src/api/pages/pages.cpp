@@ -1,9 +1,9 @@
 // GET /, /status and /docs, and the files that these pages load.
 #include "api/endpoints.h"
 #include "api/keys.h"
-#include "api/offload.h"
 #include "api/openai/answer.h"
 #include "api/pages/page_files.h"
+#include "async/offload.h"
 
 namespace diffused::api {
 namespace {

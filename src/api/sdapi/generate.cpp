@@ -4,13 +4,13 @@
 
 #include "api/endpoints.h"
 #include "api/errors.h"
-#include "api/job_run.h"
 #include "api/memory.h"
-#include "api/offload.h"
 #include "api/openai/answer.h"
 #include "api/sdapi/board.h"
 #include "api/sdapi/sd_info.h"
 #include "api/sdapi/sd_job.h"
+#include "async/offload.h"
+#include "async/submitted_job.h"
 #include "base/json_text.h"
 #include "base/pages.h"
 #include "image/base64.h"
@@ -101,7 +101,7 @@ class Generation {
 
  private:
   using Images = Result<std::vector<ImageReady>>;
-  using Jobs = std::vector<std::shared_ptr<JobRun>>;
+  using Jobs = std::vector<std::shared_ptr<SubmittedJob>>;
 
   // The pieces' pictures by the generation's numbers, though they are finished in any order; those that there
   // are when it is interrupted.
@@ -109,7 +109,7 @@ class Generation {
     Jobs jobs;
     for (const Piece& piece : pieces) {
       auto submitted =
-          JobRun::submit(api_.dispatcher, piece.request, options_, exchange_.executor(), api_.clock);
+          SubmittedJob::submit(api_.dispatcher, piece.request, options_, exchange_.executor(), api_.clock);
       if (!submitted) co_return tl::unexpected(submitted.error());
       jobs.emplace_back(*std::move(submitted));
       exchange_.note_job(jobs.back()->ticket().id());
@@ -126,7 +126,7 @@ class Generation {
 
   // Lets the board end the jobs early, from any thread, for as long as they are there.
   void let_finish(const std::vector<Piece>& pieces, const Jobs& jobs) {
-    std::vector<std::pair<Piece, std::weak_ptr<JobRun>>> running;
+    std::vector<std::pair<Piece, std::weak_ptr<SubmittedJob>>> running;
     for (std::size_t i = 0; i < jobs.size(); ++i) running.emplace_back(pieces[i], jobs[i]);
     board_.set_finish([executor = exchange_.executor(), running = std::move(running)](std::size_t images) {
       asio::post(executor, [running, images] {
@@ -137,7 +137,7 @@ class Generation {
   }
 
   // Waits for a job's end.
-  asio::awaitable<Result<void>> take(const Piece& piece, JobRun& job, std::vector<ImageReady>& images) {
+  asio::awaitable<Result<void>> take(const Piece& piece, SubmittedJob& job, std::vector<ImageReady>& images) {
     while (true) {
       std::optional<Event> event = co_await job.next();
       if (!event) continue;

@@ -9,11 +9,11 @@
 #include "api/fields.h"
 #include "api/json_body.h"
 #include "api/keys.h"
-#include "api/offload.h"
 #include "api/openai/answer.h"
 #include "api/openai/image_request.h"
 #include "api/sdapi/board.h"
 #include "api/sdapi/upscaling.h"
+#include "async/offload.h"
 #include "parameters/sampler_names.h"
 
 namespace diffused::api {

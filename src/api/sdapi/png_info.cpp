@@ -2,10 +2,10 @@
 #include "api/errors.h"
 #include "api/json_body.h"
 #include "api/memory.h"
-#include "api/offload.h"
 #include "api/openai/answer.h"
 #include "api/openai/uploads.h"
 #include "api/sdapi/infotext.h"
+#include "async/offload.h"
 #include "base/utf8.h"
 #include "image/codec.h"
 

@@ -1,10 +1,10 @@
 #include "api/endpoints.h"
 #include "api/fields.h"
 #include "api/keys.h"
-#include "api/offload.h"
 #include "api/openai/answer.h"
 #include "api/sdapi/board.h"
 #include "api/sdapi/sd_info.h"
+#include "async/offload.h"
 #include "image/base64.h"
 #include "image/codec.h"
 

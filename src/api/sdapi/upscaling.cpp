@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "api/job_run.h"
 #include "api/memory.h"
 #include "api/reply.h"
+#include "async/submitted_job.h"
 
 namespace diffused::api {
 namespace {
@@ -60,7 +60,8 @@ asio::awaitable<Result<Image>> run_upscaler(const Api& api, http::Exchange& exch
     request.model = network.name;
     request.init_image = std::make_shared<const Image>(std::move(image));
     request.seeds = {0};
-    auto run = JobRun::submit(api.dispatcher, std::move(request), *options, exchange.executor(), api.clock);
+    auto run =
+        SubmittedJob::submit(api.dispatcher, std::move(request), *options, exchange.executor(), api.clock);
     if (!run) co_return tl::unexpected(run.error());
     exchange.note_job((*run)->ticket().id());
     for (bool ended = false; !ended;) {
