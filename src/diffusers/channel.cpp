@@ -16,6 +16,8 @@ namespace json = boost::json;
 
 constexpr std::size_t kHeaderBytesMax = 1 << 20, kBlobBytesMax = 1 << 30;
 constexpr std::size_t kLengthBytes = 4;
+// How long this thread waits for an answer before it looks after others.
+constexpr std::int64_t kSliceMs = 3;
 
 tl::unexpected<Error> gone() { return fail(ErrorCode::unavailable, "the process has ended"); }
 
@@ -48,18 +50,18 @@ Result<void> Channel::send(const json::object& header, std::initializer_list<Byt
   return {};
 }
 
-Result<Message> Channel::receive(Patience patience) {
+Result<Message> Channel::receive(Patience patience, WorkElsewhere* sender) {
   std::array<std::uint8_t, 2 * kLengthBytes> lengths{};
-  TRY_VOID(read(lengths, patience));
+  TRY_VOID(read(lengths, patience, sender));
   const std::size_t header_bytes = get_length(lengths.data());
   const std::size_t blob_bytes = get_length(lengths.data() + kLengthBytes);
   if (header_bytes > kHeaderBytesMax || blob_bytes > kBlobBytesMax)
     return fail(ErrorCode::data_loss, "a message that is too large");
   std::vector<std::uint8_t> text(header_bytes);
-  TRY_VOID(read(text, patience));
+  TRY_VOID(read(text, patience, sender));
   Message message;
   message.blob.resize(blob_bytes);
-  TRY_VOID(read(message.blob, patience));
+  TRY_VOID(read(message.blob, patience, sender));
   boost::system::error_code error;
   json::value header = json::parse({reinterpret_cast<const char*>(text.data()), text.size()}, error);
   if (error || !header.is_object()) return fail(ErrorCode::data_loss, "a header that is not a JSON object");
@@ -67,15 +69,18 @@ Result<Message> Channel::receive(Patience patience) {
   return message;
 }
 
-Result<void> Channel::wait(short events, Patience patience) const {
+Result<void> Channel::wait(short events, Patience patience, WorkElsewhere* sender) const {
   pollfd watched{socket_, events, 0};
   const auto until = std::chrono::steady_clock::now() + patience;
+  const std::int64_t wait_max_ms = sender != nullptr && has_host() ? kSliceMs : 1 << 30;
   for (;;) {
     const auto left = std::chrono::ceil<Patience>(until - std::chrono::steady_clock::now());
     if (left.count() <= 0) return fail(ErrorCode::deadline, "no answer");
-    const int ready = ::poll(&watched, 1, static_cast<int>(std::min<std::int64_t>(left.count(), 1 << 30)));
+    const int ready =
+        ::poll(&watched, 1, static_cast<int>(std::min<std::int64_t>(left.count(), wait_max_ms)));
     if (ready > 0) return {};
     if (ready < 0 && errno != EINTR) return gone();
+    if (ready == 0 && sender != nullptr) give_way(sender);
   }
 }
 
@@ -93,7 +98,7 @@ Result<void> Channel::write(Bytes bytes, Patience patience) {
   return {};
 }
 
-Result<void> Channel::read(std::span<std::uint8_t> bytes, Patience patience) {
+Result<void> Channel::read(std::span<std::uint8_t> bytes, Patience patience, WorkElsewhere* sender) {
   while (!bytes.empty()) {
     const ssize_t done = ::recv(socket_, bytes.data(), bytes.size(), MSG_DONTWAIT);
     if (done > 0) {
@@ -101,7 +106,7 @@ Result<void> Channel::read(std::span<std::uint8_t> bytes, Patience patience) {
     } else if (done == 0) {
       return gone();
     } else if (errno == EAGAIN) {
-      TRY_VOID(wait(POLLIN, patience));
+      TRY_VOID(wait(POLLIN, patience, sender));
     } else if (errno != EINTR) {
       return gone();
     }

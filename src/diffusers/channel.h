@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/give_way.h"
 #include "base/result.h"
 
 namespace diffused::diffusers {
@@ -30,12 +31,13 @@ class Channel {
   // The parts of the blob go one after another. Errors, of both: unavailable (the other side is gone),
   // deadline (it neither reads nor writes for so long), data_loss (what comes is no message).
   Result<void> send(const boost::json::object& header, std::initializer_list<Bytes> blob, Patience patience);
-  Result<Message> receive(Patience patience);
+  // While it waits, this thread gives way (base/give_way.h) for `sender`, which works on the answer.
+  Result<Message> receive(Patience patience, WorkElsewhere* sender = nullptr);
 
  private:
   Result<void> write(Bytes bytes, Patience patience);
-  Result<void> read(std::span<std::uint8_t> bytes, Patience patience);
-  Result<void> wait(short events, Patience patience) const;
+  Result<void> read(std::span<std::uint8_t> bytes, Patience patience, WorkElsewhere* sender);
+  Result<void> wait(short events, Patience patience, WorkElsewhere* sender = nullptr) const;
 
   int socket_;
 };

@@ -105,4 +105,8 @@ ChildProcess::~ChildProcess() {
 // It is not waited for before the destructor, so its number is nobody else's.
 void ChildProcess::kill() const { ::kill(pid_, SIGKILL); }
 
+void ChildProcess::halt() { ::kill(pid_, SIGSTOP); }
+
+void ChildProcess::resume() { ::kill(pid_, SIGCONT); }
+
 }  // namespace diffused::diffusers

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/give_way.h"
 #include "base/result.h"
 
 namespace diffused::diffusers {
@@ -18,7 +19,7 @@ struct ChildCommand {
 };
 
 // Owns the process: the destructor ends it, at once, and waits until it is gone.
-class ChildProcess {
+class ChildProcess final : public WorkElsewhere {
  public:
   // The descriptor that the child finds its socket at.
   static constexpr int kSocket = 3;
@@ -30,13 +31,16 @@ class ChildProcess {
 
   ChildProcess(ChildProcess&& other) noexcept { *this = std::move(other); }
   ChildProcess& operator=(ChildProcess&& other) noexcept;
-  ~ChildProcess();
+  ~ChildProcess() override;
 
   pid_t pid() const { return pid_; }
   int socket() const { return socket_; }  // our end
   int output() const { return output_; }  // reads what it prints on stdout and stderr, until it ends
   // Any thread, as often as wanted.
   void kill() const;
+  // It stands still until resume(), or its end.
+  void halt() override;
+  void resume() override;
 
  private:
   ChildProcess(pid_t pid, int socket, int output) : pid_(pid), socket_(socket), output_(output) {}

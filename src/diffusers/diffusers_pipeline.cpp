@@ -37,6 +37,18 @@ UnitKind kind_of(std::string_view next) {
   return next == "done" ? UnitKind::done : UnitKind::step;
 }
 
+// A flag that is up while this lives.
+class Raised {
+ public:
+  explicit Raised(bool& flag) : flag_(flag) { flag_ = true; }
+  ~Raised() { flag_ = false; }
+  Raised(const Raised&) = delete;
+  Raised& operator=(const Raised&) = delete;
+
+ private:
+  bool& flag_;
+};
+
 // One picture: a row of the worker's, of one generation.
 class WorkerRow final : public Row {
  public:
@@ -53,8 +65,12 @@ class WorkerRow final : public Row {
   int steps() const override { return steps_; }
 
   // One unit. A failure is kept: the row is done, and its picture is the error.
-  void run() {
-    auto answer = ask("run");
+  // It says so in `busy` while the process is at it.
+  void run(bool& busy) {
+    auto answer = [&] {
+      const Raised raised(busy);
+      return ask("run");
+    }();
     if (!answer) return end(std::move(answer).error());
     if (!read(answer->header)) return end({ErrorCode::internal, "The model failed on this request.", {}, {}});
     if (next_.kind != UnitKind::done) return;
@@ -152,8 +168,11 @@ class DiffusersPipeline final : public Pipeline {
                                        steps ? *resolved.num_inference_steps : 1);
   }
 
+  // The process answers one question at a time.
+  bool busy() const override { return busy_; }
+
   void run(std::span<Row* const> rows) override {
-    for (Row* const row : rows) static_cast<WorkerRow*>(row)->run();
+    for (Row* const row : rows) static_cast<WorkerRow*>(row)->run(busy_);
   }
 
   Result<bool> finish_early(Row&) override { return false; }  // nobody knows what it would be
@@ -174,7 +193,9 @@ class DiffusersPipeline final : public Pipeline {
   const std::unique_ptr<Worker> worker_;
   const Description& model_;
   PipelineInfo info_;
-  std::uint64_t rows_ = 0;  // begun so far; the device thread's
+  // The device thread's:
+  std::uint64_t rows_ = 0;  // begun so far
+  bool busy_ = false;
 };
 
 }  // namespace

@@ -214,12 +214,12 @@ Result<void> Worker::check_ready() const {
 }
 
 // Nothing is thrown: a message of which half was read would leave the rest for the next answer.
-Result<Message> Worker::converse(const ChildProcess& child, const json::object& question,
+Result<Message> Worker::converse(ChildProcess& child, const json::object& question,
                                  std::initializer_list<Channel::Bytes> blob) const {
   try {
     Channel channel(child.socket());
     TRY_VOID(channel.send(question, blob, options_.unit_max));
-    return channel.receive(options_.unit_max);
+    return channel.receive(options_.unit_max, &child);
   } catch (const std::exception&) {
     return fail(ErrorCode::out_of_memory, "not enough memory for an answer");
   }

@@ -59,7 +59,8 @@ class Worker {
   Result<void> check_ready() const;
 
   // The answer to a question of that generation. One thread at a time: the device thread. Errors: the
-  // worker's own, with their field; unavailable, when it ended or is of another generation.
+  // worker's own, with their field; unavailable, when it ended or is of another generation. While it is
+  // waited for, the thread gives way (base/give_way.h), and the process stands still then.
   Result<Message> ask(std::uint64_t generation, const boost::json::object& question,
                       std::initializer_list<Channel::Bytes> blob = {});
 
@@ -76,7 +77,7 @@ class Worker {
   Result<Description> load(Channel& channel);
   void tell_loaded(Result<Description> loaded);
   void hear(int output) const;
-  Result<Message> converse(const ChildProcess& child, const boost::json::object& question,
+  Result<Message> converse(ChildProcess& child, const boost::json::object& question,
                            std::initializer_list<Channel::Bytes> blob) const;
   bool rest();
   Error gone() const;

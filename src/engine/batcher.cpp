@@ -1,6 +1,7 @@
 #include "engine/batcher.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 #include <string_view>
 #include <tuple>
@@ -15,8 +16,32 @@ namespace {
 constexpr double kCompanyPrice = 1.25;
 // How far ahead of the leader a flow may be and still join it, in units at the leader's price.
 constexpr double kAheadUnits = 16;
+// Users whose pictures take no more than so many times the least are as light as that one. Above 1, because
+// equal requests differ in their estimates.
+constexpr double kLightFactor = 2;
 // How many flows that left while ahead are remembered.
 constexpr std::size_t kRemembered = 64;
+
+// Gives each flow its part of its user's weight.
+void weigh(std::span<const RowDescription> rows, Turns& turns) {
+  std::map<std::string_view, double> seconds_of_user;  // of those who are here
+  for (const RowDescription& row : rows) seconds_of_user[row.flow.user] += row.picture_seconds;
+  double least = std::numeric_limits<double>::infinity();
+  for (const auto& [user, seconds] : seconds_of_user) least = std::min(least, seconds);
+  std::map<std::string_view, int> flows_of_user;
+  for (const auto& [flow, standing] : turns.ledger) ++flows_of_user[flow.user];
+
+  const auto is_light = [&](std::string_view user) {
+    const auto found = seconds_of_user.find(user);
+    return found != seconds_of_user.end() && found->second <= kLightFactor * least;
+  };
+  const auto light = static_cast<double>(
+      std::ranges::count_if(seconds_of_user, [&](const auto& entry) { return is_light(entry.first); }));
+  const double heavy = static_cast<double>(flows_of_user.size()) - light;
+  const double light_weight = light > 0 ? std::max(1.0, heavy / light) : 1;
+  for (auto& [flow, standing] : turns.ledger)
+    standing.weight = (is_light(flow.user) ? light_weight : 1) / flows_of_user[flow.user];
+}
 
 // Takes note of who is here. Newcomers start even; of those gone only the ones that are ahead stay, the
 // furthest ahead if they are many.
@@ -42,9 +67,7 @@ void call_the_roll(std::span<const RowDescription> rows, Turns& turns) {
     });
   }
 
-  std::map<std::string_view, int> flows_of_user;
-  for (const auto& [flow, standing] : turns.ledger) ++flows_of_user[flow.user];
-  for (auto& [flow, standing] : turns.ledger) standing.weight = 1.0 / flows_of_user[flow.user];
+  weigh(rows, turns);
 }
 
 // Credits the seconds of the last unit to everyone in the ledger, by weight.
@@ -56,24 +79,31 @@ void credit(Turns& turns) {
   turns.uncredited_seconds = 0;
 }
 
-}  // namespace
+// Rows as they are to be heard.
+struct Line {
+  std::vector<std::size_t> order;
+  std::vector<const Standing*> standing;  // of each row
+};
 
-std::vector<std::size_t> plan(std::span<const RowDescription> rows, const CostModel& costs, Turns& turns,
-                              double unit_seconds_max) {
-  CHECK(!rows.empty());
+Line line_up(std::span<const RowDescription> rows, Turns& turns) {
   call_the_roll(rows, turns);
   credit(turns);
-  ++turns.count;
-
-  std::vector<const Standing*> standing(rows.size());
-  for (std::size_t i = 0; i < rows.size(); ++i) standing[i] = &turns.ledger.at(rows[i].flow);
-  std::vector<std::size_t> order(rows.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return std::tuple(-standing[a]->urgency(), rows[a].last_turn, a) <
-           std::tuple(-standing[b]->urgency(), rows[b].last_turn, b);
+  Line line;
+  line.standing.resize(rows.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) line.standing[i] = &turns.ledger.at(rows[i].flow);
+  line.order.resize(rows.size());
+  std::iota(line.order.begin(), line.order.end(), std::size_t{0});
+  std::sort(line.order.begin(), line.order.end(), [&](std::size_t a, std::size_t b) {
+    return std::tuple(-line.standing[a]->urgency(), rows[a].last_turn, a) <
+           std::tuple(-line.standing[b]->urgency(), rows[b].last_turn, b);
   });
+  return line;
+}
 
+// The first in line and those that join it.
+std::vector<std::size_t> gather(std::span<const RowDescription> rows, const Line& line,
+                                const CostModel& costs, double unit_seconds_max) {
+  const auto& [order, standing] = line;
   const RowDescription& leader = rows[order.front()];
   const Standing& leading = *standing[order.front()];
   const double seconds_alone = costs.seconds(leader.unit, leader.flops, 1);
@@ -98,12 +128,37 @@ std::vector<std::size_t> plan(std::span<const RowDescription> rows, const CostMo
   return batch;
 }
 
-void charge(std::span<const RowDescription> rows, std::span<const std::size_t> batch, double seconds,
-            Turns& turns) {
+}  // namespace
+
+std::vector<std::size_t> plan(std::span<const RowDescription> rows, const CostModel& costs, Turns& turns,
+                              double unit_seconds_max) {
+  CHECK(!rows.empty());
+  CHECK(std::ranges::all_of(rows, [](const auto& row) { return row.readiness == Readiness::ready; }));
+  const Line line = line_up(rows, turns);
+  ++turns.count;
+  return gather(rows, line, costs, unit_seconds_max);
+}
+
+std::vector<std::size_t> plan_inside(std::span<const RowDescription> rows, const CostModel& costs,
+                                     Turns& turns, double unit_seconds_max) {
+  Line line = line_up(rows, turns);
+  double threshold = -std::numeric_limits<double>::infinity();
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    if (rows[i].readiness == Readiness::running) threshold = std::max(threshold, line.standing[i]->urgency());
+  std::erase_if(line.order, [&](std::size_t i) {
+    return rows[i].readiness != Readiness::ready || line.standing[i]->urgency() <= threshold ||
+           costs.seconds(rows[i].unit, rows[i].flops, 1) > unit_seconds_max;
+  });
+  if (line.order.empty()) return {};
+  ++turns.count;
+  return gather(rows, line, costs, unit_seconds_max);
+}
+
+void charge(std::span<const Flow> members, double seconds, Turns& turns) {
   double weights = 0;
-  for (const std::size_t i : batch) weights += turns.ledger.at(rows[i].flow).row_weight();
-  for (const std::size_t i : batch) {
-    Standing& standing = turns.ledger.at(rows[i].flow);
+  for (const Flow& flow : members) weights += turns.ledger.at(flow).row_weight();
+  for (const Flow& flow : members) {
+    Standing& standing = turns.ledger.at(flow);
     standing.owed_seconds -= seconds * standing.row_weight() / weights;
   }
   turns.uncredited_seconds += seconds;

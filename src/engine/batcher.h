@@ -3,9 +3,13 @@
 //
 // The scheme is fair queueing by measured seconds, with a ledger instead of virtual time.
 //
-// Flow: one user's rows of one model and picture size. Every user has weight 1, shared equally by its
-// flows, and a flow's by its rows: asking for more, or for many sizes, does not buy a larger part of the
-// device.
+// Flow: one user's rows of one model and picture size. A user's weight is shared equally by its flows, and a
+// flow's by its rows: asking for more, or for many sizes, does not buy a larger part of the device.
+//
+// Weight: users are equal, but those who ask for least have half of the device when they are fewer than the
+// others: the light ones, whose pictures under way take no more than kLightFactor times what the lightest
+// user's do, share one half, all others the other. So nobody has less than half of an equal part, and what
+// is soon done is not slowed by how many large jobs there are.
 //
 // Ledger: for each flow the seconds of device time it is owed. Each second the device works is credited to
 // all flows by weight and charged to the rows that ran, by weight; so the ledger sums to zero.
@@ -35,8 +39,10 @@
 // * A new small job waits for the unit that is running, then has as many seconds as that unit took before
 //   its user's larger job is heard again. With T what it takes alone, it is done after s + T if T is less
 //   than that unit, and after s + 2 T otherwise; the large job takes at most twice its time, be the small
-//   ones ever so many. A unit is never cut short, so s is what bounds the wait: pipelines keep their units
-//   short.
+//   ones ever so many.
+//
+// Inside: a long unit gives way between its layers (base/give_way.h), and plan_inside says to whom: to
+// shorter units of flows that are owed more than its own. For those s is a layer, not a unit (decision 0030).
 //
 // Stride scheduling (Waldspurger and Weihl, 1995) and start-time fair queueing (Goyal, Vin and Cheng,
 // 1996) are the same idea; what is new is that one unit serves several flows.
@@ -61,6 +67,13 @@ struct Flow {
   auto operator<=>(const Flow&) const = default;
 };
 
+// What a row may do now.
+enum class Readiness {
+  ready,
+  running,  // it is in a unit that has given way
+  barred,   // its pipeline takes no other unit before that one's end
+};
+
 // What the batcher knows of a row in flight.
 struct RowDescription {
   Flow flow;
@@ -68,12 +81,14 @@ struct RowDescription {
   double flops = 0;             // of that unit, for this row
   std::uint64_t last_turn = 0;  // Turns::count when it last ran, or came
   bool alone = false;           // it must not share its unit: a batch it was in has failed
+  double picture_seconds = 0;   // estimated, of all its units
+  Readiness readiness = Readiness::ready;
 };
 
 // Where a flow stands.
 struct Standing {
   double owed_seconds = 0;  // device time due to it; negative: it is ahead
-  double weight = 0;        // its part of the device; a user's flows sum to 1
+  double weight = 0;        // its part of the device, of the sum of all
   std::size_t rows = 0;     // rows in flight; 0: gone, but ahead
   double urgency() const { return owed_seconds / weight; }
   double row_weight() const { return weight / static_cast<double>(rows); }
@@ -87,12 +102,17 @@ struct Turns {
 };
 
 // Picks the rows of the next unit: indices into `rows`, at least one, all of equal unit, the leader's first;
-// no more than are estimated to take `unit_seconds_max` together. `rows` must not be empty.
+// no more than are estimated to take `unit_seconds_max` together. All rows are ready, and there is one.
 std::vector<std::size_t> plan(std::span<const RowDescription> rows, const CostModel& costs, Turns& turns,
                               double unit_seconds_max = std::numeric_limits<double>::infinity());
 
-// Charges the unit that `batch` (from plan, for the same `rows`) ran as, having taken `seconds`.
-void charge(std::span<const RowDescription> rows, std::span<const std::size_t> batch, double seconds,
-            Turns& turns);
+// The same for a unit that gives way, whose own rows are among the running ones: what is to run inside it,
+// each row's unit no longer than `unit_seconds_max` by estimate and all together neither. Empty: nothing,
+// for nobody who could is owed more than those who run.
+std::vector<std::size_t> plan_inside(std::span<const RowDescription> rows, const CostModel& costs,
+                                     Turns& turns, double unit_seconds_max);
+
+// Charges `seconds` of a unit to the flows of its rows, one for each row. All are in the ledger.
+void charge(std::span<const Flow> members, double seconds, Turns& turns);
 
 }  // namespace diffused::engine

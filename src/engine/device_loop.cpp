@@ -1,6 +1,7 @@
 #include "engine/device_loop.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -18,6 +19,15 @@ SteadyTime::duration to_duration(double seconds) {
   return std::chrono::duration_cast<SteadyTime::duration>(std::chrono::duration<double>(seconds));
 }
 
+// How long a unit runs before others are looked after: long beside what the look costs, short beside what
+// anybody notices.
+constexpr double kSliceSeconds = 0.002;
+// How long a unit may be, by estimate, to run inside another, of that one's estimate.
+constexpr double kInsidePart = 0.5;
+// How many units may be on their way at once, each inside the one before: their activations are all in
+// memory.
+constexpr int kDepthMax = 3;
+
 }  // namespace
 
 DeviceLoop::DeviceLoop(const EngineOptions& options, Queue& queue, const Clock& clock,
@@ -31,22 +41,48 @@ DeviceLoop::DeviceLoop(const EngineOptions& options, Queue& queue, const Clock& 
 
 DeviceLoop::~DeviceLoop() { CHECK(rows_.empty()); }
 
+// Keeps rows from being swept out while they are in a unit.
+class DeviceLoop::Kept {
+ public:
+  explicit Kept(const Members& members) : members_(members) {
+    for (ActiveRow* const active : members_) active->running = true;
+  }
+  ~Kept() {
+    for (ActiveRow* const active : members_) active->running = false;
+  }
+  Kept(const Kept&) = delete;
+  Kept& operator=(const Kept&) = delete;
+
+ private:
+  const Members& members_;
+};
+
+// Halts work elsewhere from begin() on, until its own end.
+class DeviceLoop::Halt {
+ public:
+  explicit Halt(WorkElsewhere* work) : work_(work) {}
+  ~Halt() {
+    if (halted_) work_->resume();
+  }
+  Halt(const Halt&) = delete;
+  Halt& operator=(const Halt&) = delete;
+  void begin() {
+    if (work_ != nullptr && !std::exchange(halted_, true)) work_->halt();
+  }
+
+ private:
+  WorkElsewhere* const work_;
+  bool halted_ = false;
+};
+
 bool DeviceLoop::turn() {
   const bool began = admit();
   if (rows_.empty()) {
     turns_ = {};
     return began;  // and was done at once: there may be more
   }
-  std::vector<RowDescription> rows;
-  for (const ActiveRow& active : rows_) rows.push_back(active.description);
-  const std::vector<std::size_t> batch = plan(rows, costs_, turns_, options_.unit_max.count());
-
-  const Result<void> result = run(rows, batch);
-  for (const std::size_t i : batch) rows_[i].description.last_turn = turns_.count;
-  if (result)
-    for (const std::size_t i : batch) advance(rows_[i]);
-  else
-    run_again_alone(batch, result.error());
+  const Members rows = present();
+  run_planned(plan(describe(rows), costs_, turns_, options_.unit_max.count()), rows, 1);
   sweep();
   return true;
 }
@@ -58,12 +94,20 @@ bool DeviceLoop::admit() {
     job->fail(std::move(error), observer_);
   }
   for (const auto& [job, pictures] : intake.left_out) leave_out(*job, pictures);
-  for (const Intake::Start& start : intake.starts) begin(start);
+  std::vector<Intake::Start> starts = std::exchange(postponed_, {});
+  std::ranges::move(intake.starts, std::back_inserter(starts));
+  for (Intake::Start& start : starts) {
+    if (pipeline(*start.job).busy())
+      postponed_.push_back(std::move(start));
+    else
+      begin(start);
+  }
   for (ActiveRow& active : rows_)
-    if (active.row != nullptr && !active.ending && active.job->ticket.to_be_finished(active.image_index))
+    if (!active.gone && !active.running && !active.ending &&
+        active.job->ticket.to_be_finished(active.image_index))
       finish_early(active);
   sweep();
-  return !intake.starts.empty();
+  return !starts.empty();
 }
 
 void DeviceLoop::begin(const Intake::Start& start) {
@@ -81,53 +125,132 @@ void DeviceLoop::begin(const Intake::Start& start) {
   advance(active);
 }
 
-// Runs one unit and books it, whether it went well or not: its time has passed.
-Result<void> DeviceLoop::run(std::span<const RowDescription> rows, std::span<const std::size_t> batch) {
-  const RowDescription& first = rows[batch.front()];
-  const LiveJob& first_job = *rows_[batch.front()].job;
-  std::vector<Row*> members;
-  std::set<LiveJob*> jobs;
-  for (const std::size_t i : batch) {
-    members.push_back(rows_[i].row.get());
-    jobs.insert(rows_[i].job.get());
+DeviceLoop::Members DeviceLoop::present() {
+  Members rows;
+  for (ActiveRow& active : rows_)
+    if (!active.gone || active.running) rows.push_back(&active);
+  return rows;
+}
+
+std::vector<RowDescription> DeviceLoop::describe(const Members& rows) const {
+  std::vector<RowDescription> descriptions;
+  for (const ActiveRow* const active : rows) {
+    RowDescription& description = descriptions.emplace_back(active->description);
+    const JobTicket& ticket = active->job->ticket;
+    description.picture_seconds =
+        ticket.cost_flops / static_cast<double>(ticket.request.n()) * costs_.seconds_per_flop(ticket.model);
+    if (active->running)
+      description.readiness = Readiness::running;
+    else if (pipeline(*active->job).busy())
+      description.readiness = Readiness::barred;
   }
+  return descriptions;
+}
 
-  const SteadyTime start = clock_.now();
-  const double estimate = costs_.seconds(first.unit, first.flops, batch.size());
-  const double due = std::max(std::chrono::duration<double>(options_.overdue_min).count(),
-                              estimate * options_.overdue_factor);
-  unit_due_ = start + to_duration(due);
+void DeviceLoop::run_planned(std::span<const std::size_t> batch, const Members& rows, int depth) {
+  Members members;
+  for (const std::size_t i : batch) members.push_back(rows[i]);
+  for (ActiveRow* const active : members) active->description.last_turn = turns_.count;
+  const Result<void> result = run(members, depth);
+  if (!result) return run_again_alone(members, result.error(), depth > 1);
+  for (ActiveRow* const active : members) advance(*active);
+}
+
+// Runs one unit and books it, whether it went well or not: its time has passed.
+Result<void> DeviceLoop::run(const Members& members, int depth) {
+  const Kept kept(members);
+  const RowDescription first = members.front()->description;
+  const LiveJob& first_job = *members.front()->job;
+  std::vector<Row*> rows;
+  std::set<LiveJob*> jobs;
+  Running unit{.members = members, .flows = {}, .since = clock_.now(), .due = {}, .depth = depth};
+  for (const ActiveRow* const active : members) {
+    rows.push_back(active->row.get());
+    jobs.insert(active->job.get());
+    unit.flows.push_back(active->description.flow);
+  }
+  unit.estimate = costs_.seconds(first.unit, first.flops, members.size());
+  const SteadyTime start = unit.since;
+  unit.due = start + to_duration(std::max(std::chrono::duration<double>(options_.overdue_min).count(),
+                                          unit.estimate * options_.overdue_factor));
+  unit_due_ = unit.due;
   unit_running_ = true;
-  const Result<void> result = guarded([&] { pipeline(first_job).run(members); });
-  const SteadyTime end = clock_.now();
-  last_unit_end_ = end;
-  unit_running_ = false;
+  const Result<void> result = guarded([&] {
+    const ThreadHost host([this, &unit](WorkElsewhere* elsewhere) { let_others_go_first(unit, elsewhere); });
+    pipeline(first_job).run(rows);
+  });
+  book(unit);
+  last_unit_end_ = unit.since;
+  unit_running_ = depth > 1;
 
-  const double seconds = seconds_between(start, end);
-  charge(rows, batch, seconds, turns_);
-  if (result) costs_.measured(first.unit, first.flops, batch.size(), seconds);
+  if (result) costs_.measured(first.unit, first.flops, members.size(), unit.seconds);
   queue_.set_seconds_per_flop(first.unit.model, costs_.seconds_per_flop(first.unit.model));
-  observer_.unit_finished(first_job.ticket.request.model, first.unit.kind, batch.size(), seconds);
-  for (LiveJob* job : jobs) job->add_unit(first.unit.kind, start, seconds);
-  for (const std::size_t i : batch) rows_[i].job->work_done(rows[i].flops);
+  observer_.unit_finished(first_job.ticket.request.model, first.unit.kind, members.size(), unit.seconds);
+  for (LiveJob* job : jobs) job->add_unit(first.unit.kind, start, unit.seconds);
+  for (const ActiveRow* const active : members) active->job->work_done(active->description.flops);
   return result;
 }
 
-// A row by itself answers for its failure; of several nobody knows whose it was.
-void DeviceLoop::run_again_alone(std::span<const std::size_t> batch, const Error& error) {
-  const RowDescription& first = rows_[batch.front()].description;
-  if (error.code == ErrorCode::out_of_memory) costs_.too_large(first.unit, batch.size());
-  if (batch.size() == 1) return fail(*rows_[batch.front()].job, error);
-  for (const std::size_t i : batch) {
-    if (rows_[i].row == nullptr) continue;
-    advance(rows_[i]);
-    rows_[i].description.alone = true;
+// Charges the unit for what it has taken since it was booked last.
+void DeviceLoop::book(Running& unit) {
+  const SteadyTime now = clock_.now();
+  const double seconds = seconds_between(unit.since, now);
+  unit.since = now;
+  unit.seconds += seconds;
+  charge(unit.flows, seconds, turns_);
+}
+
+void DeviceLoop::let_others_go_first(Running& unit, WorkElsewhere* elsewhere) {
+  if (seconds_between(unit.since, clock_.now()) < kSliceSeconds || unit.depth >= kDepthMax) return;
+  book(unit);
+  const ThreadHost nobody(nullptr);
+  admit();
+  // What goes on elsewhere would have to be called off there.
+  if (!elsewhere && std::ranges::all_of(unit.members, &ActiveRow::gone)) throw GivenUp();
+  Halt halt(elsewhere);
+  bool any = false;
+  while (run_inside(unit, halt)) any = true;
+  if (!any) return;
+  const SteadyTime now = clock_.now();
+  unit.due += now - unit.since;
+  unit.since = now;
+  unit_due_ = unit.due;
+}
+
+// Runs one unit inside that one; whether there was one to run.
+bool DeviceLoop::run_inside(const Running& unit, Halt& halt) {
+  const Members rows = present();
+  if (rows.size() == unit.members.size()) return false;
+  const double longest = kInsidePart * std::max(unit.estimate, unit.seconds);
+  std::vector<RowDescription> descriptions = describe(rows);
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    if (rows[i]->whole_turn && !rows[i]->running) descriptions[i].readiness = Readiness::barred;
+  const auto batch = plan_inside(descriptions, costs_, turns_, std::min(longest, options_.unit_max.count()));
+  if (batch.empty()) return false;
+  halt.begin();
+  run_planned(batch, rows, unit.depth + 1);
+  sweep();
+  return true;
+}
+
+// A row by itself answers for its failure; of several nobody knows whose it was, and inside another unit it
+// may be that one's memory which lacked.
+void DeviceLoop::run_again_alone(const Members& members, const Error& error, bool inside) {
+  const RowDescription& first = members.front()->description;
+  if (error.code == ErrorCode::out_of_memory && !inside) costs_.too_large(first.unit, members.size());
+  if (members.size() == 1 && !inside) {
+    if (!members.front()->gone) fail(*members.front()->job, error);
+    return;
+  }
+  for (ActiveRow* const active : members) {
+    advance(*active);
+    active->description.alone = active->whole_turn = true;
   }
 }
 
 // Looks at what the row has done and needs next.
 void DeviceLoop::advance(ActiveRow& active) {
-  if (active.row == nullptr) return;  // its job has just failed
+  if (active.gone) return;  // its job has ended meanwhile
   const Unit next = active.row->next();
   active.description.unit = {active.job->ticket.model, next.kind, next.key};
   active.description.flops = next.cost_flops;
@@ -141,7 +264,7 @@ void DeviceLoop::finish_early(ActiveRow& active) {
   if (!shown) return fail(*active.job, shown.error());
   active.ending = true;
   if (*shown) return advance(active);
-  active.row.reset();
+  active.gone = true;
   queue_.row_ended(*active.job);
   leave_out(*active.job, 1);
 }
@@ -167,7 +290,7 @@ void DeviceLoop::retire(ActiveRow& active) {
   LiveJob& job = *active.job;
   auto image = guarded([&] { return pipeline(job).take(*active.row); });
   if (!image) return fail(job, std::move(image).error());
-  active.row.reset();
+  active.gone = true;
   queue_.row_ended(job);
   job.send_picture(active.image_index, *std::move(image), clock_.now());
   if (!job.complete()) return;
@@ -183,11 +306,13 @@ void DeviceLoop::fail(LiveJob& job, Error error) {
 
 void DeviceLoop::drop_rows(const LiveJob& job) {
   for (ActiveRow& active : rows_)
-    if (active.job.get() == &job) active.row.reset();
+    if (active.job.get() == &job) active.gone = true;
 }
 
 void DeviceLoop::sweep() {
-  std::erase_if(rows_, [](const ActiveRow& active) { return active.row == nullptr; });
+  std::erase_if(rows_, [](const ActiveRow& active) {
+    return active.gone && !active.running && !pipeline(*active.job).busy();
+  });
 }
 
 Pulse DeviceLoop::pulse() const {

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <atomic>
+#include <list>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/give_way.h"
 #include "engine/batcher.h"
 #include "engine/cost_model.h"
 #include "engine/observer.h"
@@ -28,6 +30,10 @@ struct Pulse {
 // rows, each of them is first run again, alone, in a later turn; so a row that has done no wrong, or that
 // fits into memory by itself, survives. When a row fails alone, or fails to begin or to give its picture, its
 // job fails as a whole.
+//
+// Inside. A unit gives way between its layers (base/give_way.h); then new jobs are begun, those that are to
+// end do, and shorter units of whoever is owed more run at once, inside the long one's call. Rows of a unit
+// that runs stay until its end, whatever becomes of their job.
 class DeviceLoop {
  public:
   // Everything passed by reference must outlive this.
@@ -45,16 +51,39 @@ class DeviceLoop {
   struct ActiveRow {
     std::shared_ptr<LiveJob> job;
     std::size_t image_index = 0;
-    std::unique_ptr<Row> row;  // null: it has left, and is swept out at the end of the turn
+    std::unique_ptr<Row> row;
     RowDescription description;
-    int steps_told = 0;   // steps whose events have been sent
-    bool ending = false;  // it takes no further step
+    int steps_told = 0;       // steps whose events have been sent
+    bool ending = false;      // it takes no further step
+    bool running = false;     // in a unit, which may have given way
+    bool gone = false;        // it has left, and is swept out when nothing needs it any more
+    bool whole_turn = false;  // it runs inside no other unit: it lacked memory there
+  };
+  using Members = std::vector<ActiveRow*>;
+  class Kept;
+  class Halt;
+
+  // A unit on its way.
+  struct Running {
+    const Members& members;
+    std::vector<Flow> flows;  // of the members
+    double estimate = 0;      // seconds
+    SteadyTime since;         // when its time began that is not yet booked
+    double seconds = 0;       // booked, without what ran inside it
+    SteadyTime due;           // when it is overdue
+    int depth = 1;            // units that are on their way, with it
   };
 
   bool admit();  // whether any row was begun
   void begin(const Intake::Start& start);
-  Result<void> run(std::span<const RowDescription> rows, std::span<const std::size_t> batch);
-  void run_again_alone(std::span<const std::size_t> batch, const Error& error);
+  void run_planned(std::span<const std::size_t> batch, const Members& rows, int depth);
+  Result<void> run(const Members& members, int depth);
+  void let_others_go_first(Running& unit, WorkElsewhere* elsewhere);
+  bool run_inside(const Running& unit, Halt& halt);
+  void book(Running& unit);
+  Members present();
+  std::vector<RowDescription> describe(const Members& rows) const;
+  void run_again_alone(const Members& members, const Error& error, bool inside);
   void advance(ActiveRow& active);
   void finish_early(ActiveRow& active);
   void leave_out(LiveJob& job, std::size_t pictures);
@@ -70,7 +99,8 @@ class DeviceLoop {
   const Clock& clock_;
   EngineObserver& observer_;
 
-  std::vector<ActiveRow> rows_;
+  std::list<ActiveRow> rows_;             // a list: they stay where they are while others come and go
+  std::vector<Intake::Start> postponed_;  // rows whose pipeline is busy
   CostModel costs_;
   Turns turns_;
 

@@ -13,7 +13,11 @@ namespace diffused::engine {
 Error device_error(const std::exception& exception);
 Error unknown_device_error();
 
-// Calls `work` and turns what it throws into an Error. For work that returns a Result, or nothing.
+// Leaves a unit that nobody wants any more. Not derived from std::exception, which a pipeline may catch.
+struct GivenUp {};
+
+// Calls `work` and turns what it throws into an Error: GivenUp into `cancelled`. For work that returns a
+// Result, or nothing.
 template <typename Work>
 auto guarded(Work&& work) -> std::conditional_t<std::is_void_v<std::invoke_result_t<Work>>, Result<void>,
                                                 std::invoke_result_t<Work>> {
@@ -26,6 +30,8 @@ auto guarded(Work&& work) -> std::conditional_t<std::is_void_v<std::invoke_resul
     }
   } catch (const std::exception& exception) {
     return tl::unexpected(device_error(exception));
+  } catch (const GivenUp&) {
+    return fail(ErrorCode::cancelled, "nobody wants it any more");
   } catch (...) {
     return tl::unexpected(unknown_device_error());
   }

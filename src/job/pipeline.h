@@ -52,6 +52,10 @@ class Pipeline {
   // Any thread; never fails.
   virtual PipelineStats stats() const { return {}; }
 
+  // Device thread only. True while a unit runs that nothing else of this pipeline may run inside: no other
+  // row of it may be run, begun or destroyed.
+  virtual bool busy() const { return false; }
+
   // Fills in the model's defaults and refuses what the model cannot do: sizes that are no multiple or too
   // large, unknown schedulers, n of zero. Error: invalid_argument or unsupported, with the field. Pure; any
   // thread.
@@ -72,7 +76,8 @@ class Pipeline {
   // row's result does not depend on the other rows. Device thread only. May throw std::bad_alloc when the
   // device or the host is short of memory, and anything derived from std::exception: then each of these rows
   // has either done the unit or is as it was before (compute first, then assign), for the engine runs several
-  // rows again one by one, so that only the row at fault is dropped.
+  // rows again one by one, so that only the row at fault is dropped. Calls give_way() (base/give_way.h) where
+  // it can: other rows may then be begun, run and taken from inside it, unless it says that it is busy.
   virtual void run(std::span<Row* const> rows) = 0;
 
   // Ends the row's denoising: what it would be without noise, by its latest step's guess, is decoded next.

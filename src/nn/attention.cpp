@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/give_way.h"
 #include "kernels/attention_avx512.h"
 #include "kernels/self_test.h"
 
@@ -13,6 +14,7 @@ namespace diffused::nn {
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const AttentionOptions& options) {
   CHECK(!(options.causal && options.bias.defined()));
+  if (q.is_cpu()) give_way();
   const double scale = options.scale.value_or(1 / std::sqrt(static_cast<double>(q.size(3))));
   if (!options.causal && scale > 0 && kernels::attention_takes(q, k, v) && kernels::agree(q.scalar_type())) {
     return kernels::attention(q, k, v, scale, options.bias);

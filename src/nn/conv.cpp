@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "base/give_way.h"
 #include "kernels/conv_avx512.h"
 #include "kernels/self_test.h"
 #include "nn/each_row.h"
@@ -39,12 +40,14 @@ at::Tensor Conv2d::operator()(const at::Tensor& x) const {
 }
 
 at::Tensor Conv2d::unchanged(const at::Tensor& x) const {
+  if (x.is_cpu()) give_way();
   if (packed_) return (*packed_)(channels_last(x), {});
   return each_row(x,
                   [&](const at::Tensor& row) { return at::conv2d(row, weight_, bias_, stride_, padding_); });
 }
 
 at::Tensor Conv2d::of_silu(const GroupNorm& norm, const at::Tensor& x, const Addends& addends) const {
+  if (x.is_cpu()) give_way();
   const auto& [shift, picture] = addends;
   const bool changed = lora_changes(layers_) || norm.changed();
   if (packed_ && changed && x.size(0) > 1) {
@@ -84,6 +87,7 @@ at::Tensor DoublingConv2d::operator()(const at::Tensor& x) const {
 }
 
 at::Tensor DoublingConv2d::unchanged(const at::Tensor& x) const {
+  if (x.is_cpu()) give_way();
   if (packed_) return (*packed_)(channels_last(x), {});
   return each_row(x, [&](const at::Tensor& row) { return at::conv2d(doubled(row), weight_, bias_, 1, 1); });
 }

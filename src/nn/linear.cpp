@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/give_way.h"
 #include "kernels/linear_avx512.h"
 #include "kernels/processor.h"
 #include "kernels/quantized_linear_avx512.h"
@@ -78,6 +79,7 @@ Linear::Linear(const weights::Scope& scope, const std::vector<std::string_view>&
 at::Tensor Linear::operator()(const at::Tensor& x) const { return add_lora(layers_, x, unchanged(x)); }
 
 at::Tensor Linear::unchanged(const at::Tensor& x) const {
+  if (x.is_cpu()) give_way();
   if (fused_) return (*fused_)(x);
   if (x.dim() > 2 && x.is_cpu() && x.size(0) > 1)
     return each_row(x, [&](const at::Tensor& row) { return unchanged(row); });
@@ -91,6 +93,7 @@ at::Tensor Linear::unchanged(const at::Tensor& x) const {
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x, Activation activation) const {
+  if (x.is_cpu()) give_way();
   if (fused_ && !lora_changes(layers_)) return (*fused_)(x, {.activation = activation});
   if (fused_ && x.size(0) > 1)
     return each_lora_row(x.size(0), [&](auto row) { return (*this)(x.narrow(0, row, 1), activation); });
@@ -98,6 +101,7 @@ at::Tensor Linear::operator()(const at::Tensor& x, Activation activation) const 
 }
 
 at::Tensor Linear::add_to(const at::Tensor& sum, const at::Tensor& x, const at::Tensor& gate) const {
+  if (x.is_cpu()) give_way();
   if (fused_ && !lora_changes(layers_))
     return (*fused_)(x, {.gate = gate, .added = kernels::with_whole_rows(sum)});
   if (fused_ && x.size(0) > 1) {
@@ -116,6 +120,7 @@ bool Linear::fuses(const at::Tensor& weight, LinearFormat format) {
 
 at::Tensor Linear::pairs(const at::Tensor& x, Activation activation) const {
   CHECK(fused_ && layers_.names.empty());
+  give_way();
   return fused_->pairs(x, activation);
 }
 

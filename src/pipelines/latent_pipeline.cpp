@@ -171,6 +171,7 @@ void LatentPipeline::plan(LatentRow& row) {
 void LatentPipeline::run(std::span<Row* const> rows) {
   CHECK_WITH(!rows.empty(), "run of no rows");
   const c10::InferenceMode inference;
+  const nn::LoraRows none({});  // it may run inside a unit that has some
   std::vector<LatentRow*> own;
   for (Row* const row : rows) own.push_back(static_cast<LatentRow*>(row));
   with_memory_errors([&] {

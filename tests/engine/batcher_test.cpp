@@ -13,7 +13,7 @@ using testing::ElementsAre;
 BatchKey step(std::uint64_t key, std::size_t model = 0) { return {model, UnitKind::step, key}; }
 
 RowDescription row(std::string user, BatchKey unit, std::uint64_t lane = 0, std::uint64_t last_turn = 0) {
-  return {{std::move(user), lane}, unit, 1e9, last_turn, false};
+  return {.flow = {std::move(user), lane}, .unit = unit, .flops = 1e9, .last_turn = last_turn};
 }
 
 // Costs as if this key had been measured with every number of rows up to `rows_max`, which is also the batch
@@ -30,12 +30,19 @@ void teach(CostModel& costs, const BatchKey& key, std::size_t rows_max, double (
 double flat(std::size_t) { return 1; }
 double nearly_linear(std::size_t rows) { return 1 + 0.85 * static_cast<double>(rows - 1); }
 
+void charge_batch(const std::vector<RowDescription>& rows, const std::vector<std::size_t>& batch,
+                  double seconds, Turns& turns) {
+  std::vector<Flow> members;
+  for (const std::size_t i : batch) members.push_back(rows[i].flow);
+  charge(members, seconds, turns);
+}
+
 // Runs turns over rows that never end, and books for each row how often it ran and for each user the seconds.
 struct Machine {
   explicit Machine(std::vector<RowDescription> present) : rows(std::move(present)), runs(rows.size()) {}
   std::vector<std::size_t> turn(double seconds) {
     const auto batch = plan(rows, costs, turns);
-    charge(rows, batch, seconds, turns);
+    charge_batch(rows, batch, seconds, turns);
     for (const std::size_t i : batch) {
       ++runs[i];
       rows[i].last_turn = turns.count;
@@ -113,8 +120,8 @@ TEST(Plan, SizesOfOneUserGetEqualSecondsWhateverAUnitCosts) {
   Machine machine({row("a", step(1), 1), row("a", step(2), 2)});
   double small = 0, large = 0;
   for (int i = 0; i < 1000; ++i) {
-    const bool is_large = plan(machine.rows, machine.costs, machine.turns).front() == 1;
-    charge(machine.rows, std::vector<std::size_t>{is_large}, is_large ? 16 : 1, machine.turns);
+    const std::size_t is_large = plan(machine.rows, machine.costs, machine.turns).front();
+    charge_batch(machine.rows, {is_large}, is_large ? 16 : 1, machine.turns);
     (is_large ? large : small) += is_large ? 16 : 1;
   }
   EXPECT_NEAR(small, large, 17);
@@ -181,12 +188,12 @@ TEST(Plan, ComingBackAtOnceGainsNothing) {
     machine.rows.resize(1);
     machine.rows.push_back(row("hopping", step(2), 0, machine.turns.count));
     const auto batch = plan(machine.rows, machine.costs, machine.turns);
-    charge(machine.rows, batch, 1, machine.turns);
+    charge_batch(machine.rows, batch, 1, machine.turns);
     (batch.front() == 0 ? steady : hopping) += 1;
     if (batch.front() == 1) {  // a turn in which the hopping user is away
       machine.rows.resize(1);
       const auto alone = plan(machine.rows, machine.costs, machine.turns);
-      charge(machine.rows, alone, 0, machine.turns);
+      charge_batch(machine.rows, alone, 0, machine.turns);
     }
   }
   EXPECT_NEAR(steady, hopping, 3);
@@ -200,7 +207,7 @@ TEST(Plan, AnEndlessStreamOfNewUsersDoesNotStarveALongJob) {
     while (machine.rows.size() < 3)
       machine.rows.push_back(row("user" + std::to_string(fresh++), step(2), 0, machine.turns.count));
     const auto batch = plan(machine.rows, machine.costs, machine.turns);
-    charge(machine.rows, batch, 1, machine.turns);
+    charge_batch(machine.rows, batch, 1, machine.turns);
     wait = batch.front() == 0 ? 0 : wait + 1;
     longest_wait = std::max(longest_wait, wait);
     if (batch.front() != 0)

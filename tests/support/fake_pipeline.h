@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/give_way.h"
 #include "job/pipeline.h"
 
 namespace diffused::test {
@@ -128,6 +129,7 @@ struct FakeOptions {
   // How long a unit takes, and what passing that time means: turning a fake clock; in a benchmark, sleeping.
   std::function<double(const FakeUnit&)> seconds = fake_costs(0.01);
   std::function<void(double)> pass = [](double) {};
+  int layers = 1;  // parts of a unit, between which it gives way
   // Looks at a unit, or at a row within it, before it runs. May throw, and may block until the test lets go.
   std::function<void(const FakeUnit&)> before_unit = [](const FakeUnit&) {};
   std::function<void(const FakeRow&)> before_row = [](const FakeRow&) {};
@@ -203,7 +205,11 @@ class FakePipeline final : public Pipeline {
       unit.rows.push_back(static_cast<const FakeRow*>(row));
     }
     options_.before_unit(unit);
-    options_.pass(options_.seconds(unit));
+    const double seconds = options_.seconds(unit);
+    for (int layer = 0; layer < options_.layers; ++layer) {
+      if (layer > 0) give_way();
+      options_.pass(seconds / options_.layers);
+    }
     for (Row* row : rows) {
       options_.before_row(static_cast<const FakeRow&>(*row));
       static_cast<FakeRow*>(row)->advance();

@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "image/channels.h"
 #include "job/request_rules.h"
+#include "nn/lora.h"
 #include "pipelines/latent_preview.h"
 #include "pipelines/loading_border.h"
 #include "pipelines/memory_errors.h"
@@ -121,6 +122,7 @@ class Upscaler final : public Pipeline {
 
   void run(std::span<Row* const> rows) override {
     const c10::InferenceMode inference;
+    const nn::LoraRows none({});  // it may run inside a unit that has some
     with_memory_errors([&] {
       for (Row* const row : rows) advance(static_cast<UpscaleRow&>(*row));
     });
