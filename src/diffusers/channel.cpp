@@ -15,7 +15,7 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::size_t kHeaderBytesMax = 1 << 20, kBlobBytesMax = 1 << 30;
-constexpr std::size_t kLengthBytes = 4;
+constexpr std::size_t kLengthBytes = 4, kBlobPartBytes = 1 << 22;
 // How long this thread waits for an answer before it looks after others.
 constexpr std::int64_t kSliceMs = 3;
 
@@ -60,8 +60,11 @@ Result<Message> Channel::receive(Patience patience, WorkElsewhere* sender) {
   std::vector<std::uint8_t> text(header_bytes);
   TRY_VOID(read(text, patience, sender));
   Message message;
-  message.blob.resize(blob_bytes);
-  TRY_VOID(read(message.blob, patience, sender));
+  while (message.blob.size() < blob_bytes) {  // a length alone takes no memory
+    const std::size_t done = message.blob.size();
+    message.blob.resize(std::min(blob_bytes, done + kBlobPartBytes));
+    TRY_VOID(read(std::span(message.blob).subspan(done), patience, sender));
+  }
   boost::system::error_code error;
   json::value header = json::parse({reinterpret_cast<const char*>(text.data()), text.size()}, error);
   if (error || !header.is_object()) return fail(ErrorCode::data_loss, "a header that is not a JSON object");

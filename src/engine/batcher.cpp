@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <numeric>
 #include <string_view>
 #include <tuple>
 
@@ -19,6 +18,8 @@ constexpr double kAheadUnits = 16;
 // Users whose pictures take no more than so many times the least are as light as that one. Above 1, because
 // equal requests differ in their estimates.
 constexpr double kLightFactor = 2;
+// Less than this is nothing.
+constexpr double kRoundingSeconds = 1e-9;
 // How many flows that left while ahead are remembered.
 constexpr std::size_t kRemembered = 64;
 
@@ -85,18 +86,42 @@ struct Line {
   std::vector<const Standing*> standing;  // of each row
 };
 
-Line line_up(std::span<const RowDescription> rows, Turns& turns) {
+// Whether the flow has had no more than its part. Sums of fractions are never quite zero.
+bool is_even(const Standing& standing) { return standing.owed_seconds > -kRoundingSeconds; }
+
+// When each flow's next unit, of the row that has waited longest, would be done if the flow had its part of
+// the device from now on; less what it is owed.
+std::map<Flow, double> finishes(std::span<const RowDescription> rows, const CostModel& costs,
+                                const Turns& turns) {
+  std::map<Flow, const RowDescription*> next;
+  for (const RowDescription& row : rows) {
+    if (row.readiness != Readiness::ready) continue;
+    const RowDescription*& first = next[row.flow];
+    if (first == nullptr || row.last_turn < first->last_turn) first = &row;
+  }
+  std::map<Flow, double> made;
+  for (const auto& [flow, row] : next) {
+    const Standing& standing = turns.ledger.at(flow);
+    made[flow] = costs.seconds(row->unit, row->flops, 1) / standing.weight - standing.urgency();
+  }
+  return made;
+}
+
+Line line_up(std::span<const RowDescription> rows, const CostModel& costs, Turns& turns) {
   call_the_roll(rows, turns);
   credit(turns);
   Line line;
   line.standing.resize(rows.size());
-  for (std::size_t i = 0; i < rows.size(); ++i) line.standing[i] = &turns.ledger.at(rows[i].flow);
-  line.order.resize(rows.size());
-  std::iota(line.order.begin(), line.order.end(), std::size_t{0});
-  std::sort(line.order.begin(), line.order.end(), [&](std::size_t a, std::size_t b) {
-    return std::tuple(-line.standing[a]->urgency(), rows[a].last_turn, a) <
-           std::tuple(-line.standing[b]->urgency(), rows[b].last_turn, b);
-  });
+  const std::map<Flow, double> finish = finishes(rows, costs, turns);
+  std::vector<std::tuple<bool, double, std::uint64_t, std::size_t>> places;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const Standing& standing = *(line.standing[i] = &turns.ledger.at(rows[i].flow));
+    if (rows[i].readiness != Readiness::ready) continue;
+    const bool even = is_even(standing);
+    places.emplace_back(!even, even ? finish.at(rows[i].flow) : -standing.urgency(), rows[i].last_turn, i);
+  }
+  std::ranges::sort(places);
+  for (const auto& place : places) line.order.push_back(std::get<3>(place));
   return line;
 }
 
@@ -113,7 +138,8 @@ std::vector<std::size_t> gather(std::span<const RowDescription> rows, const Line
   std::vector<std::size_t> batch;
   double weight = 0, heaviest = 0;  // of the rows in the batch; the heaviest pays the least alone
   for (const std::size_t i : order) {
-    if (batch.size() == limit || standing[i]->urgency() < least_urgency) break;
+    if (batch.size() == limit) break;
+    if (standing[i]->urgency() < least_urgency) continue;
     if (rows[i].unit != leader.unit || (rows[i].alone && !batch.empty())) continue;
     const double joint_weight = weight + standing[i]->row_weight();
     const double joint_heaviest = std::max(heaviest, standing[i]->row_weight());
@@ -134,19 +160,16 @@ std::vector<std::size_t> plan(std::span<const RowDescription> rows, const CostMo
                               double unit_seconds_max) {
   CHECK(!rows.empty());
   CHECK(std::ranges::all_of(rows, [](const auto& row) { return row.readiness == Readiness::ready; }));
-  const Line line = line_up(rows, turns);
+  const Line line = line_up(rows, costs, turns);
   ++turns.count;
   return gather(rows, line, costs, unit_seconds_max);
 }
 
 std::vector<std::size_t> plan_inside(std::span<const RowDescription> rows, const CostModel& costs,
                                      Turns& turns, double unit_seconds_max) {
-  Line line = line_up(rows, turns);
-  double threshold = -std::numeric_limits<double>::infinity();
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    if (rows[i].readiness == Readiness::running) threshold = std::max(threshold, line.standing[i]->urgency());
+  Line line = line_up(rows, costs, turns);
   std::erase_if(line.order, [&](std::size_t i) {
-    return rows[i].readiness != Readiness::ready || line.standing[i]->urgency() <= threshold ||
+    return line.standing[i]->owed_seconds < kRoundingSeconds ||
            costs.seconds(rows[i].unit, rows[i].flops, 1) > unit_seconds_max;
   });
   if (line.order.empty()) return {};

@@ -14,9 +14,10 @@
 // Ledger: for each flow the seconds of device time it is owed. Each second the device works is credited to
 // all flows by weight and charged to the rows that ran, by weight; so the ledger sums to zero.
 //
-// Turn: the flow that is owed most for its weight leads, and in it the row that has not run for the
-// longest. Rows that can share the leader's unit join it, in the same order, up to the measured largest
-// useful batch.
+// Turn: of the flows that are not ahead, the one leads whose unit would be done first if each had its part of
+// the device from now on and what it is owed at once: short units first, but never more than a flow's part.
+// In it the row that has not run for the longest. Rows that can share the leader's unit join it, in the same
+// order, up to the measured largest useful batch.
 //
 // Company: rows join only while nobody in the unit is charged more than kCompanyPrice times what the unit
 // would cost it alone: one row of yours is not slowed to the pace of another user's eight. A flow already
@@ -42,10 +43,10 @@
 //   ones ever so many.
 //
 // Inside: a long unit gives way between its layers (base/give_way.h), and plan_inside says to whom: to
-// shorter units of flows that are owed more than its own. For those s is a layer, not a unit (decision 0030).
+// shorter units of flows that are owed something. For those s is a layer, not a unit (decision 0030).
 //
-// Stride scheduling (Waldspurger and Weihl, 1995) and start-time fair queueing (Goyal, Vin and Cheng,
-// 1996) are the same idea; what is new is that one unit serves several flows.
+// It is worst-case fair weighted fair queueing (Bennett and Zhang, 1996), with a ledger instead of virtual
+// time; what is new is that one unit serves several flows.
 #pragma once
 
 #include <compare>
@@ -108,7 +109,7 @@ std::vector<std::size_t> plan(std::span<const RowDescription> rows, const CostMo
 
 // The same for a unit that gives way, whose own rows are among the running ones: what is to run inside it,
 // each row's unit no longer than `unit_seconds_max` by estimate and all together neither. Empty: nothing,
-// for nobody who could is owed more than those who run.
+// for nobody who could is owed anything.
 std::vector<std::size_t> plan_inside(std::span<const RowDescription> rows, const CostModel& costs,
                                      Turns& turns, double unit_seconds_max);
 

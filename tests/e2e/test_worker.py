@@ -116,15 +116,12 @@ def test_small_native_requests_do_not_wait_for_a_long_one(server):
         assert server.post(REQUEST | {"model": "native"}).status_code == 200
         return time.monotonic() - started
 
-    def large(steps: int) -> float:
-        started = time.monotonic()
+    def large(steps: int):
         assert server.post(REQUEST | {"model": "edits", "num_inference_steps": steps, "size": "256x256"}).status_code == 200
-        return time.monotonic() - started
 
     small()
     large(1)
     alone = sorted(small() for _ in range(20))
-    step = large(20) / 20
     long = threading.Thread(target=large, args=(100,))
     long.start()
     wait_until(lambda: server.metric("diffused_requests_running") >= 1)
@@ -134,9 +131,9 @@ def test_small_native_requests_do_not_wait_for_a_long_one(server):
     long.join()
     assert len(beside) >= 5
     beside.sort()
-    # A unit of the long one is never cut short, so each of a small request's five (text, three steps, decoding) may wait for one.
+    # The long one stands still meanwhile, for half of the time; how long its steps are does not matter.
     print(f"alone p50 {statistics.median(alone):.3f} s, p99 {alone[-1]:.3f} s; beside p50 {statistics.median(beside):.3f} s, p99 {beside[-1]:.3f} s")
-    assert statistics.median(beside) <= alone[-1] + 5 * step
+    assert statistics.median(beside) <= 3 * alone[-1]
 
 
 def test_a_killed_worker_costs_its_rows_one_sentence(server):

@@ -116,6 +116,84 @@ TEST(Plan, UsersGetEqualSecondsHoweverManyRowsAndSizesTheyAskFor) {
   EXPECT_NEAR(machine.seconds_of["greedy"], 500, 3);
 }
 
+RowDescription picture(std::string user, BatchKey unit, double seconds) {
+  RowDescription made = row(std::move(user), unit, unit.key);
+  made.picture_seconds = seconds;
+  return made;
+}
+
+TEST(Plan, WhoAsksForLeastHasHalfAndTheOthersShareTheRest) {
+  Machine machine({picture("light", step(1), 1), picture("a", step(2), 100), picture("b", step(3), 60),
+                   picture("c", step(4), 30)});
+  for (int i = 0; i < 600; ++i) machine.turn(1);
+  EXPECT_NEAR(machine.seconds_of["light"], 300, 3);
+  for (const char* const heavy : {"a", "b", "c"}) EXPECT_NEAR(machine.seconds_of[heavy], 100, 3);
+}
+
+TEST(Plan, WhatIsNearlyAsLittleIsAsLight) {
+  Machine machine({picture("a", step(1), 1), picture("b", step(2), 1.9), picture("c", step(3), 2.1)});
+  for (int i = 0; i < 300; ++i) machine.turn(1);
+  for (const char* const user : {"a", "b", "c"}) EXPECT_NEAR(machine.seconds_of[user], 100, 3);
+}
+
+TEST(Plan, ManySmallPicturesAreNotLight) {
+  std::vector<RowDescription> rows(10, picture("many", step(1), 1));
+  rows.push_back(picture("large", step(2), 4));
+  rows.push_back(picture("other", step(3), 10));
+  Machine machine(rows);
+  for (int i = 0; i < 400; ++i) machine.turn(1);
+  EXPECT_NEAR(machine.seconds_of["large"], 200, 3);
+  EXPECT_NEAR(machine.seconds_of["many"], 100, 3);
+}
+
+// Inside a unit that has given way: what is owed to those who could run.
+class Inside : public testing::Test {
+ protected:
+  Inside() {
+    machine.costs.measured(step(1), 1e9, 1, 8);
+    machine.costs.measured(step(2), 1e9, 1, 2);
+    machine.costs.measured(step(3), 1e9, 1, 5);
+    EXPECT_THAT(machine.turn(1), ElementsAre(0));
+    machine.rows[0].readiness = Readiness::running;
+  }
+  void come(RowDescription newcomer) {
+    machine.rows.push_back(std::move(newcomer));
+    machine.runs.push_back(0);
+  }
+  std::vector<std::size_t> inside(double unit_seconds_max = 4) {
+    return plan_inside(machine.rows, machine.costs, machine.turns, unit_seconds_max);
+  }
+  Machine machine{{row("long", step(1))}};
+};
+
+TEST_F(Inside, NothingRunsWhereNobodyElseIs) { EXPECT_TRUE(inside().empty()); }
+
+TEST_F(Inside, AShorterUnitOfWhoIsOwedMoreRuns) {
+  come(row("short", step(2)));
+  EXPECT_THAT(inside(), ElementsAre(1));
+}
+
+TEST_F(Inside, AUnitNearlyAsLongWaits) {
+  come(row("other", step(3)));
+  EXPECT_TRUE(inside().empty());
+  come(row("short", step(2)));
+  EXPECT_THAT(inside(), ElementsAre(2)) << "though one that may not is before it";
+}
+
+TEST_F(Inside, NothingRunsThatIsBarred) {
+  come(row("short", step(2)));
+  machine.rows[1].readiness = Readiness::barred;
+  EXPECT_TRUE(inside().empty());
+}
+
+TEST_F(Inside, WhoHadItsPartLetsTheLongUnitGoOn) {
+  come(row("short", step(2)));
+  charge_batch(machine.rows, inside(), 2, machine.turns);
+  EXPECT_TRUE(inside().empty());
+  charge_batch(machine.rows, {0}, 4, machine.turns);
+  EXPECT_THAT(inside(), ElementsAre(1));
+}
+
 TEST(Plan, SizesOfOneUserGetEqualSecondsWhateverAUnitCosts) {
   Machine machine({row("a", step(1), 1), row("a", step(2), 2)});
   double small = 0, large = 0;

@@ -43,22 +43,17 @@ class Onlooker {
     for (const auto& [user, flows] : rows_) {
       waited_[user] = served.contains(user) ? 0 : waited_[user] + seconds;
       longest_wait = std::max(longest_wait, waited_[user]);
-      for (const auto& [other, other_flows] : rows_) {
-        if (!(user < other)) continue;
-        const auto [since, is_new] =
-            even_since_.try_emplace({user, other}, received_[user] - received_[other]);
-        const double gap = received_[user] - received_[other] - since->second;
-        auto& range = range_[{user, other}];
-        range.first = std::min(range.first, gap);
-        range.second = std::max(range.second, gap);
-        widest_gap = std::max(widest_gap, range.second - range.first);
-      }
+      // What it has received beyond half of an equal part; a user whose row begins late is here from then on.
+      beyond_[user] -= seconds / (2 * static_cast<double>(rows_.size()));
+      const double beyond = received_[user] + beyond_[user];
+      most_beyond_[user] = std::max(most_beyond_.try_emplace(user, beyond).first->second, beyond);
+      widest_gap = std::max(widest_gap, most_beyond_[user] - beyond);
     }
   }
 
   double longest_unit = 0;
   double longest_wait = 0;  // of a user with a row in flight, for its next unit
-  double widest_gap = 0;    // by which what two users received drifted apart while both had rows
+  double widest_gap = 0;    // by which a user fell behind half of an equal part while it had rows
 
  private:
   double row_weight(const std::string& user, int side) const {
@@ -68,17 +63,12 @@ class Onlooker {
   void leave(const std::string& user) {
     rows_.erase(user);
     waited_.erase(user);
-    const auto about_user = [&](const auto& entry) {
-      return entry.first.first == user || entry.first.second == user;
-    };
-    std::erase_if(even_since_, about_user);
-    std::erase_if(range_, about_user);
+    beyond_.erase(user);
+    most_beyond_.erase(user);
   }
 
   std::map<std::string, std::map<int, int>> rows_;  // by user, by side
-  std::map<std::string, double> received_, waited_;
-  std::map<std::pair<std::string, std::string>, double> even_since_;
-  std::map<std::pair<std::string, std::string>, std::pair<double, double>> range_;
+  std::map<std::string, double> received_, waited_, beyond_, most_beyond_;
 };
 
 struct Job {
@@ -140,6 +130,7 @@ Observed simulate(unsigned seed) {
 
   FakeOptions fake;
   fake.encode = pattern.chance(70);
+  fake.layers = pattern.chance(50) ? 1 : pattern.number(2, 8);
   const double per_row = pattern.number(1, 10) / 10.0;
   fake.seconds = [&, per_row](const FakeUnit& unit) {
     const double one = unit.kind == UnitKind::encode ? 0.002 : static_cast<double>(unit.pixels()) * 1e-4;
@@ -276,7 +267,7 @@ TEST(Simulation, SmallJobsDoNotWaitForALargeOneNorItForThem) {
       double small_alone = 0;
       for (unsigned seed = 0; seed < (test::kSanitized ? 25 : 40); ++seed) {
         const LargeAndSmall run = run_large_and_small(ratio, one_user, 1, 0.1, seed);
-        EXPECT_LE(run.large, 2 * run.large_alone);
+        EXPECT_LE(run.large, 2 * run.large_alone + 0.015);  // one small unit
         small.insert(small.end(), run.small.begin(), run.small.end());
         small_alone = run.small_alone;
       }
@@ -287,6 +278,45 @@ TEST(Simulation, SmallJobsDoNotWaitForALargeOneNorItForThem) {
       EXPECT_LE(small.back(), longest_unit + 2 * small_alone) << ratio << " " << one_user;
     }
   }
+}
+
+// What `./dev bench attack long_units` plays: three users who always have a large picture under way, in units
+// of ten layers, and one who asks for a small one after the other.
+TEST(Simulation, ASmallJobBesideManyLargeOnesTakesAtMostThriceItsTimeAlone) {
+  constexpr double kStep = 0.003, kAlone = (20 + 1.5) * kStep;
+  FakeOptions fake;
+  fake.encode = false;
+  fake.layers = 10;
+  fake.seconds = [](const FakeUnit& unit) {
+    const double step =
+        unit.pixels() > 64 * 64 ? 50 * kStep * static_cast<double>(unit.pixels()) / (1024 * 1024) : kStep;
+    return (unit.kind == UnitKind::decode ? 1.5 : 1.0) * step *
+           (1 + 0.9 * static_cast<double>(unit.rows.size() - 1));
+  };
+  Rig rig(fake);
+  std::vector<double> small;
+  std::map<std::string, int> large;
+  const std::function<void(std::string, int, int)> ask = [&](std::string user, int side, int steps) {
+    const double begun = rig.clock.seconds();
+    if (begun > 60) return;
+    rig.submit(make_request(user, {1}, side, steps), {.user = user},
+               [&, user, side, steps, begun](Event event) {
+                 if (!std::holds_alternative<JobDone>(event)) return;
+                 if (side == 64) small.push_back(rig.clock.seconds() - begun);
+                 large[user] += side == 64 ? 0 : 1;
+                 rig.at(rig.clock.seconds() + 0.002, [&, user, side, steps] {
+                   ask(user, side == 64 ? 64 : side == 512 ? 1024 : 512, steps);
+                 });
+               });
+  };
+  ask("honest", 64, 20);
+  for (const char* const user : {"a", "b", "c"}) ask(user, 1024, 20);
+  rig.run();
+  std::sort(small.begin(), small.end());
+  ASSERT_GT(small.size(), 300u);
+  EXPECT_LE(small[small.size() / 2], 2.3 * kAlone);
+  EXPECT_LE(small[small.size() * 99 / 100], 3 * kAlone);
+  for (const char* const user : {"a", "b", "c"}) EXPECT_GE(large[user], 3) << user << " is not starved";
 }
 
 TEST(Simulation, SmallJobsInAnyNumberAtMostDoubleALargeOnesTime) {

@@ -1,50 +1,25 @@
 // Files of models, and what other servers say.
-#include <unistd.h>
 #include <boost/json/parse.hpp>
 #include <filesystem>
-#include <fstream>
 
 #include "base/check.h"
+#include "fuzz/scratch.h"
 #include "fuzz/targets.h"
 #include "hub/listing.h"
 #include "pipelines/lora/lora_file.h"
+#include "pipelines/upscaler/upscaler_file.h"
 #include "samplers/catalog.h"
 #include "storage/s3_keys.h"
 #include "storage/s3_listing.h"
 #include "tokenizers/tokenizer.h"
 #include "tokenizers/weighted_prompt.h"
+#include "weights/checkpoint.h"
 #include "weights/header.h"
 
 namespace diffused::fuzz {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A folder of this process in memory, for what is read from files.
-class Scratch {
- public:
-  Scratch() : folder_(fs::path("/dev/shm") / ("diffused_fuzz_" + std::to_string(::getpid()))) {
-    fs::create_directories(folder_);
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
-  }
-  // The file `name` in a folder of that name.
-  fs::path write(const std::string& name, std::string_view bytes) const {
-    fs::create_directories(folder_ / name);
-    std::ofstream(folder_ / name / name, std::ios::binary) << bytes;
-    return folder_ / name / name;
-  }
-
- private:
-  fs::path folder_;
-};
-
-const Scratch& scratch() {
-  static const Scratch kScratch;
-  return kScratch;
-}
 
 constexpr std::string_view kText =
     "A red (kitten:1.2) in front of a <|endoftext|> fireplace, \xC3\xA9t\xC3\xA9 </s>";
@@ -77,6 +52,17 @@ void lora_file(std::string_view bytes) {
   try {
     static_cast<void>(file->load(kModel, {}));
   } catch (const std::exception&) {
+  }
+}
+
+void upscaler_file(std::string_view bytes) {
+  try {
+    const auto file = pipelines::open_upscaler_file(scratch().write("upscaler.safetensors", bytes));
+    if (!file) return;
+    CHECK(file->config.features >= 1 && file->config.growth >= 1 && file->config.blocks >= 1);
+    CHECK(file->config.scale() >= 1 && file->config.scale() <= 8);
+    CHECK(file->config.block_flops() > 0 && file->config.end_flops() > 0);
+  } catch (const weights::LoadError&) {  // loading is a border that exceptions may cross
   }
 }
 

@@ -29,6 +29,7 @@ std::span<const Target> targets() {
       Target{"base64", base64},
       Target{"safetensors_header", safetensors_header},
       Target{"lora_file", lora_file},
+      Target{"upscaler_file", upscaler_file},
       Target{"spiece_model", spiece_model},
       Target{"tokenizer_json", tokenizer_json},
       Target{"weighted_prompt", weighted_prompt},
@@ -36,6 +37,8 @@ std::span<const Target> targets() {
       Target{"s3_listing", s3_listing},
       Target{"s3_key_file", s3_key_file},
       Target{"hub_listing", hub_listing},
+      Target{"options_file", options_file},
+      Target{"worker_messages", worker_messages},
   };
   return kTargets;
 }

@@ -50,6 +50,7 @@ void base64(std::string_view bytes);
 // file_targets.cpp
 void safetensors_header(std::string_view bytes);
 void lora_file(std::string_view bytes);
+void upscaler_file(std::string_view bytes);
 void spiece_model(std::string_view bytes);
 void tokenizer_json(std::string_view bytes);
 void weighted_prompt(std::string_view bytes);
@@ -57,5 +58,9 @@ void scheduler_config(std::string_view bytes);
 void s3_listing(std::string_view bytes);
 void s3_key_file(std::string_view bytes);
 void hub_listing(std::string_view bytes);
+
+// program_targets.cpp
+void options_file(std::string_view bytes);
+void worker_messages(std::string_view bytes);
 
 }  // namespace diffused::fuzz

@@ -28,8 +28,8 @@ class Storm:
     def __init__(self, program: Program, name: str, seed: int, clients: int = 48, steps_max: int = 8):
         self.program, self.name, self.seed, self.clients = program, name, seed, clients
         description = json.loads(program.get("/openapi.json"))
-        model = json.loads(program.get("/v1/models"))["data"][0]["id"]
-        self.site = Site(program.address, read_routes(description), Names(model), program.headers, steps_max, program.tls)
+        models = [model["id"] for model in json.loads(program.get("/v1/models"))["data"]]
+        self.site = Site(program.address, read_routes(description), Names(models), program.headers, steps_max, program.tls)
         self.begun: collections.deque[int] = collections.deque(maxlen=2 * clients)  # the last ones
         self.outcomes: collections.Counter[str] = collections.Counter()
         self.wrong: list[str] = []

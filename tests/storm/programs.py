@@ -21,6 +21,7 @@ import cluster  # noqa: E402
 FAULTS = re.compile(r"AddressSanitizer|ThreadSanitizer|LeakSanitizer|runtime error:|terminate called|CHECK failed|[a-z]+_fault\b")
 LINE_MAX, LINES_MAX = 300, 80  # of what is shown of it
 END_SECONDS = 60
+WORKER_MODEL, REFERENCE_MODEL = "StableDiffusionPAGPipeline", "distilled"
 SANITIZERS = {"TSAN_OPTIONS": f"halt_on_error=1:suppressions={ROOT}/tests/tsan.supp", "ASAN_OPTIONS": "detect_odr_violation=0",
               "UBSAN_OPTIONS": "print_stacktrace=1"}
 
@@ -154,6 +155,19 @@ def real(build: pathlib.Path, folder: pathlib.Path, tls: bool = False):
 
 
 @contextlib.contextmanager
+def many(build: pathlib.Path, folder: pathlib.Path, tls: bool = False):
+    """The program with a native model, one that takes pictures to go by, and one in a process of Diffusers, all tiny."""
+    options, context = make_certificate(folder) if tls else ([], None)
+    for tool, kind in (("worker_folders", WORKER_MODEL), ("flux2_folders", REFERENCE_MODEL)):
+        code = f"import sys, pathlib, {tool}; {tool}.build_folder(pathlib.Path(sys.argv[1]), {kind!r})"
+        subprocess.run([sys.executable, "-c", code, str(folder / kind)], cwd=ROOT / "tools/golden", check=True)
+    models = [f"demo={ROOT / 'models/demo'}", f"references={folder / REFERENCE_MODEL}", f"worker={folder / WORKER_MODEL}"]
+    command = [str(build / "diffused"), "serve", *models, "--port", "0", "--data-dir", str(folder / "data"), "--python", sys.executable, *options]
+    with running(command, tls=context) as program:
+        yield program
+
+
+@contextlib.contextmanager
 def gateway(build: pathlib.Path, folder: pathlib.Path, tls: bool = False):
     """A gateway before a stub on a PostgreSQL of their own."""
     options, context = make_certificate(folder) if tls else ([], None)
@@ -168,4 +182,4 @@ def gateway(build: pathlib.Path, folder: pathlib.Path, tls: bool = False):
                 assert not wrong, wrong
 
 
-PROGRAMS = {"stub": stub, "real": real, "gateway": gateway}
+PROGRAMS = {"stub": stub, "real": real, "many": many, "gateway": gateway}

@@ -23,7 +23,7 @@ PNG = make_png()
 DATA_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
 # Fields that stand in every body that knows them, so that a request is small, and how often others do.
 ALWAYS = {"size", "width", "height", "num_inference_steps", "steps", "image", "init_images"}
-KNOWN_SHARE, OTHER_SHARE, NONE_SHARE = 0.3, 0.02, 0.2
+KNOWN_SHARE, OTHER_SHARE, NONE_SHARE, REFERENCES_SHARE = 0.3, 0.02, 0.2, 0.25
 KEYS = [f"key-{number}" for number in range(8)]
 
 
@@ -56,8 +56,8 @@ def read_routes(description: dict) -> list[Route]:
 class Names:
     """What the server has named so far: later requests ask for it."""
 
-    def __init__(self, model: str):
-        self.model = model
+    def __init__(self, models: list[str]):
+        self.models = models
         self.jobs: collections.deque[str] = collections.deque(maxlen=64)
         self.pictures: collections.deque[str] = collections.deque(maxlen=64)
 
@@ -68,7 +68,7 @@ class Names:
 
     def fill(self, path: str, choose: random.Random) -> str:
         """The path with names for its parameters: mostly such as there are."""
-        known = self.jobs if "/jobs" in path else self.pictures if "{file}" in path else [self.model]
+        known = self.jobs if "/jobs" in path else self.pictures if "{file}" in path else self.models
         name = choose.choice(known) if known and choose.random() > NONE_SHARE else "none.png"
         return re.sub(r"\{\w+\}", name, path)
 
@@ -89,10 +89,11 @@ def known_value(name: str, names: Names, steps_max: int, choose: random.Random):
         "background_job": lambda: choose.random() < 0.5,
         "response_format": lambda: choose.choice(["url", "b64_json"]),
         "output_format": lambda: choose.choice(["png", "jpeg", "webp"]),
+        "model": lambda: choose.choice(names.models),
         "image": lambda: DATA_URL,
         "init_images": lambda: [DATA_URL],
         "mask": lambda: DATA_URL,
-        "sd_model_checkpoint": lambda: names.model,
+        "sd_model_checkpoint": lambda: choose.choice(names.models),
     }
     return known[name]() if name in known else None
 
@@ -129,16 +130,18 @@ def make_fields(schema: dict, names: Names, steps_max: int, choose: random.Rando
     return fields
 
 
-def write_form(fields: dict) -> tuple[str, bytes]:
-    """multipart/form-data; what is a picture goes as a file."""
+def write_form(fields: dict, choose: random.Random) -> tuple[str, bytes]:
+    """multipart/form-data; what is a picture goes as a file, now and then with others to go by."""
     parts = []
     for name, value in fields.items():
+        head, count = f'name="{name}"', 1
         if name in ("image", "mask"):
-            head, data = f'name="{name}"; filename="{name}.png"', PNG
+            data = PNG
+            count = choose.choice([2, 3]) if name == "image" and choose.random() < REFERENCES_SHARE else 1
+            head = f'name="{name}{"[]" if count > 1 else ""}"; filename="{name}.png"'
         else:
-            text = value if isinstance(value, str) else json.dumps(value)
-            head, data = f'name="{name}"', text.encode()
-        parts.append(f"--storm\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode() + data + b"\r\n")
+            data = (value if isinstance(value, str) else json.dumps(value)).encode()
+        parts += [f"--storm\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode() + data + b"\r\n"] * count
     return "multipart/form-data; boundary=storm", b"".join(parts) + b"--storm--\r\n"
 
 
@@ -147,7 +150,7 @@ def make_body(route: Route, names: Names, steps_max: int, choose: random.Random)
         return "", b""
     media = choose.choice(sorted(route.bodies))
     fields = make_fields(route.bodies[media], names, steps_max, choose)
-    return write_form(fields) if media.startswith("multipart/") else (media, json.dumps(fields).encode())
+    return write_form(fields, choose) if media.startswith("multipart/") else (media, json.dumps(fields).encode())
 
 
 def make_parameters(route: Route, choose: random.Random) -> tuple[dict, dict]:

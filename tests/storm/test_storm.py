@@ -17,8 +17,9 @@ STORMS = [
     pytest.param("stub", "tsan", True, 1200, 32, 8, id="stub under thread sanitizer, TLS"),
     pytest.param("gateway", "tsan", False, 1200, 24, 4, id="gateway under thread sanitizer"),
     pytest.param("real", "release", False, 1500, 32, 2, id="the program"),
+    pytest.param("many", "release", False, 1200, 16, 2, id="the program with three kinds of models"),
 ]
-ROUNDS = {"stub": 4, "gateway": 2, "real": 2}  # SIGTERMs; these two take long to start
+ROUNDS = {"stub": 4, "gateway": 2, "real": 2, "many": 1}  # SIGTERMs; these take long to start
 
 
 def start(program, build, folder, tls, clients, steps_max, seed):

@@ -129,7 +129,9 @@ struct FakeOptions {
   // How long a unit takes, and what passing that time means: turning a fake clock; in a benchmark, sleeping.
   std::function<double(const FakeUnit&)> seconds = fake_costs(0.01);
   std::function<void(double)> pass = [](double) {};
-  int layers = 1;  // parts of a unit, between which it gives way
+  int layers = 1;                      // parts of a unit, between which it gives way
+  WorkElsewhere* elsewhere = nullptr;  // that its units of 256x256 wait for
+  bool one_at_a_time = false;          // it is busy while a unit runs
   // Looks at a unit, or at a row within it, before it runs. May throw, and may block until the test lets go.
   std::function<void(const FakeUnit&)> before_unit = [](const FakeUnit&) {};
   std::function<void(const FakeRow&)> before_row = [](const FakeRow&) {};
@@ -190,15 +192,20 @@ class FakePipeline final : public Pipeline {
 
   Result<std::unique_ptr<Row>> begin(const GenerateRequest& resolved, std::size_t image_index) override {
     on_device_thread();
+    CHECK(!busy_);
     TRY_VOID(options_.before_begin(resolved, image_index));
     auto row = std::make_unique<FakeRow>(resolved, image_index, options_.encode, live_rows_);
     row->alone = options_.alone;
     return row;
   }
 
+  bool busy() const override { return busy_; }
+
   void run(std::span<Row* const> rows) override {
     on_device_thread();
-    CHECK(!rows.empty());
+    CHECK(!rows.empty() && !busy_);
+    busy_ = options_.one_at_a_time;
+    const std::shared_ptr<void> end(nullptr, [this](void*) { busy_ = false; });
     FakeUnit unit{rows.front()->next().kind, {}};
     for (const Row* row : rows) {
       CHECK(row->next().kind == unit.kind && row->next().key == rows.front()->next().key);
@@ -207,7 +214,7 @@ class FakePipeline final : public Pipeline {
     options_.before_unit(unit);
     const double seconds = options_.seconds(unit);
     for (int layer = 0; layer < options_.layers; ++layer) {
-      if (layer > 0) give_way();
+      if (layer > 0) give_way(unit.pixels() == 256 * 256 ? options_.elsewhere : nullptr);
       options_.pass(seconds / options_.layers);
     }
     for (Row* row : rows) {
@@ -257,6 +264,7 @@ class FakePipeline final : public Pipeline {
   PipelineInfo info_;
   mutable std::atomic<std::thread::id> device_thread_{};
   std::atomic<int> live_rows_ = 0;
+  bool busy_ = false;
 };
 
 }  // namespace diffused::test
