@@ -168,8 +168,13 @@ std::vector<std::size_t> plan(std::span<const RowDescription> rows, const CostMo
 std::vector<std::size_t> plan_inside(std::span<const RowDescription> rows, const CostModel& costs,
                                      Turns& turns, double unit_seconds_max) {
   Line line = line_up(rows, costs, turns);
+  const auto may_share_the_next = [&](const RowDescription& row) {
+    return std::ranges::any_of(rows, [&](const RowDescription& other) {
+      return other.readiness == Readiness::running && other.unit == row.unit;
+    });
+  };
   std::erase_if(line.order, [&](std::size_t i) {
-    return line.standing[i]->owed_seconds < kRoundingSeconds ||
+    return line.standing[i]->owed_seconds < kRoundingSeconds || may_share_the_next(rows[i]) ||
            costs.seconds(rows[i].unit, rows[i].flops, 1) > unit_seconds_max;
   });
   if (line.order.empty()) return {};

@@ -109,7 +109,7 @@ std::vector<std::size_t> plan(std::span<const RowDescription> rows, const CostMo
 
 // The same for a unit that gives way, whose own rows are among the running ones: what is to run inside it,
 // each row's unit no longer than `unit_seconds_max` by estimate and all together neither. Empty: nothing,
-// for nobody who could is owed anything.
+// for nobody who could is owed anything. Rows that could share the long unit's next do not run by themselves.
 std::vector<std::size_t> plan_inside(std::span<const RowDescription> rows, const CostModel& costs,
                                      Turns& turns, double unit_seconds_max);
 

@@ -180,6 +180,11 @@ TEST_F(Inside, AUnitNearlyAsLongWaits) {
   EXPECT_THAT(inside(), ElementsAre(2)) << "though one that may not is before it";
 }
 
+TEST_F(Inside, WhatCanShareTheNextUnitWaitsForIt) {
+  come(row("other", step(1)));
+  EXPECT_TRUE(inside(100).empty());
+}
+
 TEST_F(Inside, NothingRunsThatIsBarred) {
   come(row("short", step(2)));
   machine.rows[1].readiness = Readiness::barred;
