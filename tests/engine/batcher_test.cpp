@@ -177,6 +177,7 @@ TEST_F(Inside, AUnitNearlyAsLongWaits) {
   come(row("other", step(3)));
   EXPECT_TRUE(inside().empty());
   come(row("short", step(2)));
+  charge_batch(machine.rows, {0}, 1, machine.turns);
   EXPECT_THAT(inside(), ElementsAre(2)) << "though one that may not is before it";
 }
 
