@@ -54,6 +54,7 @@ class DeviceLoop {
     std::unique_ptr<Row> row;
     RowDescription description;
     int steps_told = 0;       // steps whose events have been sent
+    int steps_skipped = 0;    // as its row had them when it last moved
     bool ending = false;      // it takes no further step
     bool running = false;     // in a unit, which may have given way
     bool gone = false;        // it has left, and is swept out when nothing needs it any more
