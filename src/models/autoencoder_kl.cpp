@@ -309,7 +309,7 @@ class Decoder {
       case Stage::Kind::attention:
         return MidAttention(config, scope / stage.name, stage.in);
       case Stage::Kind::doubling:
-        return nn::DoublingConv2d(scope / stage.name, stage.in);
+        return nn::DoublingConv2d(scope / stage.name, stage.in, stage.out);
       case Stage::Kind::output:
         return OutputLayer(config, scope, stage.in, stage.out);
     }

@@ -7,6 +7,7 @@
 #include <boost/json/value.hpp>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace diffused::models {
 namespace {
@@ -110,6 +111,16 @@ std::vector<std::int64_t> ConfigReader::repeated(std::string_view key, std::int6
   return items;
 }
 
+void ConfigReader::even_parts(std::string_view key, std::span<std::int64_t> parts, std::string_view sum_key,
+                              std::int64_t sum) {
+  const std::vector<std::int64_t> given = integers(key, {parts.begin(), parts.end()}, /*least=*/0);
+  const bool fit = given.size() == parts.size() &&
+                   std::ranges::all_of(given, [](std::int64_t part) { return part % 2 == 0; }) &&
+                   std::accumulate(given.begin(), given.end(), std::int64_t{0}) == sum;
+  require(fit, key, fmt::format("must be {} even numbers with the sum {} = {}", parts.size(), sum_key, sum));
+  if (fit) std::ranges::copy(given, parts.begin());
+}
+
 bool ConfigReader::is_nested(std::string_view key) const {
   const auto* value = find(key);
   return value != nullptr && value->is_array() &&
@@ -168,6 +179,10 @@ void ConfigReader::refuse(std::string_view key, std::string_view why, ErrorCode 
 
 void ConfigReader::require(bool condition, std::string_view key, std::string_view why) {
   if (!condition) refuse(key, why);
+}
+
+void ConfigReader::support(bool condition, std::string_view key, std::string_view why) {
+  if (!condition) refuse(key, why, ErrorCode::unsupported);
 }
 
 }  // namespace diffused::models

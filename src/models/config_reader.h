@@ -4,6 +4,7 @@
 #include <boost/json/object.hpp>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,6 +41,10 @@ class ConfigReader {
   // for counts[i] of it, or a list of at least that many, of which the first are taken.
   std::vector<std::vector<std::int64_t>> nested(std::string_view key, std::int64_t fallback,
                                                 const std::vector<std::int64_t>& counts, std::int64_t least);
+  // As many even numbers as `parts` has, from 0 up, whose sum is that of another key. Changes `parts` to
+  // them.
+  void even_parts(std::string_view key, std::span<std::int64_t> parts, std::string_view sum_key,
+                  std::int64_t sum);
   // Whether the key is a list with a list in it.
   bool is_nested(std::string_view key) const;
   // A list of strings. Null gives an empty one.
@@ -54,6 +59,9 @@ class ConfigReader {
   void refuse(std::string_view key, std::string_view why, ErrorCode code = ErrorCode::invalid_argument);
   // refuse() unless `condition`.
   void require(bool condition, std::string_view key, std::string_view why);
+
+  // The same for what a network may have, and those here do not: ErrorCode::unsupported.
+  void support(bool condition, std::string_view key, std::string_view why);
 
   // Whether nothing was wrong so far.
   bool good() const { return !error_; }

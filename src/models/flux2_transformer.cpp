@@ -7,12 +7,11 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "base/check.h"
 #include "models/config_reader.h"
+#include "models/double_stream.h"
 #include "nn/activation.h"
 #include "nn/attention.h"
 #include "nn/modulation.h"
@@ -44,11 +43,6 @@ at::Tensor swiglu(const at::Tensor& x) {
   return nn::activate(nn::Activation::silu, halves[0]) * halves[1];
 }
 
-// The part of a rotation that is of `count` tokens from `first` on.
-nn::Rotation tokens_of(const nn::Rotation& rotation, std::int64_t first, std::int64_t count) {
-  return {.cos = rotation.cos.narrow(0, first, count), .sin = rotation.sin.narrow(0, first, count)};
-}
-
 }  // namespace
 
 Result<Flux2TransformerConfig> Flux2TransformerConfig::from_json(const boost::json::object& json) {
@@ -73,15 +67,7 @@ Result<Flux2TransformerConfig> Flux2TransformerConfig::from_json(const boost::js
   read.require(c.mlp_ratio > 0, "mlp_ratio", "must be positive");
   read.require(c.rope_theta > 0, "rope_theta", "must be positive");
   read.require(c.timestep_guidance_channels % 2 == 0, "timestep_guidance_channels", "must be even");
-  const auto axes =
-      read.integers("axes_dims_rope", {c.axes_dims_rope.begin(), c.axes_dims_rope.end()}, /*least=*/0);
-  const bool even = std::ranges::all_of(axes, [](std::int64_t size) { return size % 2 == 0; });
-  const bool fit = axes.size() == c.axes_dims_rope.size() && even &&
-                   std::accumulate(axes.begin(), axes.end(), std::int64_t{0}) == c.attention_head_dim;
-  read.require(fit, "axes_dims_rope",
-               fmt::format("must be {} even numbers with the sum attention_head_dim = {}",
-                           c.axes_dims_rope.size(), c.attention_head_dim));
-  if (fit) std::ranges::copy(axes, c.axes_dims_rope.begin());
+  read.even_parts("axes_dims_rope", c.axes_dims_rope, "attention_head_dim", c.attention_head_dim);
   return read.finish(c);
 }
 
@@ -99,10 +85,7 @@ class Flux2DoubleBlock {
 
   Flux2DoubleBlock(const Flux2TransformerConfig& config, const weights::Scope& scope)
       : eps_(config.eps),
-        qkv_(scope / "attn", qkv_form(config), nn::kQkvNames),
-        added_qkv_(scope / "attn", qkv_form(config), nn::kAddedQkvNames),
-        to_out_(block_linear(config, scope / "attn.to_out.0", config.inner_dim(), config.inner_dim())),
-        to_add_out_(block_linear(config, scope / "attn.to_add_out", config.inner_dim(), config.inner_dim())),
+        attn_(qkv_form(config), scope / "attn"),
         ff_in_(block_linear(config, scope / "ff.linear_in", config.inner_dim(), 2 * config.hidden_dim())),
         ff_out_(block_linear(config, scope / "ff.linear_out", config.hidden_dim(), config.inner_dim())),
         ff_context_in_(block_linear(config, scope / "ff_context.linear_in", config.inner_dim(),
@@ -111,28 +94,23 @@ class Flux2DoubleBlock {
             block_linear(config, scope / "ff_context.linear_out", config.hidden_dim(), config.inner_dim())) {}
 
   // x: image tokens [B, N, D]; c: text tokens [B, T, D]; both are replaced. modulations: [B, kChunks * D]
-  // each; rotation: of T + N tokens.
+  // each.
   void operator()(at::Tensor& x, at::Tensor& c, const at::Tensor& modulation_x,
-                  const at::Tensor& modulation_c, const nn::Rotation& rotation) const {
+                  const at::Tensor& modulation_c, const DoubleStreamRotation& rotation) const {
     const auto m = modulation_x.chunk(kChunks, 1), mc = modulation_c.chunk(kChunks, 1);  // of [B, D]
-    const std::int64_t text = c.size(1), image = x.size(1);
-    const nn::Heads hx =
-        qkv_(nn::modulated_layer_norm(x, m[0], m[1], eps_), tokens_of(rotation, text, image));
-    const nn::Heads hc =
-        added_qkv_(nn::modulated_layer_norm(c, mc[0], mc[1], eps_), tokens_of(rotation, 0, text));
-    const at::Tensor attended = nn::merge_heads(
-        nn::attention(at::cat({hc.q, hx.q}, 2), at::cat({hc.k, hx.k}, 2), at::cat({hc.v, hx.v}, 2)));
-    x = to_out_.add_to(x, attended.narrow(1, text, image), m[2]);
+    const auto [attended, attended_context] =
+        attn_(nn::modulated_layer_norm(x, m[0], m[1], eps_), nn::modulated_layer_norm(c, mc[0], mc[1], eps_),
+              rotation);
+    x = attn_.to_out().add_to(x, attended, m[2]);
     x = ff_out_.add_to(x, swiglu(ff_in_(nn::modulated_layer_norm(x, m[3], m[4], eps_))), m[5]);
-    c = to_add_out_.add_to(c, attended.narrow(1, 0, text), mc[2]);
+    c = attn_.to_add_out().add_to(c, attended_context, mc[2]);
     c = ff_context_out_.add_to(c, swiglu(ff_context_in_(nn::modulated_layer_norm(c, mc[3], mc[4], eps_))),
                                mc[5]);
   }
 
  private:
   double eps_;
-  nn::QkvProjection qkv_, added_qkv_;
-  nn::Linear to_out_, to_add_out_;
+  DoubleStreamAttention attn_;
   nn::Linear ff_in_, ff_out_, ff_context_in_, ff_context_out_;
 };
 
@@ -249,7 +227,9 @@ at::Tensor Flux2Transformer::forward(const at::Tensor& image, const std::vector<
       {Flux2DoubleBlock::kChunks * d, Flux2DoubleBlock::kChunks * d, Flux2SingleBlock::kChunks * d, d, d}, 1);
   at::Tensor x = x_embedder_(image);  // [B, N, D]
   at::Tensor c = context;             // [B, T, D]
-  for (const auto& block : double_blocks_) block(x, c, m[0], m[1], rotation);
+  const DoubleStreamRotation by_stream{.image = tokens_of(rotation, text_tokens, image.size(1)),
+                                       .text = tokens_of(rotation, 0, text_tokens)};
+  for (const auto& block : double_blocks_) block(x, c, m[0], m[1], by_stream);
   x = at::cat({c, x}, 1);  // [B, T + N, D]
   for (const auto& block : single_blocks_) {
     const bool last = &block == &single_blocks_.back();

@@ -9,16 +9,12 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
-#include <numeric>
 #include <utility>
 
 #include "base/check.h"
 #include "models/config_reader.h"
 #include "nn/activation.h"
 #include "nn/attention.h"
-#include "nn/feed_forward.h"
 #include "nn/modulation.h"
 #include "nn/qkv_projection.h"
 
@@ -36,10 +32,7 @@ nn::QkvForm qkv_form(const FluxTransformerConfig& config) {
           .format = config.block_format};
 }
 
-// A linear of `in` values of a block to inner_dim().
-nn::Linear block_linear(const FluxTransformerConfig& config, const weights::Scope& scope) {
-  return {scope, config.inner_dim(), config.inner_dim(), /*bias=*/true, config.block_format};
-}
+constexpr DoubleStreamNames kFluxNames{{"norm1.linear", "norm1_context.linear"}, {"ff", "ff_context"}};
 
 }  // namespace
 
@@ -58,15 +51,7 @@ Result<FluxTransformerConfig> FluxTransformerConfig::from_json(const boost::json
   c.joint_attention_dim = read.integer("joint_attention_dim", c.joint_attention_dim);
   c.pooled_projection_dim = read.integer("pooled_projection_dim", c.pooled_projection_dim);
   c.guidance_embeds = read.boolean("guidance_embeds", c.guidance_embeds);
-  const auto axes =
-      read.integers("axes_dims_rope", {c.axes_dims_rope.begin(), c.axes_dims_rope.end()}, /*least=*/0);
-  const bool even = std::ranges::all_of(axes, [](std::int64_t size) { return size % 2 == 0; });
-  const bool fit = axes.size() == c.axes_dims_rope.size() && even &&
-                   std::accumulate(axes.begin(), axes.end(), std::int64_t{0}) == c.attention_head_dim;
-  read.require(fit, "axes_dims_rope",
-               fmt::format("must be {} even numbers with the sum attention_head_dim = {}",
-                           c.axes_dims_rope.size(), c.attention_head_dim));
-  if (fit) std::ranges::copy(axes, c.axes_dims_rope.begin());
+  read.even_parts("axes_dims_rope", c.axes_dims_rope, "attention_head_dim", c.attention_head_dim);
   return read.finish(c);
 }
 
@@ -78,77 +63,6 @@ double FluxTransformerConfig::flops(std::int64_t image_tokens, std::int64_t text
   const double ends = image * d * (in_channels + out_channels);
   return 2 * (blocks + adaln + ends);
 }
-
-// Attention of text and image tokens together, text first.
-class DoubleStreamAttention {
- public:
-  DoubleStreamAttention(const FluxTransformerConfig& config, const weights::Scope& scope)
-      : qkv_(scope, qkv_form(config), nn::kQkvNames),
-        added_qkv_(scope, qkv_form(config), nn::kAddedQkvNames),
-        to_out_(block_linear(config, scope / "to_out.0")),
-        to_add_out_(block_linear(config, scope / "to_add_out")) {}
-
-  // x: [B, N, D]; c: [B, T, D]; rotation: of the N image tokens → the same two, before to_out and to_add_out
-  std::pair<at::Tensor, at::Tensor> operator()(const at::Tensor& x, const at::Tensor& c,
-                                               const nn::Rotation& rotation) const {
-    const nn::Heads image = qkv_(x, rotation), text = added_qkv_(c);
-    const at::Tensor q = at::cat({text.q, image.q}, 2);  // [B, H, T + N, head_dim]
-    const at::Tensor k = at::cat({text.k, image.k}, 2);
-    const at::Tensor v = at::cat({text.v, image.v}, 2);
-    const at::Tensor y = nn::merge_heads(nn::attention(q, k, v));  // [B, T + N, D]
-    const std::int64_t text_tokens = c.size(1);
-    return {y.narrow(1, text_tokens, x.size(1)), y.narrow(1, 0, text_tokens)};
-  }
-  const nn::Linear& to_out() const { return to_out_; }
-  const nn::Linear& to_add_out() const { return to_add_out_; }
-
- private:
-  nn::QkvProjection qkv_;
-  nn::QkvProjection added_qkv_;
-  nn::Linear to_out_;
-  nn::Linear to_add_out_;
-};
-
-// A block with a stream each for image and text. `norm1` and `norm1_context` are linears of the conditioning
-// whose outputs are this block's share of the modulations, laid side by side.
-class DoubleStreamBlock {
- public:
-  static constexpr std::int64_t kChunks = 12;  // vectors of D that the block's modulation holds
-
-  DoubleStreamBlock(const FluxTransformerConfig& config, const weights::Scope& scope)
-      : norm1_(scope / "norm1.linear", config.inner_dim(), kChunks / 2 * config.inner_dim()),
-        norm1_context_(scope / "norm1_context.linear", config.inner_dim(), kChunks / 2 * config.inner_dim()),
-        attn_(config, scope / "attn"),
-        ff_(scope / "ff", config.inner_dim(), config.block_format),
-        ff_context_(scope / "ff_context", config.inner_dim(), config.block_format) {}
-
-  // conditioning: SiLU of the embedding, [R, D] → 2 of [R, 6 D]
-  std::array<at::Tensor, 2> modulation(const at::Tensor& conditioning) const {
-    return {norm1_(conditioning), norm1_context_(conditioning)};
-  }
-
-  // x: image tokens [B, N, D]; c: text tokens [B, T, D]; modulation: [B, kChunks * D]; rotation: of the image
-  // tokens; both streams are replaced.
-  void operator()(at::Tensor& x, at::Tensor& c, const at::Tensor& modulation,
-                  const nn::Rotation& rotation) const {
-    const auto m = modulation.chunk(kChunks, 1);  // of [B, D]
-    const at::Tensor* mc = m.data() + kChunks / 2;
-    const auto [attended, attended_context] =
-        attn_(nn::modulated_layer_norm(x, m[0], m[1], kFluxNormEps),
-              nn::modulated_layer_norm(c, mc[0], mc[1], kFluxNormEps), rotation);
-    x = attn_.to_out().add_to(x, attended, m[2]);
-    x = ff_.add_to(x, nn::modulated_layer_norm(x, m[3], m[4], kFluxNormEps), m[5]);
-    c = attn_.to_add_out().add_to(c, attended_context, mc[2]);
-    c = ff_context_.add_to(c, nn::modulated_layer_norm(c, mc[3], mc[4], kFluxNormEps), mc[5]);
-  }
-
- private:
-  nn::Linear norm1_;
-  nn::Linear norm1_context_;
-  DoubleStreamAttention attn_;
-  nn::FeedForward ff_;
-  nn::FeedForward ff_context_;
-};
 
 // A block with one stream, in which attention and perceptron work side by side on the same tokens.
 class SingleStreamBlock {
@@ -209,7 +123,7 @@ FluxTransformer::FluxTransformer(const FluxTransformerConfig& config, const weig
       norm_out_(scope / "norm_out.linear", config.inner_dim(), 2 * config.inner_dim()),
       proj_out_(scope / "proj_out", config.inner_dim(), config.out_channels) {
   for (int i = 0; i < config.num_layers; ++i) {
-    transformer_blocks_.emplace_back(config, scope / "transformer_blocks" / i);
+    transformer_blocks_.emplace_back(qkv_form(config), kFluxNames, scope / "transformer_blocks" / i);
   }
   for (int i = 0; i < config.num_single_layers; ++i) {
     single_transformer_blocks_.emplace_back(config, scope / "single_transformer_blocks" / i);
@@ -230,7 +144,8 @@ at::Tensor FluxTransformer::modulations(const FluxConditions& conditions) const 
   const at::Tensor conditioning = nn::activate(nn::Activation::silu, embedding);
   std::vector<at::Tensor> parts;
   for (const auto& block : transformer_blocks_) {
-    for (auto& part : block.modulation(conditioning)) parts.push_back(std::move(part));
+    parts.push_back(block.image_modulation(conditioning));
+    parts.push_back(block.text_modulation(conditioning));
   }
   for (const auto& block : single_transformer_blocks_) parts.push_back(block.modulation(conditioning));
   parts.push_back(norm_out_(conditioning));
@@ -250,8 +165,7 @@ at::Tensor FluxTransformer::forward(const at::Tensor& image, const std::vector<T
   CHECK_WITH(image_tokens == count_tokens(grids),
              fmt::format("{} tokens on grids of {}", image_tokens, count_tokens(grids)));
   const nn::Rotation rotation = this->rotation(text_tokens, grids, image.device());
-  const nn::Rotation image_rotation{.cos = rotation.cos.narrow(0, text_tokens, image_tokens),
-                                    .sin = rotation.sin.narrow(0, text_tokens, image_tokens)};
+  const DoubleStreamRotation image_rotation{.image = tokens_of(rotation, text_tokens, image_tokens)};
   std::int64_t chunk = 0;
   const auto next_modulation = [&](std::int64_t chunks) {
     const std::int64_t d = config_.inner_dim(), begin = std::exchange(chunk, chunk + chunks);
@@ -260,7 +174,8 @@ at::Tensor FluxTransformer::forward(const at::Tensor& image, const std::vector<T
   at::Tensor x = x_embedder_(image);  // [B, N, D]
   at::Tensor c = context;             // [B, T, D]
   for (const auto& block : transformer_blocks_) {
-    block(x, c, next_modulation(DoubleStreamBlock::kChunks), image_rotation);
+    const at::Tensor of_image = next_modulation(DoubleStreamBlock::kChunks);
+    block(x, c, {.image = of_image, .text = next_modulation(DoubleStreamBlock::kChunks)}, image_rotation);
   }
   const std::int64_t made = grids.front().tokens();
   if (!single_transformer_blocks_.empty()) x = at::cat({c, x}, 1);  // [B, T + N, D]

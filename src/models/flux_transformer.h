@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "models/double_stream.h"
 #include "models/token_grid.h"
 #include "nn/embedding.h"
 #include "nn/linear.h"
@@ -61,7 +62,6 @@ struct FluxConditions {
   at::Tensor pooled;     // [R, pooled_projection_dim] in the weights' dtype
 };
 
-class DoubleStreamBlock;
 class SingleStreamBlock;
 
 // Immutable once built; const methods from any thread (in practice the device thread). Rows of a batch are

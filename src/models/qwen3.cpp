@@ -1,6 +1,7 @@
 // Source: huggingface/transformers v5.23.0, src/transformers/models/qwen3/modeling_qwen3.py. Differs: no
 // cache, no head; queries and keys are turned in float32, where the original rounds sines and cosines to the
-// weights' dtype first.
+// weights' dtype first. Of Qwen2.5-VL: src/transformers/models/qwen2_5_vl/modeling_qwen2_5_vl.py, the
+// decoder.
 #include "models/qwen3.h"
 
 #include <ATen/ATen.h>
@@ -18,7 +19,8 @@ namespace {
 
 // Where the decoder's tensors are.
 weights::Scope decoder_scope(const weights::Scope& scope) {
-  const weights::Scope inner = scope / "model";
+  const weights::Scope inner = scope / "model", innermost = inner / "language_model";
+  if (!innermost.empty()) return innermost;
   return inner.empty() ? scope : inner;
 }
 
@@ -34,6 +36,25 @@ double read_rope_theta(ConfigReader& read, const boost::json::object& json, doub
   return theta;
 }
 
+// What the decoders of Qwen2.5 and Qwen3 have in common, but for the width of a head.
+void read_decoder(ConfigReader& read, const boost::json::object& json, Qwen3Config& c) {
+  c.vocab_size = read.integer("vocab_size", c.vocab_size);
+  c.hidden_size = read.integer("hidden_size", c.hidden_size);
+  c.intermediate_size = read.integer("intermediate_size", c.intermediate_size);
+  c.num_hidden_layers = read.integer("num_hidden_layers", c.num_hidden_layers);
+  c.num_attention_heads = read.integer("num_attention_heads", c.num_attention_heads);
+  c.num_key_value_heads = read.is_null("num_key_value_heads")
+                              ? c.num_attention_heads
+                              : read.integer("num_key_value_heads", c.num_key_value_heads);
+  c.rms_norm_eps = read.number("rms_norm_eps", c.rms_norm_eps);
+  c.rope_theta = read_rope_theta(read, json, c.rope_theta);
+  read.require(c.rope_theta > 0, "rope_theta", "must be positive");
+  read.require(c.num_attention_heads % c.num_key_value_heads == 0, "num_key_value_heads",
+               "must divide num_attention_heads");
+  read.support(!read.boolean("use_sliding_window", false), "use_sliding_window", "must be false");
+  read.support(read.text("hidden_act", "silu") == "silu", "hidden_act", "must be \"silu\"");
+}
+
 // [B, K, L, D] → [B, H, L, D]: each head of keys or values for H / K of queries.
 at::Tensor repeat_heads(const at::Tensor& x, std::int64_t heads) {
   if (x.size(1) == heads) return x;
@@ -45,29 +66,37 @@ at::Tensor repeat_heads(const at::Tensor& x, std::int64_t heads) {
 Result<Qwen3Config> Qwen3Config::from_json(const boost::json::object& json) {
   Qwen3Config c;
   ConfigReader read(json);
-  c.vocab_size = read.integer("vocab_size", c.vocab_size);
-  c.hidden_size = read.integer("hidden_size", c.hidden_size);
-  c.intermediate_size = read.integer("intermediate_size", c.intermediate_size);
-  c.num_hidden_layers = read.integer("num_hidden_layers", c.num_hidden_layers);
-  c.num_attention_heads = read.integer("num_attention_heads", c.num_attention_heads);
-  c.num_key_value_heads = read.is_null("num_key_value_heads")
-                              ? c.num_attention_heads
-                              : read.integer("num_key_value_heads", c.num_key_value_heads);
+  read_decoder(read, json, c);
   c.head_dim = read.integer("head_dim", c.head_dim);
-  c.rms_norm_eps = read.number("rms_norm_eps", c.rms_norm_eps);
-  c.rope_theta = read_rope_theta(read, json, c.rope_theta);
-  read.require(c.rope_theta > 0, "rope_theta", "must be positive");
   read.require(c.head_dim % 2 == 0, "head_dim", "must be even");
-  read.require(c.num_attention_heads % c.num_key_value_heads == 0, "num_key_value_heads",
-               "must divide num_attention_heads");
-  const auto support = [&read](bool condition, const char* key, const char* why) {
-    if (!condition) read.refuse(key, why, ErrorCode::unsupported);
-  };
-  support(!read.boolean("attention_bias", false), "attention_bias", "must be false");
-  support(!read.boolean("use_sliding_window", false), "use_sliding_window", "must be false");
-  support(!read.is_given("rope_scaling"), "rope_scaling", "must be null");
-  support(read.text("hidden_act", "silu") == "silu", "hidden_act", "must be \"silu\"");
+  read.support(!read.boolean("attention_bias", false), "attention_bias", "must be false");
+  read.support(!read.is_given("rope_scaling"), "rope_scaling", "must be null");
   return read.finish(c);
+}
+
+Result<Qwen25VlTextConfig> Qwen25VlTextConfig::from_json(const boost::json::object& json) {
+  const boost::json::value* const inner = json.if_contains("text_config");
+  const boost::json::object& text = inner != nullptr && inner->is_object() ? inner->get_object() : json;
+  Qwen3Config c{.vocab_size = 152064,
+                .hidden_size = 8192,
+                .intermediate_size = 29568,
+                .num_hidden_layers = 80,
+                .num_attention_heads = 64,
+                .num_key_value_heads = 8,
+                .rms_norm_eps = 1e-5,
+                .rope_theta = 1e6,
+                .head_norms = false};
+  ConfigReader read(text);
+  read_decoder(read, text, c);
+  c.head_dim = c.hidden_size / c.num_attention_heads;
+  read.require(c.hidden_size % c.num_attention_heads == 0 && c.head_dim % 2 == 0, "num_attention_heads",
+               "must divide hidden_size into even parts");
+  if (const auto* const scaling = text.if_contains("rope_scaling"); scaling && scaling->is_object()) {
+    ConfigReader kind(scaling->get_object());
+    const std::string name = kind.text("rope_type", kind.text("type", "default"));
+    read.support(name == "default" || name == "mrope", "rope_scaling", "must be of the kind \"mrope\"");
+  }
+  return read.finish(Qwen25VlTextConfig{c});
 }
 
 double Qwen3Config::flops(std::int64_t tokens) const {
@@ -91,17 +120,19 @@ class Qwen3Layer {
       : heads_(config.num_attention_heads),
         key_heads_(config.num_key_value_heads),
         input_layernorm_(scope / "input_layernorm", config.hidden_size, config.rms_norm_eps),
-        q_proj_(scope / "self_attn.q_proj", config.hidden_size, heads_ * config.head_dim, false),
+        q_proj_(scope / "self_attn.q_proj", config.hidden_size, heads_ * config.head_dim, !config.head_norms),
         kv_proj_(scope / "self_attn", {"k_proj", "v_proj"}, config.hidden_size, key_heads_ * config.head_dim,
-                 false),
-        q_norm_(scope / "self_attn.q_norm", config.head_dim, config.rms_norm_eps),
-        k_norm_(scope / "self_attn.k_norm", config.head_dim, config.rms_norm_eps),
+                 !config.head_norms),
         o_proj_(scope / "self_attn.o_proj", heads_ * config.head_dim, config.hidden_size, false),
         post_attention_layernorm_(scope / "post_attention_layernorm", config.hidden_size,
                                   config.rms_norm_eps),
         gated_up_proj_(scope / "mlp", "up_proj", "gate_proj", config.hidden_size, config.intermediate_size,
                        nn::Activation::silu),
-        down_proj_(scope / "mlp.down_proj", config.intermediate_size, config.hidden_size, false) {}
+        down_proj_(scope / "mlp.down_proj", config.intermediate_size, config.hidden_size, false) {
+    if (!config.head_norms) return;
+    q_norm_.emplace(scope / "self_attn.q_norm", config.head_dim, config.rms_norm_eps);
+    k_norm_.emplace(scope / "self_attn.k_norm", config.head_dim, config.rms_norm_eps);
+  }
 
   // x: [1, L, hidden_size] → the same
   at::Tensor operator()(const at::Tensor& x, const Qwen3Pass& pass) const {
@@ -115,8 +146,8 @@ class Qwen3Layer {
     const at::Tensor q = nn::split_heads(q_proj_(x), heads_);  // [1, H, L, D]
     const at::Tensor k = nn::split_heads(kv[0], key_heads_);   // [1, K, L, D]
     const at::Tensor v = nn::split_heads(kv[1], key_heads_);   // [1, K, L, D]
-    const at::Tensor turned_q = nn::rotate_halves(q_norm_(q), pass.rotation);
-    const at::Tensor turned_k = nn::rotate_halves(k_norm_(k), pass.rotation);
+    const at::Tensor turned_q = nn::rotate_halves(q_norm_ ? (*q_norm_)(q) : q, pass.rotation);
+    const at::Tensor turned_k = nn::rotate_halves(k_norm_ ? (*k_norm_)(k) : k, pass.rotation);
     return nn::merge_heads(nn::attention(turned_q, repeat_heads(turned_k, heads_), repeat_heads(v, heads_),
                                          pass.sight));  // [1, L, H * D]
   }
@@ -125,7 +156,7 @@ class Qwen3Layer {
   nn::RmsNorm input_layernorm_;
   nn::Linear q_proj_;
   nn::Linear kv_proj_;
-  nn::RmsNorm q_norm_, k_norm_;
+  std::optional<nn::RmsNorm> q_norm_, k_norm_;
   nn::Linear o_proj_;
   nn::RmsNorm post_attention_layernorm_;
   nn::GatedLinear gated_up_proj_;
@@ -137,7 +168,7 @@ Qwen3::Qwen3(const Qwen3Config& config, const weights::Scope& scope)
       embed_tokens_(decoder_scope(scope) / "embed_tokens", config.vocab_size, config.hidden_size) {
   CHECK(std::ranges::is_sorted(config.taps) && config.layers_run() <= config.num_hidden_layers);
   const weights::Scope decoder = decoder_scope(scope);
-  (scope / "lm_head").leave_out();
+  for (const char* const unused : {"lm_head", "visual", "model.visual"}) (scope / unused).leave_out();
   for (int i = 0; i < config.num_hidden_layers; ++i) {
     const weights::Scope layer = decoder / "layers" / i;
     if (i < config.layers_run()) {

@@ -1,5 +1,6 @@
 // Qwen3's decoder (transformers' Qwen3Model) as an encoder of prompts: the states of some of its layers. No
-// words are made, so that the layers behind the last one that is asked for are never read.
+// words are made, so that the layers behind the last one that is asked for are never read. Qwen2.5-VL's, for
+// texts, is the same with biases in place of norms.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -28,6 +29,7 @@ struct Qwen3Config {
   std::int64_t head_dim = 128;
   double rms_norm_eps = 1e-6;
   double rope_theta = 10000;
+  bool head_norms = true;  // of queries and keys; else queries, keys and values have biases
   // Not in config.json: after which layers the states are wanted, ascending, each from 1 to
   // num_hidden_layers. After the last layer of all they are normed, as in transformers' hidden_states.
   std::vector<std::int64_t> taps = {};
@@ -45,13 +47,24 @@ struct Qwen3Config {
   double flops(std::int64_t tokens) const;
 };
 
+// What text_encoder/config.json of a Qwen2.5-VL says of its decoder; its rotation tells three positions,
+// which in a text are one.
+struct Qwen25VlTextConfig {
+  Qwen3Config decoder;
+
+  // Older files tell it at the top, newer ones in "text_config"; what is absent are the defaults of
+  // transformers' Qwen2_5_VLTextConfig. Errors as Qwen3Config::from_json.
+  static Result<Qwen25VlTextConfig> from_json(const boost::json::object& json);
+};
+
 class Qwen3Layer;
 
 // Immutable once built; const methods from any thread (in practice the device thread).
 class Qwen3 {
  public:
-  // Reads the layers up to the last tap, under `scope` or under "model" in it, as Qwen3ForCausalLM has them.
-  // Throws weights::LoadError.
+  // Reads the layers up to the last tap, under `scope`, or under "model" in it, as Qwen3ForCausalLM has them,
+  // or under "model.language_model", as newer files of Qwen2.5-VL have them; not what is for pictures. Throws
+  // weights::LoadError.
   Qwen3(const Qwen3Config& config, const weights::Scope& scope);
   ~Qwen3();
   Qwen3(Qwen3&&) noexcept;

@@ -81,7 +81,7 @@ RrdbNet::RrdbNet(const RrdbNetConfig& config, const weights::Scope& scope)
       conv_last_((scope / "conv_last").with_dtype(at::kFloat), config.features, kColours, 3, 1, 1) {
   for (int i = 0; i < config.blocks; ++i) body_.emplace_back(config, scope / "body" / i);
   for (int i = 1; i <= config.doublings; ++i)
-    conv_up_.emplace_back(scope / fmt::format("conv_up{}", i), config.features);
+    conv_up_.emplace_back(scope / fmt::format("conv_up{}", i), config.features, config.features);
 }
 
 RrdbNet::~RrdbNet() = default;

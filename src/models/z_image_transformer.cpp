@@ -58,15 +58,12 @@ void read_axes(ConfigReader& read, const char* key, std::int64_t least, std::arr
 Result<ZImageTransformerConfig> ZImageTransformerConfig::from_json(const boost::json::object& json) {
   ZImageTransformerConfig c;
   ConfigReader read(json);
-  const auto support = [&read](bool condition, const char* key, const char* why) {
-    if (!condition) read.refuse(key, why, ErrorCode::unsupported);
-  };
-  support(read.integers("all_patch_size", {kPatch}, 1) == std::vector<std::int64_t>{kPatch}, "all_patch_size",
-          "must be [2]");
-  support(read.integers("all_f_patch_size", {1}, 1) == std::vector<std::int64_t>{1}, "all_f_patch_size",
-          "must be [1]");
-  support(read.boolean("qk_norm", true), "qk_norm", "must be true");
-  support(!read.is_given("siglip_feat_dim"), "siglip_feat_dim", "must be null: no pictures as prompts");
+  read.support(read.integers("all_patch_size", {kPatch}, 1) == std::vector<std::int64_t>{kPatch},
+               "all_patch_size", "must be [2]");
+  read.support(read.integers("all_f_patch_size", {1}, 1) == std::vector<std::int64_t>{1}, "all_f_patch_size",
+               "must be [1]");
+  read.support(read.boolean("qk_norm", true), "qk_norm", "must be true");
+  read.support(!read.is_given("siglip_feat_dim"), "siglip_feat_dim", "must be null: no pictures as prompts");
   c.in_channels = read.integer("in_channels", c.in_channels);
   c.dim = read.integer("dim", c.dim);
   c.n_layers = read.integer("n_layers", c.n_layers, /*least=*/0);

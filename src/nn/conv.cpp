@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <utility>
+
 #include "kernels/conv_avx512.h"
 #include "kernels/self_test.h"
 #include "nn/each_row.h"
@@ -21,12 +23,18 @@ bool should_pack_conv(const at::Tensor& weight) {
 
 Conv2d::Conv2d(const weights::Scope& scope, std::int64_t in, std::int64_t out, std::int64_t kernel,
                std::int64_t stride, std::int64_t padding)
-    : weight_(scope.tensor("weight", {out, in, kernel, kernel})),
-      bias_(scope.tensor("bias", {out})),
+    : Conv2d(scope.tensor("weight", {out, in, kernel, kernel}), scope.tensor("bias", {out}), stride, padding,
+             {.names = {scope.changeable_layer()}}) {}
+
+Conv2d::Conv2d(at::Tensor weight, at::Tensor bias, std::int64_t stride, std::int64_t padding,
+               LoraLayers layers)
+    : weight_(std::move(weight)),
+      bias_(std::move(bias)),
       stride_(stride),
       padding_(padding),
-      layers_{.names = {scope.changeable_layer()}, .bias = bias_} {
-  if (stride == 1 && padding == kernel / 2 && should_pack_conv(weight_)) {
+      layers_(std::move(layers)) {
+  layers_.bias = bias_;
+  if (stride == 1 && padding == weight_.size(2) / 2 && should_pack_conv(weight_)) {
     packed_ = std::make_shared<const kernels::PackedConv>(weight_, bias_, kernels::Doubling::none);
     weight_.reset();
   } else {
@@ -66,9 +74,9 @@ at::Tensor Conv2d::of_silu(const GroupNorm& norm, const at::Tensor& x, const Add
   return picture.defined() ? picture + y : y;
 }
 
-DoublingConv2d::DoublingConv2d(const weights::Scope& scope, std::int64_t channels)
-    : weight_(scope.tensor("weight", {channels, channels, 3, 3})),
-      bias_(scope.tensor("bias", {channels})),
+DoublingConv2d::DoublingConv2d(const weights::Scope& scope, std::int64_t in, std::int64_t out)
+    : weight_(scope.tensor("weight", {out, in, 3, 3})),
+      bias_(scope.tensor("bias", {out})),
       layers_{.names = {scope.changeable_layer()}, .bias = bias_} {
   if (should_pack_conv(weight_)) {
     packed_ = std::make_shared<const kernels::PackedConv>(weight_, bias_, kernels::Doubling::nearest);

@@ -29,6 +29,11 @@ class Conv2d {
   Conv2d(const weights::Scope& scope, std::int64_t in, std::int64_t out, std::int64_t kernel,
          std::int64_t stride = 1, std::int64_t padding = 0);
 
+  // For a weight stored in another shape. weight: [out, in, kernel, kernel]; bias: [out]; layers: where both
+  // come from.
+  Conv2d(at::Tensor weight, at::Tensor bias, std::int64_t stride, std::int64_t padding,
+         LoraLayers layers = {});
+
   at::Tensor operator()(const at::Tensor& x) const;  // [B, in, H, W] → [B, out, H', W']
 
   // The convolution of SiLU(norm(x)), plus the addends; in one pass over the picture where a kernel can.
@@ -48,10 +53,10 @@ class Conv2d {
 // A 3 x 3 convolution, with zeros around, of the picture in which each pixel stands 2 x 2 times.
 class DoublingConv2d {
  public:
-  // Reads `weight` [channels, channels, 3, 3] and `bias` [channels].
-  DoublingConv2d(const weights::Scope& scope, std::int64_t channels);
+  // Reads `weight` [out, in, 3, 3] and `bias` [out].
+  DoublingConv2d(const weights::Scope& scope, std::int64_t in, std::int64_t out);
 
-  at::Tensor operator()(const at::Tensor& x) const;  // [B, channels, H, W] → [B, channels, 2H, 2W]
+  at::Tensor operator()(const at::Tensor& x) const;  // [B, in, H, W] → [B, out, 2H, 2W]
 
  private:
   at::Tensor unchanged(const at::Tensor& x) const;

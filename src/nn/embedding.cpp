@@ -30,12 +30,12 @@ Embedding::Embedding(const weights::Scope& scope, std::int64_t count, std::int64
 
 at::Tensor Embedding::operator()(const at::Tensor& ids) const { return at::embedding(weight_, ids); }
 
-at::Tensor timestep_sinusoid(const at::Tensor& t, std::int64_t size) {
+at::Tensor timestep_sinusoid(const at::Tensor& t, std::int64_t size, double scale) {
   const std::int64_t half = size / 2;
   const at::Tensor index = at::arange(half, t.options().dtype(at::kFloat));
   const at::Tensor frequencies = at::exp(index * -std::log(kLongestPeriod) / half);
-  const at::Tensor angles = t.to(at::kFloat).unsqueeze(1) * frequencies;  // [R, size / 2]
-  return at::cat({at::cos(angles), at::sin(angles)}, 1);                  // [R, size]
+  const at::Tensor angles = t.to(at::kFloat).unsqueeze(1) * frequencies * scale;  // [R, size / 2]
+  return at::cat({at::cos(angles), at::sin(angles)}, 1);                          // [R, size]
 }
 
 TwoLayerEmbedding::TwoLayerEmbedding(const weights::Scope& scope, std::int64_t in, std::int64_t size,

@@ -23,8 +23,9 @@ class Embedding {
 };
 
 // [cos(t f_i), sin(t f_i)] with f_i = 10000^(-i / (size / 2)), all in float32 (the sinusoid of arXiv
-// 2006.11239 with the cosines first). t: [R] float32; size even. Returns [R, size] float32.
-at::Tensor timestep_sinusoid(const at::Tensor& t, std::int64_t size);
+// 2006.11239 with the cosines first). t: [R] float32; size even; the angles are multiplied by `scale` last.
+// Returns [R, size] float32.
+at::Tensor timestep_sinusoid(const at::Tensor& t, std::int64_t size, double scale = 1);
 
 // Two linears with SiLU between, `linear_1` [size, in] and `linear_2` [size, size].
 class TwoLayerEmbedding {

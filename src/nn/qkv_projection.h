@@ -25,6 +25,8 @@ struct QkvForm {
   std::optional<double> rms_norm_eps = std::nullopt;  // of the norms of q and k; empty: no norms
   LinearFormat format = LinearFormat::plain;
   bool bias = true;
+
+  std::int64_t size() const { return heads * head_dim; }
 };
 
 // The tensors' names; those of the norms are asked for only where there are norms.

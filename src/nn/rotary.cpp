@@ -8,16 +8,18 @@ namespace diffused::nn {
 
 Rotation rotation_of(const at::Tensor& positions, std::span<const std::int64_t> axis_sizes, double base,
                      Angles precision) {
+  const at::TensorOptions options =
+      positions.options().dtype(precision == Angles::narrow ? at::kFloat : at::kDouble);
   std::vector<at::Tensor> angles;
   for (std::size_t axis = 0; axis < axis_sizes.size(); ++axis) {
     const std::int64_t size = axis_sizes[axis];
-    const at::Tensor exponents = at::arange(0, size, 2, positions.options().dtype(at::kDouble)) / size;
+    const at::Tensor exponents = at::arange(0, size, 2, options) / size;
     const at::Tensor frequencies = 1.0 / at::pow(base, exponents);  // [size / 2]
-    const at::Tensor along = positions.select(1, static_cast<std::int64_t>(axis)).to(at::kDouble);
+    const at::Tensor along = positions.select(1, static_cast<std::int64_t>(axis)).to(options.dtype());
     angles.push_back(at::outer(along, frequencies));  // [L, size / 2]
   }
   const at::Tensor all = at::cat(angles, 1);  // [L, D / 2]
-  return kernels::rotation_by(precision == Angles::rounded ? all.to(at::kFloat).to(at::kDouble) : all);
+  return kernels::rotation_by(precision == Angles::exact ? all : all.to(at::kFloat).to(at::kDouble));
 }
 
 at::Tensor rotate(const at::Tensor& x, const Rotation& rotation) {

@@ -17,6 +17,7 @@ using kernels::Rotation;
 enum class Angles {
   exact,    // in float64, as those of Diffusers' FluxPosEmbed
   rounded,  // in float64, then rounded to float32, as those of Diffusers' RopeEmbedder
+  narrow,   // in float32 throughout, as those of Diffusers' QwenEmbedRope
 };
 
 // The rotation by positions along several axes: axis a turns the next axis_sizes[a] values of a head, pair i

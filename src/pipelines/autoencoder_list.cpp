@@ -1,24 +1,38 @@
 #include "pipelines/autoencoder_list.h"
 
+#include <string>
+
 #include "models/autoencoder_kl.h"
 #include "models/autoencoder_kl_flux2.h"
+#include "models/autoencoder_kl_qwen_image.h"
 
 namespace diffused::pipelines {
 namespace {
 
 constexpr const char* kVae = "vae";
 
-models::AutoencoderKlConfig& pixels_of(models::AutoencoderKlConfig& config) { return config; }
-models::AutoencoderKlConfig& pixels_of(models::AutoencoderKlFlux2Config& config) { return config.inner; }
+// Forgets what is said of single latent channels, where others than its own pipelines may have the class.
+void forget_channels(models::AutoencoderKlConfig& config) { config.latents_mean = config.latents_std = {}; }
+void forget_channels(models::AutoencoderKlFlux2Config& config) { forget_channels(config.inner); }
+void forget_channels(models::AutoencoderKlQwenImageConfig&) {}
+
+// Why a picture cannot be red, green and blue; empty when it can.
+const char* why_no_colours(const models::AutoencoderKlConfig& config) {
+  return config.in_channels == 3 && config.out_channels == 3 ? "" : "in_channels and out_channels must be 3";
+}
+const char* why_no_colours(const models::AutoencoderKlFlux2Config& config) {
+  return why_no_colours(config.inner);
+}
+const char* why_no_colours(const models::AutoencoderKlQwenImageConfig& config) {
+  return config.input_channels == 3 ? "" : "input_channels must be 3";
+}
 
 template <typename Network, typename Config>
 Result<AutoencoderPlan> plan(const ModelFolder& folder, bool by_channel) {
   TRY(auto config, folder.config<Config>(kVae));
-  models::AutoencoderKlConfig& pixels = pixels_of(config);
-  if (!by_channel) pixels.latents_mean = pixels.latents_std = {};
-  if (pixels.in_channels != 3 || pixels.out_channels != 3) {
-    return folder.refuse(ErrorCode::unsupported, "vae/config.json", "in_channels and out_channels must be 3");
-  }
+  if (!by_channel) forget_channels(config);
+  if (const std::string why = why_no_colours(config); !why.empty())
+    return folder.refuse(ErrorCode::unsupported, "vae/config.json", why);
   const auto load = [&folder, config](const NetworkPlace& place, LoadedWeights& loaded) {
     return load_component<Network>(folder, kVae, "diffusion_pytorch_model", config, place, loaded);
   };
@@ -32,6 +46,7 @@ struct ListedAutoencoder {
 constexpr ListedAutoencoder kAutoencoders[] = {
     {"AutoencoderKL", plan<models::AutoencoderKl, models::AutoencoderKlConfig>},
     {"AutoencoderKLFlux2", plan<models::AutoencoderKlFlux2, models::AutoencoderKlFlux2Config>},
+    {"AutoencoderKLQwenImage", plan<models::AutoencoderKlQwenImage, models::AutoencoderKlQwenImageConfig>},
 };
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "pipelines/loading_border.h"
 #include "pipelines/model_folder.h"
 #include "pipelines/network_store.h"
+#include "pipelines/qwen_image.h"
 #include "pipelines/sd3.h"
 #include "pipelines/stable_diffusion.h"
 #include "pipelines/stable_diffusion_xl.h"
@@ -36,6 +37,9 @@ constexpr ListedPipeline kPipelines[] = {
     {"FluxKontextPipeline", load_flux},
     {"Flux2KleinPipeline", load_flux2_klein},
     {"LatentConsistencyModelPipeline", load_stable_diffusion},
+    {"QwenImagePipeline", load_qwen_image},
+    {"QwenImageImg2ImgPipeline", load_qwen_image},
+    {"QwenImageInpaintPipeline", load_qwen_image},
     {"StableDiffusionPipeline", load_stable_diffusion},
     {"StableDiffusionImg2ImgPipeline", load_stable_diffusion},
     {"StableDiffusionInpaintPipeline", load_stable_diffusion},

@@ -34,6 +34,7 @@ at::Tensor Guidance::apply(const at::Tensor& negative, const at::Tensor& positiv
   at::Tensor guided = from == GuidanceFrom::negative ? samplers::guide(negative, positive, scale)
                                                      : samplers::guide_further(negative, positive, scale);
   if (poorer.defined()) guided = guided + (positive - poorer) * skip_scale;
+  if (keeps_norm) guided = samplers::with_norm_of(guided, positive);
   return samplers::with_norm_below(samplers::rescaled(guided, positive, rescale), positive, norm_max);
 }
 
@@ -43,6 +44,17 @@ Result<ReferenceFit> Family::reference_fit(int, int) const {
 
 at::Tensor Family::fill(const at::Tensor& mask, const at::Tensor& kept) const {
   return at::cat({at::upsample_nearest2d(mask, kept.sizes().slice(2)), kept}, 1);  // [1, 1 + C, h, w]
+}
+
+at::Tensor NetworkCall::contexts() const {
+  std::vector<at::Tensor> contexts;
+  for (const PromptEmbedding* const prompt : prompts) contexts.push_back(prompt->context);
+  return at::cat(contexts);
+}
+
+at::Tensor NetworkCall::tokens() const {
+  const at::Tensor made = fill.defined() ? at::cat({latents, fill}, 2) : latents;
+  return references.defined() ? at::cat({made, references}, 1) : made;
 }
 
 std::size_t PromptEmbedding::bytes() const {

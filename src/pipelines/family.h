@@ -110,6 +110,9 @@ struct Guidance {
   GuidanceFrom from = GuidanceFrom::negative;
   // Above 0, how many times the norm of the positive prompt's result that of the guided one may be.
   double norm_max = 0;
+  // Whether each token of the guided result, the last dimension, is brought to the norm that the positive
+  // prompt's has there.
+  bool keeps_norm = false;
   // Guidance is for the calls up to this share of the way from noise to picture; the rest go without.
   double until = 1;
 
@@ -146,6 +149,11 @@ struct NetworkCall {
   // Of pictures to go by, all those of a row as Family::pack made them, one after another; and their sizes.
   at::Tensor references;  // [B, …]; undefined without
   std::vector<LatentSize> reference_sizes;
+
+  // The prompts' contexts, one below the other: [B, T, D].
+  at::Tensor contexts() const;
+  // Where latents are tokens: those that are made, with what fills them at their side, then those to go by.
+  at::Tensor tokens() const;
 };
 
 // Immutable once loaded. What says "pure" may be called from any thread, the rest on the device thread, in

@@ -13,8 +13,8 @@
 #include "pipelines/family.h"
 #include "pipelines/latent_loader.h"
 #include "pipelines/latent_request.h"
+#include "pipelines/packed_latents.h"
 #include "pipelines/text_encoders.h"
-#include "samplers/sigma_spacing.h"
 
 namespace diffused::pipelines {
 namespace {
@@ -30,9 +30,8 @@ constexpr std::int64_t kLatentSideDefault = 128;
 
 constexpr int kFluxSequenceLengthMin = 2;  // a token and the end
 constexpr int kFluxSequenceLengthMax = 512;
-constexpr std::int64_t kPatch = 2;  // latents are packed: a token is kPatch² of them
 // Diffusers tells positions in the weights' dtype; bfloat16 counts tokens up to 256.
-constexpr std::int64_t kLatentSideMax = 256 * kPatch;
+constexpr std::int64_t kLatentSideMax = 256 * kLatentPatch;
 constexpr double kTimestepsTrained = 1000;  // the network is told timesteps in thousandths
 
 // The sizes that FLUX.1 Kontext was trained to be shown a picture in, width and height.
@@ -71,7 +70,7 @@ struct FluxParts {
 class Flux final : public Family {
  public:
   explicit Flux(FluxParts parts) : parts_(std::move(parts)) {
-    traits_.latent_multiple = kPatch;
+    traits_.latent_multiple = kLatentPatch;
     traits_.latent_side_max = kLatentSideMax;
     traits_.latent_side_default = kLatentSideDefault;
     traits_.true_cfg_scale = true;
@@ -97,10 +96,7 @@ class Flux final : public Family {
   }
   samplers::ScheduleRequest schedule_request(const GenerateRequest& resolved,
                                              LatentSize size) const override {
-    const int steps = *resolved.num_inference_steps;
-    return {.steps = steps,
-            .image_tokens = static_cast<int>(image_tokens(size)),
-            .sigmas = samplers::linspace(1.0, 1.0 / steps, static_cast<std::size_t>(steps))};
+    return packed_schedule(resolved, size);
   }
   FamilyWork work(const GenerateRequest& resolved, LatentSize size) const override;
   Result<PromptIds> tokenize(const GenerateRequest& resolved, PromptSide side) const override;
@@ -110,12 +106,12 @@ class Flux final : public Family {
   Result<ReferenceFit> reference_fit(int width, int height) const override;
   at::Tensor fill(const at::Tensor& mask, const at::Tensor& kept) const override;
   at::Tensor predict(const NetworkCall& call) const override;
-  at::Tensor pack(const at::Tensor& latents) const override;
-  at::Tensor unpack(const at::Tensor& latents, LatentSize size) const override;
+  at::Tensor pack(const at::Tensor& latents) const override { return packed(latents); }
+  at::Tensor unpack(const at::Tensor& latents, LatentSize size) const override {
+    return unpacked(latents, size);
+  }
 
  private:
-  static std::int64_t image_tokens(LatentSize size) { return size.height * size.width / (kPatch * kPatch); }
-
   FluxParts parts_;
   FamilyTraits traits_;
 };
@@ -133,7 +129,7 @@ Result<void> Flux::complete(GenerateRequest& request) const {
 
 FamilyWork Flux::work(const GenerateRequest& resolved, LatentSize size) const {
   const int text_tokens = *resolved.max_sequence_length;
-  std::int64_t tokens = image_tokens(size);
+  std::int64_t tokens = packed_tokens(size);
   for (const auto& reference : resolved.references) {
     const ReferenceFit fit = reference_fit(reference->width, reference->height).value();
     tokens += std::int64_t{fit.width / parts_.pixels_per_token} * (fit.height / parts_.pixels_per_token);
@@ -190,8 +186,8 @@ at::Tensor Flux::fill(const at::Tensor& mask, const at::Tensor& kept) const {
                                 .unflatten(2, {-1, scale})
                                 .unflatten(1, {-1, scale})  // [1, h, scale, w, scale]
                                 .permute({0, 2, 4, 1, 3})
-                                .flatten(1, 2);   // [1, scale², h, w]
-  return at::cat({pack(kept), pack(pixels)}, 2);  // [1, tokens, patch² (C + scale²)]
+                                .flatten(1, 2);       // [1, scale², h, w]
+  return at::cat({packed(kept), packed(pixels)}, 2);  // [1, tokens, patch² (C + scale²)]
 }
 
 // The size of the nearest aspect; of equally near ones the narrowest.
@@ -217,37 +213,7 @@ Result<ReferenceFit> Flux::reference_fit(int width, int height) const {
 }
 
 at::Tensor Flux::predict(const NetworkCall& call) const {
-  std::vector<at::Tensor> contexts;
-  for (const PromptEmbedding* const prompt : call.prompts) contexts.push_back(prompt->context);
-  std::vector<models::TokenGrid> grids;
-  const auto add_grid = [&grids](LatentSize size) {
-    grids.push_back({.rows = size.height / kPatch,
-                     .columns = size.width / kPatch,
-                     .picture = static_cast<std::int64_t>(grids.size())});
-  };
-  add_grid(call.size);
-  for (const LatentSize& size : call.reference_sizes) add_grid(size);
-  at::Tensor tokens = call.fill.defined() ? at::cat({call.latents, call.fill}, 2) : call.latents;
-  if (call.references.defined()) tokens = at::cat({tokens, call.references}, 1);
-  return parts_.transformer->forward(tokens, grids, at::cat(contexts), call.conditioning);
-}
-
-at::Tensor Flux::pack(const at::Tensor& latents) const {
-  return latents.unflatten(3, {-1, kPatch})
-      .unflatten(2, {-1, kPatch})   // [1, C, rows, patch, columns, patch]
-      .permute({0, 2, 4, 1, 3, 5})  // [1, rows, columns, C, patch, patch]
-      .flatten(3)
-      .flatten(1, 2)  // [1, rows * columns, C * patch * patch]
-      .contiguous();
-}
-
-at::Tensor Flux::unpack(const at::Tensor& latents, LatentSize size) const {
-  return latents.unflatten(1, {size.height / kPatch, size.width / kPatch})
-      .unflatten(3, {-1, kPatch, kPatch})  // [1, rows, columns, C, patch, patch]
-      .permute({0, 3, 1, 4, 2, 5})         // [1, C, rows, patch, columns, patch]
-      .flatten(4)
-      .flatten(2, 3)  // [1, C, h, w]
-      .contiguous();
+  return parts_.transformer->forward(call.tokens(), packed_grids(call), call.contexts(), call.conditioning);
 }
 
 // Whether denoiser and text encoders speak of the same texts.
@@ -275,8 +241,8 @@ Result<LatentModel> load_flux(const ModelFolder& folder, const LoadOptions& opti
   TRY(config.block_format, choose_format(options.quantize, loader.dtype(), loader.device()));
   const std::int64_t scale = loader.latents().pixels_per_latent;
   const std::int64_t fill_channels =
-      fills ? kPatch * kPatch * (loader.latents().channels + scale * scale) : 0;
-  TRY_VOID(loader.check_latents(config.in_channels, config.out_channels, kPatch, fill_channels));
+      fills ? kLatentPatch * kLatentPatch * (loader.latents().channels + scale * scale) : 0;
+  TRY_VOID(loader.check_latents(config.in_channels, config.out_channels, kLatentPatch, fill_channels));
   TRY(ClipEncoder clip, ClipEncoder::load(loader, "", "CLIPTextModel"));
   TRY(T5TextEncoder t5, T5TextEncoder::load(loader, "_2"));
   TRY_VOID(check_text(folder, config, clip, t5));
@@ -289,7 +255,7 @@ Result<LatentModel> load_flux(const ModelFolder& folder, const LoadOptions& opti
                                        .kind = fills     ? FluxKind::fills
                                                : kontext ? FluxKind::kontext
                                                          : FluxKind::plain,
-                                       .pixels_per_token = static_cast<int>(scale * kPatch)}));
+                                       .pixels_per_token = static_cast<int>(scale * kLatentPatch)}));
 }
 
 }  // namespace diffused::pipelines

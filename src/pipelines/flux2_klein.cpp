@@ -12,7 +12,7 @@
 #include "pipelines/family.h"
 #include "pipelines/latent_loader.h"
 #include "pipelines/latent_request.h"
-#include "pipelines/qwen3_encoder.h"
+#include "pipelines/qwen_encoder.h"
 #include "samplers/sigma_spacing.h"
 
 namespace diffused::pipelines {
@@ -47,7 +47,7 @@ double empirical_mu(double tokens, int steps) {
 
 struct KleinParts {
   std::shared_ptr<const models::Flux2Transformer> transformer;
-  Qwen3TextEncoder qwen3;
+  QwenTextEncoder qwen3;
   int pixels_per_latent = 1;
   bool distilled = false;
 };
@@ -171,17 +171,13 @@ Result<ReferenceFit> Flux2Klein::reference_fit(int width, int height) const {
 }
 
 at::Tensor Flux2Klein::predict(const NetworkCall& call) const {
-  std::vector<at::Tensor> contexts;
-  for (const PromptEmbedding* const prompt : call.prompts) contexts.push_back(prompt->context);
   std::vector<models::TokenGrid> grids = {{.rows = call.size.height, .columns = call.size.width}};
   for (const LatentSize& size : call.reference_sizes) {
     grids.push_back({.rows = size.height,
                      .columns = size.width,
                      .picture = kReferenceSpacing * static_cast<std::int64_t>(grids.size())});
   }
-  const at::Tensor tokens =
-      call.references.defined() ? at::cat({call.latents, call.references}, 1) : call.latents;
-  return parts_.transformer->forward(tokens, grids, at::cat(contexts), call.conditioning);
+  return parts_.transformer->forward(call.tokens(), grids, call.contexts(), call.conditioning);
 }
 
 // Whose states klein goes by, of however many layers there are.
@@ -201,7 +197,7 @@ Result<LatentModel> load_flux2_klein(const ModelFolder& folder, const LoadOption
   }
   TRY(config.block_format, choose_format(options.quantize, loader.dtype(), loader.device()));
   TRY_VOID(loader.check_latents(config.in_channels, config.out_channels));
-  TRY(Qwen3TextEncoder qwen3, Qwen3TextEncoder::load(loader, {.taps = klein_taps, .thinking = false}));
+  TRY(QwenTextEncoder qwen3, QwenTextEncoder::load_qwen3(loader, {.taps = klein_taps, .thinking = false}));
   if (qwen3.config().state_size() != config.joint_attention_dim) {
     return folder.refuse(ErrorCode::data_loss, "transformer/config.json",
                          fmt::format("joint_attention_dim is {}, but text_encoder gives {} values",

@@ -77,10 +77,8 @@ at::Tensor UnetFamily::conditioning(const at::Tensor& timesteps, const RowPrompt
 }
 
 at::Tensor UnetFamily::predict(const NetworkCall& call) const {
-  std::vector<at::Tensor> contexts;
-  for (const PromptEmbedding* const prompt : call.prompts) contexts.push_back(prompt->context);
   const at::Tensor input = call.fill.defined() ? at::cat({call.latents, call.fill}, 1) : call.latents;
-  return unet_->forward(input, at::cat(contexts), call.conditioning);
+  return unet_->forward(input, call.contexts(), call.conditioning);
 }
 
 Result<models::Unet2DConditionConfig> read_unet_config(const LatentLoader& loader) {

@@ -11,7 +11,7 @@
 #include "pipelines/family.h"
 #include "pipelines/latent_loader.h"
 #include "pipelines/latent_request.h"
-#include "pipelines/qwen3_encoder.h"
+#include "pipelines/qwen_encoder.h"
 
 namespace diffused::pipelines {
 namespace {
@@ -30,7 +30,7 @@ constexpr double kZImageTimesteps = 1000;
 
 struct ZImageParts {
   std::shared_ptr<const models::ZImageTransformer> transformer;
-  Qwen3TextEncoder qwen3;
+  QwenTextEncoder qwen3;
 };
 
 class ZImage final : public Family {
@@ -144,9 +144,7 @@ at::Tensor ZImage::conditioning(const at::Tensor& timesteps, const RowPrompts& p
 }
 
 at::Tensor ZImage::predict(const NetworkCall& call) const {
-  std::vector<at::Tensor> contexts;
-  for (const PromptEmbedding* const prompt : call.prompts) contexts.push_back(prompt->context);
-  const at::Tensor context = at::cat(contexts);  // [B, T, D]
+  const at::Tensor context = call.contexts();  // [B, T, D]
   const at::Tensor velocity =
       parts_.transformer->forward(call.latents.to(context.scalar_type()), context, call.conditioning);
   return -velocity.to(at::kFloat);
@@ -172,7 +170,7 @@ Result<LatentModel> load_z_image(const ModelFolder& folder, const LoadOptions& o
   TRY(LatentLoader loader, LatentLoader::begin(folder, options, turbo ? kTurboDefaults : kZImageDefaults));
   TRY(config.block_format, choose_format(options.quantize, loader.dtype(), loader.device()));
   TRY_VOID(loader.check_latents(config.in_channels, config.in_channels));
-  TRY(Qwen3TextEncoder qwen3, Qwen3TextEncoder::load(loader, {.taps = last_but_one, .thinking = true}));
+  TRY(QwenTextEncoder qwen3, QwenTextEncoder::load_qwen3(loader, {.taps = last_but_one, .thinking = true}));
   if (qwen3.config().hidden_size != config.cap_feat_dim) {
     return folder.refuse(ErrorCode::data_loss, "transformer/config.json",
                          fmt::format("cap_feat_dim is {}, but text_encoder gives {} values",

@@ -18,6 +18,13 @@ at::Tensor guide_further(const at::Tensor& unconditional, const at::Tensor& cond
   return conditional + scale * (conditional - unconditional);
 }
 
+at::Tensor with_norm_of(const at::Tensor& guided, const at::Tensor& conditional) {
+  const auto norm = [](const at::Tensor& x) {
+    return at::linalg_vector_norm(x, 2, at::IntArrayRef{-1}, /*keepdim=*/true);
+  };
+  return guided * (norm(conditional) / norm(guided));
+}
+
 at::Tensor with_norm_below(const at::Tensor& guided, const at::Tensor& conditional, double times) {
   if (times <= 0) return guided;
   const at::Tensor norm = at::linalg_vector_norm(guided),

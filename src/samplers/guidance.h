@@ -13,6 +13,10 @@ at::Tensor guide(const at::Tensor& unconditional, const at::Tensor& conditional,
 // dtypes. Any thread.
 at::Tensor guide_further(const at::Tensor& unconditional, const at::Tensor& conditional, double scale);
 
+// `guided`, each of whose tokens, the last dimension, is brought to the norm of the same token of
+// `conditional`. Equal shapes and dtypes. Any thread.
+at::Tensor with_norm_of(const at::Tensor& guided, const at::Tensor& conditional);
+
 // `guided`, made so much smaller that its norm is at most `times` that of `conditional`; as it is for 0.
 // Equal shapes [1, …] and dtypes. Any thread.
 at::Tensor with_norm_below(const at::Tensor& guided, const at::Tensor& conditional, double times);

@@ -235,7 +235,7 @@ TEST(LoraConv, ChangesOnePixelAsAMatrix) {
 TEST(LoraConv, ChangesTheDoubledPicture) {
   const at::Tensor w = at::randn({4, 4, 3, 3}), bias = at::randn({4}), x = at::randn({2, 4, 5, 6});
   const test::WrittenWeights weights({{"a.weight", w}, {"a.bias", bias}});
-  const DoublingConv2d conv(weights.scope() / "a", 4);
+  const DoublingConv2d conv(weights.scope() / "a", 4, 4);
   const Change change = change_of(".a", {4, 4, 3, 3});
   const LoraRows rows({&change.set});
   EXPECT_LE(

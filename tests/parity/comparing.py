@@ -56,6 +56,21 @@ def our_pictures(path: Path, arguments: dict, folder: Path, dtype: str = "fp32")
     return [numpy.asarray(Image.open(folder / file)) for file in files]
 
 
+def their_pictures(text_to_image, arguments: dict, image_to_image=None, inpaint=None) -> list[numpy.ndarray]:
+    """Pictures of real Diffusers, each by a call of its own; with a picture or a mask by those classes, of its parts."""
+    arguments = dict(arguments)
+    n, seed = arguments.pop("n"), arguments.pop("seed")
+    pipeline = text_to_image
+    kind = inpaint if "mask" in arguments else image_to_image
+    if "image" in arguments and kind:
+        pipeline = kind(**text_to_image.components)
+        pipeline.set_progress_bar_config(disable=True)
+    if "mask" in arguments:
+        arguments["mask_image"] = arguments.pop("mask")
+    drawn = [pipeline(**arguments, generator=torch.Generator().manual_seed(seed + index)).images[0] for index in range(n)]
+    return [numpy.asarray(image) for image in drawn]
+
+
 def differences(ours: list[numpy.ndarray], theirs: list[numpy.ndarray]) -> list[numpy.ndarray]:
     assert [picture.shape for picture in ours] == [picture.shape for picture in theirs]
     return [numpy.abs(a.astype(int) - b.astype(int)) for a, b in zip(ours, theirs, strict=True)]

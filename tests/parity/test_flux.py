@@ -7,12 +7,14 @@ call share the first one's draw of the source's latents in Diffusers (docs/traps
 import functools
 from pathlib import Path
 
+import comparing
 import numpy
 import pytest
 import torch
 from comparing import MADE, arguments_of, assert_same, differences, our_pictures
 from diffusers import FluxFillPipeline, FluxImg2ImgPipeline, FluxInpaintPipeline, FluxKontextPipeline
 
+import folder_files
 import flux_folders
 from tiny_pictures import mask, picture
 
@@ -67,7 +69,7 @@ EDIT_FOLDERS = ["schnell", "dev", "linear_shift", "four_channels", "five_levels"
 def model(name: str):
     """A folder's path, and real Diffusers on it."""
     path = flux_folders.build_folder(MADE / "flux" / name, name)
-    return path, flux_folders.load_pipeline(path)
+    return path, folder_files.load_pipeline(path)
 
 
 def arguments_for(name: str, request: dict) -> dict:
@@ -76,21 +78,15 @@ def arguments_for(name: str, request: dict) -> dict:
 
 
 def their_pictures(text_to_image, arguments: dict) -> list[numpy.ndarray]:
-    arguments = dict(arguments)
-    n, seed = arguments.pop("n"), arguments.pop("seed")
-    pipeline = text_to_image
-    if "image" in arguments and not isinstance(text_to_image, FluxFillPipeline | FluxKontextPipeline):
-        kind = FluxInpaintPipeline if "mask" in arguments else FluxImg2ImgPipeline
-        pipeline = kind(**text_to_image.components)
-        pipeline.set_progress_bar_config(disable=True)
-    if "mask" in arguments:
-        arguments["mask_image"] = arguments.pop("mask")
+    if isinstance(text_to_image, FluxFillPipeline):
+        return comparing.their_pictures(text_to_image, arguments)
     if isinstance(text_to_image, FluxKontextPipeline):
+        arguments = dict(arguments)
         # Else it makes every picture one of a million pixels.
         arguments["max_area"] = arguments["width"] * arguments["height"]
         arguments["image"] = arguments.pop("references", [None])[0]
-    drawn = [pipeline(**arguments, generator=torch.Generator().manual_seed(seed + index)).images[0] for index in range(n)]
-    return [numpy.asarray(image) for image in drawn]
+        return comparing.their_pictures(text_to_image, arguments)
+    return comparing.their_pictures(text_to_image, arguments, FluxImg2ImgPipeline, FluxInpaintPipeline)
 
 
 @pytest.mark.parametrize("request_name", REQUESTS)
@@ -144,7 +140,7 @@ def test_a_prompt_of_512_tokens_and_the_other_defaults(tmp_path: Path) -> None:
     path = flux_folders.build_folder(MADE / "flux_defaults", "dev")
     arguments = {"prompt": "a fox " * 300, "width": 32, "height": 32, "n": 1, "seed": 4}
     ours = our_pictures(path, arguments | {"num_inference_steps": 28}, tmp_path)
-    assert_same(ours, their_pictures(flux_folders.load_pipeline(path), arguments))
+    assert_same(ours, their_pictures(folder_files.load_pipeline(path), arguments))
 
 
 def test_pictures_in_bf16(tmp_path: Path) -> None:
@@ -152,5 +148,5 @@ def test_pictures_in_bf16(tmp_path: Path) -> None:
     path = flux_folders.build_folder(MADE / "flux_bf16", "dev")
     arguments = arguments_for("dev", REQUESTS["plain"])
     ours = our_pictures(path, arguments, tmp_path, "bf16")
-    for difference in differences(ours, their_pictures(flux_folders.load_pipeline(path, torch.bfloat16), arguments)):
+    for difference in differences(ours, their_pictures(folder_files.load_pipeline(path, torch.bfloat16), arguments)):
         assert difference.mean() < 2

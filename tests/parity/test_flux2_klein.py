@@ -6,12 +6,14 @@ The folders are built here (tools/golden/flux2_folders.py), in a few seconds, un
 import functools
 from pathlib import Path
 
+import comparing
 import numpy
 import pytest
 import torch
 from comparing import BUILD, arguments_of, assert_same, differences, our_pictures
 from PIL import ImageOps
 
+import folder_files
 import flux2_folders
 from tiny_pictures import picture
 
@@ -36,7 +38,7 @@ REFERENCE_FOLDERS = ["distilled", "base", "one_head", "single_only", "small_deco
 def model(name: str):
     """A folder's path, and real Diffusers on it."""
     path = flux2_folders.build_folder(BUILD / "parity/flux2_klein" / name, name)
-    return path, flux2_folders.load_pipeline(path)
+    return path, folder_files.load_pipeline(path)
 
 
 def arguments_for(name: str, request: dict) -> dict:
@@ -48,11 +50,9 @@ def arguments_for(name: str, request: dict) -> dict:
 
 def their_pictures(pipeline, arguments: dict) -> list[numpy.ndarray]:
     arguments = dict(arguments)
-    n, seed = arguments.pop("n"), arguments.pop("seed")
     if "references" in arguments:
         arguments["image"] = arguments.pop("references")
-    drawn = [pipeline(**arguments, generator=torch.Generator().manual_seed(seed + index)).images[0] for index in range(n)]
-    return [numpy.asarray(image) for image in drawn]
+    return comparing.their_pictures(pipeline, arguments)
 
 
 @pytest.mark.parametrize("name", flux2_folders.FOLDERS)
@@ -93,5 +93,5 @@ def test_pictures_in_bf16(tmp_path: Path) -> None:
     path = flux2_folders.build_folder(BUILD / "parity/flux2_klein_bf16", "distilled")
     arguments = arguments_for("distilled", REQUESTS["unguided"])
     ours = our_pictures(path, arguments, tmp_path, "bf16")
-    for difference in differences(ours, their_pictures(flux2_folders.load_pipeline(path, torch.bfloat16), arguments)):
+    for difference in differences(ours, their_pictures(folder_files.load_pipeline(path, torch.bfloat16), arguments)):
         assert difference.mean() < 3

@@ -13,6 +13,7 @@ from PIL import Image
 from comparing import BUILD, PROMPT, assert_same, our_pictures
 
 import flux_folders
+import folder_files
 import folders
 import unet_folders
 from tiny_pictures import mask, picture
@@ -111,7 +112,7 @@ def test_sigmas_of_stable_diffusion_3(name: str, tmp_path: Path) -> None:
 def test_sigmas_of_flux(tmp_path: Path) -> None:
     path = flux_folders.build_folder(BUILD / "parity/steps/flux", "dev")
     arguments = SD | {"sigmas": (*FLOW_SIGMAS, 0.0), "max_sequence_length": 64}
-    assert_same(our_pictures(path, arguments, tmp_path), [their_picture(flux_folders.load_pipeline(path), arguments)])
+    assert_same(our_pictures(path, arguments, tmp_path), [their_picture(folder_files.load_pipeline(path), arguments)])
 
 
 SKIPS = {

@@ -10,6 +10,7 @@ import torch
 from comparing import MADE, arguments_of, assert_same, our_pictures
 
 import flux_folders
+import folder_files
 import folders
 import unet_folders
 
@@ -189,7 +190,7 @@ def test_sd3(name: str, request_name: str, tmp_path: Path) -> None:
 def test_flux(tmp_path: Path) -> None:
     """CLIP gives the first chunk's pooled text, T5 the weighted tokens."""
     path = flux_folders.build_folder(MADE / "flux/dev", "dev")
-    pipeline = flux_folders.load_pipeline(path)
+    pipeline = folder_files.load_pipeline(path)
     request = {"prompt": WEIGHTED, "guidance_scale": 3.5, "max_sequence_length": 64, "seed": 1}
     arguments = arguments_of(flux_folders.FOLDERS["dev"], request)
     ours = our_pictures(path, arguments | {"prompt_syntax": "a1111"}, tmp_path)

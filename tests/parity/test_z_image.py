@@ -7,6 +7,7 @@ take a picture in the size it has, so that uploads of another one are resized he
 import functools
 from pathlib import Path
 
+import comparing
 import numpy
 import pytest
 import torch
@@ -14,6 +15,7 @@ from comparing import BUILD, arguments_of, assert_same, differences, our_picture
 from diffusers import ZImageImg2ImgPipeline, ZImageInpaintPipeline
 from PIL import Image
 
+import folder_files
 import z_image_folders
 from tiny_pictures import mask, picture
 
@@ -52,7 +54,7 @@ EDIT_FOLDERS = ["turbo", "base", "dynamic_shift", "four_channels", "five_levels"
 def model(name: str):
     """A folder's path, and real Diffusers on it."""
     path = z_image_folders.build_folder(BUILD / "parity/z_image" / name, name)
-    return path, z_image_folders.load_pipeline(path)
+    return path, folder_files.load_pipeline(path)
 
 
 def arguments_for(name: str, request: dict) -> dict:
@@ -61,18 +63,10 @@ def arguments_for(name: str, request: dict) -> dict:
 
 def their_pictures(text_to_image, arguments: dict) -> list[numpy.ndarray]:
     arguments = dict(arguments)
-    n, seed = arguments.pop("n"), arguments.pop("seed")
-    pipeline = text_to_image
     if "image" in arguments:
-        kind = ZImageInpaintPipeline if "mask" in arguments else ZImageImg2ImgPipeline
-        pipeline = kind(**text_to_image.components)
-        pipeline.set_progress_bar_config(disable=True)
         size = (arguments["width"], arguments["height"])
         arguments["image"] = arguments["image"].convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    if "mask" in arguments:
-        arguments["mask_image"] = arguments.pop("mask")
-    drawn = [pipeline(**arguments, generator=torch.Generator().manual_seed(seed + index)).images[0] for index in range(n)]
-    return [numpy.asarray(image) for image in drawn]
+    return comparing.their_pictures(text_to_image, arguments, ZImageImg2ImgPipeline, ZImageInpaintPipeline)
 
 
 @pytest.mark.parametrize("name", z_image_folders.FOLDERS)
@@ -117,5 +111,5 @@ def test_pictures_in_bf16(tmp_path: Path) -> None:
     path = z_image_folders.build_folder(BUILD / "parity/z_image_bf16", "turbo")
     arguments = arguments_for("turbo", REQUESTS["unguided"])
     ours = our_pictures(path, arguments, tmp_path, "bf16")
-    for difference in differences(ours, their_pictures(z_image_folders.load_pipeline(path, torch.bfloat16), arguments)):
+    for difference in differences(ours, their_pictures(folder_files.load_pipeline(path, torch.bfloat16), arguments)):
         assert difference.mean() < 2

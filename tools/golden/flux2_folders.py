@@ -1,23 +1,15 @@
-"""Whole tiny FLUX.2 klein folders of varied shapes, with random weights and tiny tokenizers.
+"""Whole tiny FLUX.2 klein folders: FOLDERS by name, and build_folder(path, name) as save_pretrained writes them."""
 
-    build_folder(path, name)    writes the folder `name` (a key of FOLDERS) to `path`, as save_pretrained does
-    load_pipeline(path)         loads it with real Diffusers, in float32
-
-From the command line: python3 tools/golden/flux2_folders.py PATH [NAME…] writes them under PATH/NAME.
-"""
-
-import json
-import sys
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
+import folder_files
 import folders
 import tiny_models
 import tiny_tokenizers
-from z_image_folders import load_pipeline  # noqa: F401
 
 
 @dataclass(frozen=True)
@@ -65,26 +57,17 @@ def build_folder(path: str | Path, name: str, dtype: torch.dtype | None = None) 
         "transformer": tiny_models.flux2_transformer(seed + 2, **(joint | folder.transformer)),
         "vae": tiny_models.flux2_vae(seed + 3, **folder.vae),
     }
-    files = {"max_shard_size": folder.max_shard_size} if folder.max_shard_size else {}
-    for component, model in components.items():
-        model.to(dtype or folder.dtype).save_pretrained(path / component, **files)
-    dynamic = {"use_dynamic_shifting": True, "shift": 3.0, "base_shift": 0.5, "max_shift": 1.15}
-    tiny_models.scheduler(**(dynamic | folder.scheduler)).save_pretrained(path / "scheduler")
     index = {
         "_class_name": "Flux2KleinPipeline",
-        "_diffusers_version": "0.42.1",
         "is_distilled": folder.distilled,
-        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
         "text_encoder": ["transformers", "Qwen3ForCausalLM"],
         "tokenizer": ["transformers", "Qwen2TokenizerFast"],
         "transformer": ["diffusers", "Flux2Transformer2DModel"],
         "vae": ["diffusers", "AutoencoderKLFlux2"],
     }
-    (path / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-    return path
+    dynamic = {"use_dynamic_shifting": True, "shift": 3.0, "base_shift": 0.5, "max_shift": 1.15}
+    return folder_files.save(path, components, dynamic | folder.scheduler, index, dtype or folder.dtype, folder.max_shard_size)
 
 
 if __name__ == "__main__":
-    for folder_name in sys.argv[2:] or FOLDERS:
-        build_folder(Path(sys.argv[1]) / folder_name, folder_name)
-        print(f"{folder_name}: {FOLDERS[folder_name].about}")
+    folder_files.write_asked(FOLDERS, build_folder)

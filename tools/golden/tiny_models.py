@@ -10,9 +10,11 @@ import torch
 from diffusers import (
     AutoencoderKL,
     AutoencoderKLFlux2,
+    AutoencoderKLQwenImage,
     FlowMatchEulerDiscreteScheduler,
     Flux2Transformer2DModel,
     FluxTransformer2DModel,
+    QwenImageTransformer2DModel,
     SD3Transformer2DModel,
     UNet2DConditionModel,
     ZImageTransformer2DModel,
@@ -21,6 +23,8 @@ from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
     Qwen3Config,
     Qwen3ForCausalLM,
     Qwen3Model,
@@ -113,11 +117,61 @@ def flux2_transformer(seed: int, **options) -> Flux2Transformer2DModel:
         "in_channels": 16, "num_layers": 1, "num_single_layers": 2, "attention_head_dim": 16, "num_attention_heads": 2,
         "joint_attention_dim": 96, "axes_dims_rope": (4, 4, 4, 4), "guidance_embeds": False,
     }  # fmt: skip
-    model = randomise(Flux2Transformer2DModel(**(config | options)), seed)
+    return sharpened(randomise(Flux2Transformer2DModel(**(config | options)), seed))
+
+
+def sharpened(model: torch.nn.Module) -> torch.nn.Module:
+    """With queries so large that a token sees others, not the mean of all, whatever they are."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith(("norm_q.weight", "norm_added_q.weight")):
-                parameter *= SHARPNESS  # else a token sees the mean of all others, whatever they are
+                parameter *= SHARPNESS
+    return model
+
+
+def qwen_image_transformer(seed: int, **options) -> QwenImageTransformer2DModel:
+    config = {
+        "in_channels": 16, "out_channels": 4, "num_layers": 2, "attention_head_dim": 16, "num_attention_heads": 2,
+        "joint_attention_dim": 32, "axes_dims_rope": (4, 6, 6),
+    }  # fmt: skip
+    return sharpened(randomise(QwenImageTransformer2DModel(**(config | options)), seed))
+
+
+def qwen2_5_vl(seed: int, text: dict | None = None, vision: dict | None = None) -> Qwen2_5_VLForConditionalGeneration:
+    texts = {
+        "vocab_size": 500, "hidden_size": 32, "intermediate_size": 56, "num_hidden_layers": 3, "num_attention_heads": 2,
+        "num_key_value_heads": 1, "rms_norm_eps": 1e-6, "max_position_embeddings": 4096,
+    } | (text or {})  # fmt: skip
+    half = texts["hidden_size"] // texts["num_attention_heads"] // 2
+    sections = [half - 2 * (half // 3), half // 3, half // 3]
+    texts.setdefault("rope_parameters", {"rope_theta": 1e6, "rope_type": "default", "mrope_section": sections})
+    pictures = {
+        "depth": 2, "hidden_size": 16, "num_heads": 2, "intermediate_size": 24, "out_hidden_size": texts["hidden_size"],
+        "patch_size": 14, "window_size": 56, "fullatt_block_indexes": [1],
+    } | (vision or {})  # fmt: skip
+    config = Qwen2_5_VLConfig(text_config=texts, vision_config=pictures)
+    return randomise(Qwen2_5_VLForConditionalGeneration(config), seed)
+
+
+def qwen_image_vae(seed: int, **options) -> AutoencoderKLQwenImage:
+    generator = torch.Generator().manual_seed(seed + 1)
+    channels = options.get("z_dim", 4)
+    config = {
+        "base_dim": 8, "z_dim": channels, "dim_mult": [1, 2, 2, 2], "num_res_blocks": 1,
+        "latents_mean": (0.3 * torch.randn(channels, generator=generator)).tolist(),
+        "latents_std": (0.5 + torch.rand(channels, generator=generator)).tolist(),
+    }  # fmt: skip
+    config |= options
+    config.setdefault("temperal_downsample", [level % 2 == 1 for level in range(len(config["dim_mult"]) - 1)])
+    model = randomise(AutoencoderKLQwenImage(**config), seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("gamma"):  # norms, though they have the shape of pictures
+                parameter.copy_(1 + 0.2 * torch.randn(parameter.shape, generator=generator))
+            elif parameter.ndim == 5:  # of which a still picture sees the last slice alone
+                parameter *= math.sqrt(parameter.shape[2])
+        model.decoder.conv_out.weight *= 0.4  # most pixels within -1…1
+        model.encoder.conv_out.weight *= 3  # pictures to go by count as much as noise
     return model
 
 

@@ -1,20 +1,12 @@
-"""Whole tiny Z-Image folders of varied shapes, with random weights and tiny tokenizers.
+"""Whole tiny Z-Image folders: FOLDERS by name, and build_folder(path, name) as save_pretrained writes them."""
 
-    build_folder(path, name)    writes the folder `name` (a key of FOLDERS) to `path`, as save_pretrained does
-    load_pipeline(path)         loads it with real Diffusers, in float32
-
-From the command line: python3 tools/golden/z_image_folders.py PATH [NAME…] writes them under PATH/NAME.
-"""
-
-import json
-import sys
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from diffusers import DiffusionPipeline
 
+import folder_files
 import folders
 import tiny_models
 import tiny_tokenizers
@@ -82,31 +74,15 @@ def build_folder(path: str | Path, name: str, dtype: torch.dtype | None = None) 
         "transformer": tiny_models.z_image_transformer(seed + 2, **folder.transformer),
         "vae": tiny_models.vae(seed + 3, **({"scaling_factor": 0.3611, "shift_factor": 0.1159} | folder.vae)),
     }
-    files = {"max_shard_size": folder.max_shard_size} if folder.max_shard_size else {}
-    for component, model in components.items():
-        model.to(dtype or folder.dtype).save_pretrained(path / component, **files)
-    tiny_models.scheduler(**({"shift": 3.0} | folder.scheduler)).save_pretrained(path / "scheduler")
     index = {
         "_class_name": "ZImagePipeline",
-        "_diffusers_version": "0.42.1",
-        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
         "text_encoder": ["transformers", "Qwen3ForCausalLM" if folder.causal else "Qwen3Model"],
         "tokenizer": ["transformers", "Qwen2Tokenizer"],
         "transformer": ["diffusers", "ZImageTransformer2DModel"],
         "vae": ["diffusers", "AutoencoderKL"],
     }
-    (path / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-    return path
-
-
-def load_pipeline(path: str | Path, dtype: torch.dtype = torch.float32) -> DiffusionPipeline:
-    """The folder in real Diffusers, on the CPU."""
-    pipeline = DiffusionPipeline.from_pretrained(path, torch_dtype=dtype)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    return folder_files.save(path, components, {"shift": 3.0} | folder.scheduler, index, dtype or folder.dtype, folder.max_shard_size)
 
 
 if __name__ == "__main__":
-    for folder_name in sys.argv[2:] or FOLDERS:
-        build_folder(Path(sys.argv[1]) / folder_name, folder_name)
-        print(f"{folder_name}: {FOLDERS[folder_name].about}")
+    folder_files.write_asked(FOLDERS, build_folder)
