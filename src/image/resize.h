@@ -10,4 +10,7 @@ namespace diffused {
 // thread.
 Image resize_lanczos(const Image& image, int width, int height);
 
+// The same with Pillow's BICUBIC, whose curve is that of Keys with a = -0.5.
+Image resize_bicubic(const Image& image, int width, int height);
+
 }  // namespace diffused

@@ -187,18 +187,18 @@ Qwen3::Qwen3(const Qwen3Config& config, const weights::Scope& scope)
 Qwen3::~Qwen3() = default;
 Qwen3::Qwen3(Qwen3&&) noexcept = default;
 
-at::Tensor Qwen3::forward(const at::Tensor& ids, std::int64_t real) const {
-  const std::int64_t length = ids.size(1);
+at::Tensor Qwen3::run(const at::Tensor& vectors, std::int64_t real) const {
+  const std::int64_t length = vectors.size(1);
   Qwen3Pass pass;
-  pass.rotation = nn::rotation_of_halves(length, config_.head_dim, config_.rope_theta, ids.device());
+  pass.rotation = nn::rotation_of_halves(length, config_.head_dim, config_.rope_theta, vectors.device());
   if (real >= length) {
     pass.sight.causal = true;
   } else {
-    const at::Tensor place = at::arange(length, ids.options());
+    const at::Tensor place = at::arange(length, vectors.options().dtype(at::kLong));
     const at::Tensor hidden = (place.unsqueeze(0) > place.unsqueeze(1)) | (place >= real);
     pass.sight.bias = at::where(hidden, at::Scalar(-INFINITY), at::Scalar(0.0));  // [query, key]
   }
-  at::Tensor x = embed_tokens_(ids);  // [1, L, hidden_size]
+  at::Tensor x = vectors;  // [1, L, hidden_size]
   std::vector<at::Tensor> states;
   for (std::int64_t layer = 1; layer <= config_.layers_run(); ++layer) {
     x = layers_[static_cast<std::size_t>(layer - 1)](x, pass);

@@ -72,7 +72,11 @@ class Qwen3 {
   // ids: [1, L] int64 on the weights' device, each in [0, vocab_size). A token sees those before it and
   // itself; of the tokens behind the first `real`, which are padding, nobody sees anything, themselves
   // included. Returns the states of all taps side by side, [1, L, state_size()] in the weights' dtype.
-  at::Tensor forward(const at::Tensor& ids, std::int64_t real) const;
+  at::Tensor forward(const at::Tensor& ids, std::int64_t real) const { return run(embed(ids), real); }
+
+  // The two halves of it, for whoever has vectors of other things than words. ids → [1, L, hidden_size].
+  at::Tensor embed(const at::Tensor& ids) const { return embed_tokens_(ids); }
+  at::Tensor run(const at::Tensor& vectors, std::int64_t real) const;
 
   const Qwen3Config& config() const { return config_; }
 

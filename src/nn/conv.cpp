@@ -23,8 +23,12 @@ bool should_pack_conv(const at::Tensor& weight) {
 
 Conv2d::Conv2d(const weights::Scope& scope, std::int64_t in, std::int64_t out, std::int64_t kernel,
                std::int64_t stride, std::int64_t padding)
-    : Conv2d(scope.tensor("weight", {out, in, kernel, kernel}), scope.tensor("bias", {out}), stride, padding,
-             {.names = {scope.changeable_layer()}}) {}
+    // In braces, so that the weight is asked for first.
+    : Conv2d{scope.tensor("weight", {out, in, kernel, kernel}),
+             scope.tensor("bias", {out}),
+             stride,
+             padding,
+             {.names = {scope.changeable_layer()}}} {}
 
 Conv2d::Conv2d(at::Tensor weight, at::Tensor bias, std::int64_t stride, std::int64_t padding,
                LoraLayers layers)

@@ -30,9 +30,13 @@ at::Tensor rotate(const at::Tensor& x, const Rotation& rotation) {
 
 Rotation rotation_of_halves(std::int64_t length, std::int64_t head_dim, double base, at::Device device) {
   const at::TensorOptions options = at::TensorOptions(device).dtype(at::kFloat);
-  const at::Tensor exponents = at::arange(0, head_dim, 2, options) / head_dim;
-  const at::Tensor frequencies = 1.0 / at::pow(base, exponents);                  // [D / 2]
-  const at::Tensor angles = at::outer(at::arange(length, options), frequencies);  // [L, D / 2]
+  return rotation_of_halves(at::arange(length, options).unsqueeze(1), head_dim, base);
+}
+
+Rotation rotation_of_halves(const at::Tensor& positions, std::int64_t axis_size, double base) {
+  const at::Tensor exponents = at::arange(0, axis_size, 2, positions.options()) / axis_size;
+  const at::Tensor frequencies = 1.0 / at::pow(base, exponents);                 // [axis_size / 2]
+  const at::Tensor angles = (positions.unsqueeze(-1) * frequencies).flatten(1);  // [L, D / 2]
   const at::Tensor cos = angles.cos(), sin = angles.sin();
   return {.cos = at::cat({cos, cos}, 1), .sin = at::cat({-sin, sin}, 1)};
 }

@@ -34,6 +34,10 @@ at::Tensor rotate(const at::Tensor& x, const Rotation& rotation);
 // those of transformers.
 Rotation rotation_of_halves(std::int64_t length, std::int64_t head_dim, double base, at::Device device);
 
+// The same by positions along several axes, each of which turns axis_size / 2 of the pairs. positions:
+// [L, axes] float32.
+Rotation rotation_of_halves(const at::Tensor& positions, std::int64_t axis_size, double base);
+
 // As rotate(), by a rotation_of_halves().
 at::Tensor rotate_halves(const at::Tensor& x, const Rotation& rotation);
 

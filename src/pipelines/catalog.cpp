@@ -40,6 +40,8 @@ constexpr ListedPipeline kPipelines[] = {
     {"QwenImagePipeline", load_qwen_image},
     {"QwenImageImg2ImgPipeline", load_qwen_image},
     {"QwenImageInpaintPipeline", load_qwen_image},
+    {"QwenImageEditPipeline", load_qwen_image},
+    {"QwenImageEditPlusPipeline", load_qwen_image},
     {"StableDiffusionPipeline", load_stable_diffusion},
     {"StableDiffusionImg2ImgPipeline", load_stable_diffusion},
     {"StableDiffusionInpaintPipeline", load_stable_diffusion},

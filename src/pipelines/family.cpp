@@ -18,7 +18,12 @@ std::string PromptIds::key() const {
     parts.push_back(static_cast<int>(text.weights.size()));
     for (const float weight : text.weights) parts.push_back(std::bit_cast<int>(weight));
   }
-  return {reinterpret_cast<const char*>(parts.data()), parts.size() * sizeof(int)};
+  std::string key(reinterpret_cast<const char*>(parts.data()), parts.size() * sizeof(int));
+  for (const auto& picture : pictures) {
+    const Image* const place = picture.get();
+    key.append(reinterpret_cast<const char*>(&place), sizeof place);
+  }
+  return key;
 }
 
 int Guidance::end(const samplers::Schedule& schedule) const {
@@ -61,6 +66,7 @@ std::size_t PromptEmbedding::bytes() const {
   std::size_t sum = 0;
   for (const at::Tensor* tensor : {&context, &repeats, &pooled})
     sum += tensor->defined() ? tensor->nbytes() : 0;
+  for (const auto& picture : pictures) sum += picture->pixels.size();
   return sum;
 }
 

@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -47,9 +48,11 @@ struct FamilyTraits {
   bool masked_picture_draws = false;
   // Whether latents are float32 between the network's calls, whatever the network's dtype.
   bool wide_latents = false;
-  int references_max = 0;             // pictures to go by
-  bool size_after_reference = false;  // whether a picture of no size that is asked for has the first one's
-  bool edits = true;                  // whether a picture may be started from, or repainted where a mask says
+  int references_max = 0;    // pictures to go by
+  int references_least = 0;  // without so many it makes nothing
+  // Whose size a picture has of which none is asked for: the first one's or the last one's, as fitted.
+  enum class Sized { own, first_reference, last_reference } sized = Sized::own;
+  bool edits = true;  // whether a picture may be started from, or repainted where a mask says
 };
 
 // How a picture to go by is made fit for the autoencoder, in pixels: resized by Lanczos, then cut out of the
@@ -74,6 +77,9 @@ struct PromptIds {
   int clip_skip = 0;
   int max_sequence_length = 0;
   bool zeros = false;  // the embedding is all zeros, whatever the ids say
+  // Those to go by that the encoders see too. The key tells them by where they lie, so that an embedding
+  // holds on to them.
+  std::vector<std::shared_ptr<const Image>> pictures = {};
   // Whether nearly every request needs this one, so that the cache keeps it for good. Not part of the key.
   bool common = false;
 
@@ -85,6 +91,7 @@ struct PromptEmbedding {
   at::Tensor context;  // [1, T, D]: the tokens as the denoiser's blocks see them
   at::Tensor repeats;  // [T] float32: how many equal tokens each stands for; undefined: one each
   at::Tensor pooled;   // [1, P]; undefined in families without
+  std::vector<std::shared_ptr<const Image>> pictures = {};  // of PromptIds
 
   std::size_t bytes() const;
   std::int64_t tokens() const { return context.size(1); }

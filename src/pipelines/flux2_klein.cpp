@@ -58,7 +58,7 @@ class Flux2Klein final : public Family {
     traits_.latent_side_max = kKleinSideMax;
     traits_.latent_side_default = kKleinSideDefault;
     traits_.references_max = kReferencesMax;
-    traits_.size_after_reference = true;
+    traits_.sized = FamilyTraits::Sized::first_reference;
     traits_.edits = false;
   }
 

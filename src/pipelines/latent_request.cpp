@@ -20,16 +20,23 @@ double default_guidance_scale(const LatentModel& model, const GenerateRequest& r
   return model.own_guidance_scale || !scale ? model.info.default_guidance_scale : *scale;
 }
 
-// Where the family says so, the picture that is made takes its size after the first one to go by.
+// Where the family says so, the picture that is made takes its size after one to go by.
 Result<void> check_references(const LatentModel& model, GenerateRequest& request) {
+  if (model.info.references_max == 0) return {};  // refused later, with the others
+  const FamilyTraits& traits = model.family->traits();
+  if (std::ssize(request.references) < traits.references_least) {
+    return wrong_field("this model changes pictures: it needs one to go by, a reference", "references");
+  }
+  std::vector<ReferenceFit> fits;
   for (const auto& reference : request.references) {
-    if (model.info.references_max == 0) break;  // refused later, with the others
     const auto fit = model.family->reference_fit(reference->width, reference->height);
     if (!fit) return fail(fit.error().code, fit.error().message, "references");
-    if (!model.family->traits().size_after_reference) continue;
-    request.width = request.width.value_or(fit->width);
-    request.height = request.height.value_or(fit->height);
+    fits.push_back(*fit);
   }
+  if (fits.empty() || traits.sized == FamilyTraits::Sized::own) return {};
+  const ReferenceFit& fit = traits.sized == FamilyTraits::Sized::first_reference ? fits.front() : fits.back();
+  request.width = request.width.value_or(fit.width);
+  request.height = request.height.value_or(fit.height);
   return {};
 }
 

@@ -29,9 +29,11 @@ at::Tensor to_tensor(const Image& image) {
 }
 
 // [1, 3, H, W] float32 in -1…1.
-at::Tensor to_pixels(const Image& image) { return to_tensor(image).to(at::kFloat) / 255 * 2 - 1; }
+at::Tensor to_pixels(const Image& image) { return to_unit_pixels(image) * 2 - 1; }
 
 }  // namespace
+
+at::Tensor to_unit_pixels(const Image& image) { return to_tensor(image).to(at::kFloat) / 255; }
 
 at::Tensor encode_references(const std::vector<std::shared_ptr<const Image>>& references,
                              const std::vector<ReferenceFit>& fits, const Family& family,

@@ -16,6 +16,9 @@
 
 namespace diffused::pipelines {
 
+// A picture of three channels as [1, 3, H, W] float32 in 0…1.
+at::Tensor to_unit_pixels(const Image& image);
+
 // What a picture is made from. The pictures are shared, never changed, and of any size.
 struct Source {
   std::shared_ptr<const Image> image;

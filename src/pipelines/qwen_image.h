@@ -1,4 +1,5 @@
-// Qwen-Image: Diffusers' QwenImagePipeline, with …Img2ImgPipeline and …InpaintPipeline.
+// Qwen-Image: Diffusers' QwenImagePipeline, with …Img2ImgPipeline and …InpaintPipeline; Qwen-Image-Edit:
+// QwenImageEditPipeline, and QwenImageEditPlusPipeline for several pictures to go by.
 #pragma once
 
 #include "base/result.h"

@@ -2,7 +2,7 @@
 
 Run from the repository's root: .venv/bin/python tests/image/make_fixtures.py
 NAME.ext is an input; NAME.rgb.png is Pillow's convert("RGB") of it after exif_transpose;
-resize_MODE_WxH.png is Pillow's LANCZOS of resize_MODE.png.
+resize_MODE_WxH.png is Pillow's LANCZOS of resize_MODE.png, bicubic_MODE_WxH.png its BICUBIC.
 """
 
 import io
@@ -121,6 +121,8 @@ def main() -> None:
         source.save(DATA / f"resize_{mode}.png")
         for size in [(16, 16), (64, 48), (37, 5), (9, 31), (1, 1), (111, 23)]:
             source.resize(size, Image.Resampling.LANCZOS).save(DATA / f"resize_{mode}_{size[0]}x{size[1]}.png")
+        for size in [(64, 48), (37, 5), (9, 31)]:
+            source.resize(size, Image.Resampling.BICUBIC).save(DATA / f"bicubic_{mode}_{size[0]}x{size[1]}.png")
 
     save("png_rgb.png", gradient(13, 8))
     save("png_rgba.png", noise("RGBA", 6, 5, 2))

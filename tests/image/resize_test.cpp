@@ -27,6 +27,19 @@ TEST(ResizeLanczos, GivesPillowsBytes) {
   }
 }
 
+TEST(ResizeBicubic, GivesPillowsBytes) {
+  static constexpr std::pair<int, int> kSizes[] = {{64, 48}, {37, 5}, {9, 31}};
+  for (const std::string mode : {"RGB", "L"}) {
+    const Image source = decoded_fixture("resize_" + mode + ".png");
+    for (const auto& [width, height] : kSizes) {
+      const std::string size = std::to_string(width) + "x" + std::to_string(height);
+      EXPECT_EQ(resize_bicubic(source, width, height).pixels,
+                decoded_fixture("bicubic_" + mode + "_" + size + ".png").pixels)
+          << mode << " to " << size;
+    }
+  }
+}
+
 TEST(ResizeLanczos, LeavesASizeThatFitsAlone) {
   const Image source = decoded_fixture("resize_RGB.png");
   EXPECT_EQ(resize_lanczos(source, source.width, source.height).pixels, source.pixels);

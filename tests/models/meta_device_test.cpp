@@ -8,11 +8,13 @@
 
 #include "models/autoencoder_kl.h"
 #include "models/autoencoder_kl_flux2.h"
+#include "models/autoencoder_kl_qwen_image.h"
 #include "models/clip_text.h"
 #include "models/flux2_transformer.h"
 #include "models/flux_transformer.h"
 #include "models/mmdit.h"
 #include "models/qwen3.h"
+#include "models/qwen_image_transformer.h"
 #include "models/rrdb_net.h"
 #include "models/t5.h"
 #include "models/unet_2d_condition.h"
@@ -201,6 +203,15 @@ TEST_P(ZImageOnMeta, Runs) {
 }
 INSTANTIATE_TEST_SUITE_P(Cases, ZImageOnMeta, ::testing::Values("z_image", "z_image_whole", "z_image_far"));
 
+using QwenImageOnMeta = OnMeta;
+TEST_P(QwenImageOnMeta, Runs) {
+  const auto network = load<QwenImageTransformer, QwenImageTransformerConfig>();
+  expect_like(network.forward(in("image"), test::grids_of(golden), network.embed_context(in("text")),
+                              network.modulations(in("timesteps").to(kDtype))),
+              golden.out("velocity"));
+}
+INSTANTIATE_TEST_SUITE_P(Cases, QwenImageOnMeta, ::testing::Values("qwen_image", "qwen_image_references"));
+
 using UnetOnMeta = OnMeta;
 TEST_P(UnetOnMeta, Runs) {
   const auto unet = load<Unet2DCondition, Unet2DConditionConfig>();
@@ -236,14 +247,19 @@ TEST(RrdbNetOnMeta, Runs) {
   EXPECT_EQ(enlarged.sizes(), (std::vector<std::int64_t>{1, 3, 12, 20}));
 }
 
-TEST(Flux2AutoencoderOnMeta, Runs) {
-  const Golden golden("vae_flux2");
-  const AutoencoderKlFlux2 vae(AutoencoderKlFlux2Config::from_json(golden.config()).value(),
-                               golden.scope(kDtype, at::kMeta));
+template <typename Network, typename Config>
+void expect_autoencoder_runs_on_meta(const char* name) {
+  const Golden golden(name);
+  const Network vae(Config::from_json(golden.config()).value(), golden.scope(kDtype, at::kMeta));
   at::Tensor x = vae.unscaled(golden.in("latents").narrow(0, 0, 1).to(at::kMeta, kDtype));
   for (std::size_t stage = 0; stage < vae.decode_flops(3, 5).size(); ++stage) x = vae.decode_stage(stage, x);
   EXPECT_TRUE(x.is_meta());
   EXPECT_TRUE(vae.scaled(vae.encode(golden.in("image").to(at::kMeta, kDtype)).mean, true).is_meta());
+}
+
+TEST(AutoencodersOnMeta, Run) {
+  expect_autoencoder_runs_on_meta<AutoencoderKlFlux2, AutoencoderKlFlux2Config>("vae_flux2");
+  expect_autoencoder_runs_on_meta<AutoencoderKlQwenImage, AutoencoderKlQwenImageConfig>("vae_qwen_image");
 }
 
 }  // namespace

@@ -20,7 +20,9 @@ using ::testing::IsEmpty;
 constexpr std::int64_t kRealTokens = 23;  // tokens of the golden text that are no padding
 
 Qwen3Config qwen3_config(const Golden& golden, std::vector<std::int64_t> taps) {
-  auto config = Qwen3Config::from_json(golden.config()).value();
+  auto config = golden.config().contains("text_config")
+                    ? Qwen25VlTextConfig::from_json(golden.config())->decoder
+                    : Qwen3Config::from_json(golden.config()).value();
   config.taps = std::move(taps);
   return config;
 }
@@ -71,7 +73,8 @@ TEST_P(Qwen3Golden, IsCloseInBfloat16) {
   EXPECT_LE(relative_error(states, golden.out("padded.2")), 0.06);
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, Qwen3Golden, ::testing::Values("qwen3_grouped", "qwen3_causal"));
+INSTANTIATE_TEST_SUITE_P(Cases, Qwen3Golden,
+                         ::testing::Values("qwen3_grouped", "qwen3_causal", "qwen2_5_vl"));
 
 TEST(Qwen3, NamesTheTensorThatIsMissing) {
   const Golden golden("qwen3_grouped");
@@ -107,6 +110,26 @@ TEST(Qwen3Config, RefusesWhatNoNetworkHereCanHave) {
   EXPECT_EQ(field(R"({"rope_parameters": {"rope_type": "yarn"}})"), "rope_parameters");
   EXPECT_EQ(field(R"({"rope_theta": -1})"), "rope_theta");
   EXPECT_EQ(field(R"({"rope_scaling": {"type": "yarn"}})"), "rope_scaling");
+}
+
+TEST(Qwen25VlTextConfig, FindsItsKeysWhereverTheyStand) {
+  const auto read = [](const char* json) {
+    return Qwen25VlTextConfig::from_json(boost::json::parse(json).as_object());
+  };
+  const auto plain = read("{}")->decoder;
+  EXPECT_EQ(plain.hidden_size, 8192);
+  EXPECT_EQ(plain.head_dim, 128);
+  EXPECT_EQ(plain.rope_theta, 1e6);
+  EXPECT_FALSE(plain.head_norms);
+  EXPECT_EQ(read(R"({"hidden_size": 3584, "num_attention_heads": 28, "num_key_value_heads": 4,
+                     "rope_scaling": {"type": "mrope", "rope_type": "default"}})")
+                ->decoder.head_dim,
+            128);
+  EXPECT_EQ(read(R"({"hidden_size": 64, "text_config": {"hidden_size": 128, "num_attention_heads": 8}})")
+                ->decoder.head_dim,
+            16);
+  EXPECT_EQ(read(R"({"num_attention_heads": 24})").error().field, "num_attention_heads");
+  EXPECT_EQ(read(R"({"rope_scaling": {"type": "yarn"}})").error().field, "rope_scaling");
 }
 
 TEST(Qwen3Config, CountsTheWorkOfTheLayersThatRun) {

@@ -12,7 +12,6 @@ import torch
 from comparing import MADE, arguments_of, assert_same, differences, our_pictures, their_pictures
 from diffusers import QwenImageImg2ImgPipeline, QwenImageInpaintPipeline
 
-import folder_files
 import qwen_image_folders
 from tiny_pictures import mask, picture
 
@@ -46,7 +45,7 @@ EDIT_FOLDERS = ["plain", "lightning", "steep", "sixteen_channels", "two_levels",
 def model(name: str):
     """A folder's path, and real Diffusers on it."""
     path = qwen_image_folders.build_folder(MADE / "qwen_image" / name, name)
-    return path, folder_files.load_pipeline(path)
+    return path, qwen_image_folders.load_pipeline(path, name)
 
 
 def arguments_for(name: str, request: dict) -> dict:
@@ -57,7 +56,7 @@ def theirs(pipeline, arguments: dict) -> list[numpy.ndarray]:
     return their_pictures(pipeline, arguments, QwenImageImg2ImgPipeline, QwenImageInpaintPipeline)
 
 
-@pytest.mark.parametrize("name", qwen_image_folders.FOLDERS)
+@pytest.mark.parametrize("name", qwen_image_folders.TEXT_FOLDERS)
 def test_folders_listen_to_their_prompts(name: str) -> None:
     """Else equal pictures would prove nothing of the text's way."""
     _, pipeline = model(name)
@@ -67,7 +66,7 @@ def test_folders_listen_to_their_prompts(name: str) -> None:
 
 
 @pytest.mark.parametrize("request_name", REQUESTS)
-@pytest.mark.parametrize("name", qwen_image_folders.FOLDERS)
+@pytest.mark.parametrize("name", qwen_image_folders.TEXT_FOLDERS)
 def test_pictures_in_fp32(name: str, request_name: str, tmp_path: Path) -> None:
     path, pipeline = model(name)
     arguments = arguments_for(name, REQUESTS[request_name])
@@ -100,5 +99,5 @@ def test_pictures_in_bf16(tmp_path: Path) -> None:
     path = qwen_image_folders.build_folder(MADE / "qwen_image_bf16", "plain")
     arguments = arguments_for("plain", REQUESTS["unguided"])
     ours = our_pictures(path, arguments, tmp_path, "bf16")
-    for difference in differences(ours, theirs(folder_files.load_pipeline(path, torch.bfloat16), arguments)):
+    for difference in differences(ours, theirs(qwen_image_folders.load_pipeline(path, "plain", torch.bfloat16), arguments)):
         assert difference.mean() < 3

@@ -40,6 +40,7 @@ TEST(LoadPipeline, TakesTheClassesOfEditsForThoseOfText) {
       {"tiny_xl", {"StableDiffusionXLInpaintPipeline"}},
       {"tiny_sd3", {"StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline"}},
       {"tiny_z_image", {"ZImageImg2ImgPipeline", "ZImageInpaintPipeline"}},
+      {"tiny_qwen_image", {"QwenImageImg2ImgPipeline", "QwenImageInpaintPipeline"}},
   };
   for (const Alias& alias : kAliases) {
     const auto plain = picture(*load_tiny(kData / alias.folder), request_of("a fox")).pixels;

@@ -17,6 +17,7 @@ struct FamilyCase {
   double unguided = 1;                  // a guidance scale that means none
   bool edits = true;                    // whether it starts from pictures
   int preview_side = 8;                 // of a picture of 64 pixels
+  bool asks_for_negative = false;       // whether there is guidance only with a negative prompt
 };
 void PrintTo(const FamilyCase& family, std::ostream* out) { *out << family.name; }
 
@@ -44,12 +45,24 @@ const FamilyCase kFamilies[] = {
                     "UniPCMultistepScheduler", "FlowMatchLCMScheduler"},
      .edits = false,
      .preview_side = 4},
+    {.name = "QwenImage",
+     .folder = "tiny_qwen_image",
+     .schedulers = {"", "FlowMatchHeunDiscreteScheduler", "DPMSolverMultistepScheduler",
+                    "UniPCMultistepScheduler", "FlowMatchLCMScheduler"},
+     .asks_for_negative = true},
 };
 
 class Families : public ::testing::TestWithParam<FamilyCase> {
  protected:
   static std::unique_ptr<Pipeline> load(const char* dtype = "fp32") {
     return load_tiny(kData / GetParam().folder, {.dtype = dtype, .quantize = "", .variant = ""});
+  }
+
+  // With guidance.
+  static GenerateRequest request_of(const std::string& prompt, std::vector<std::uint64_t> seeds = {1}) {
+    auto request = pipelines::request_of(prompt, std::move(seeds));
+    if (GetParam().asks_for_negative) request.negative_prompt = "";
+    return request;
   }
 
   // Rows of every kind, which all share a key: other prompts, seeds, guidance scales, numbers of steps and

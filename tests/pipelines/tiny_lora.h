@@ -39,7 +39,8 @@ inline void write_lora(const std::filesystem::path& path, const std::filesystem:
   const std::string denoiser = std::filesystem::exists(model / "unet") ? "unet" : "transformer";
   add_lora_of(model, denoiser, "diffusion_pytorch_model",
               {"to_q", "to_v", "to_out.0", "add_k_proj", "ff.net.0.proj", "ff.net.2", "proj_in", "conv1",
-               "conv_in", "samplers.0.conv", "conv_shortcut", "linear_1", "norm1.linear", "time_emb_proj"},
+               "conv_in", "samplers.0.conv", "conv_shortcut", "linear_1", "norm1.linear", "time_emb_proj",
+               "img_mod.1", "txt_mlp.net.2"},
               tensors);
   add_lora_of(model, "text_encoder", "model", {"q_proj", "fc2"}, tensors);
   write_file(path, test::safetensors_file(tensors));

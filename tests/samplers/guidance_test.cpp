@@ -22,6 +22,12 @@ TEST(Guidance, FurtherBeginsAtZero) {
   EXPECT_TRUE(guide_further(negative, positive, 2).allclose(guide(negative, positive, 3)));
 }
 
+TEST(Guidance, KeepsTheNormOfEachToken) {
+  const at::Tensor positive = at::tensor({3.0f, 4.0f, 0.0f, 2.0f}).view({1, 2, 2});
+  const at::Tensor guided = at::tensor({0.0f, 1.0f, 1.0f, 0.0f}).view({1, 2, 2});
+  EXPECT_TRUE(with_norm_of(guided, positive).allclose(at::tensor({0.0f, 5.0f, 2.0f, 0.0f}).view({1, 2, 2})));
+}
+
 TEST(Guidance, KeepsItsNormBelowALimit) {
   const at::Tensor& positive = positive_output();
   const at::Tensor guided = positive * 4;

@@ -52,6 +52,22 @@ def vae_without_attention():
     )
 
 
+def vae_qwen_image():
+    """One moment of a film."""
+    model = tiny_models.qwen_image_vae(395, base_dim=4, dim_mult=[1, 4, 2])
+    inputs = {"latents": draw(396, 2, 4, 5, 3), "image": draw(397, 2, 3, 20, 12).clamp(-1, 1)}
+    mean, deviation = (torch.tensor(model.config[key]).view(1, -1, 1, 1) for key in ("latents_mean", "latents_std"))
+    latents = inputs["latents"] / (1 / deviation) + mean
+    distribution = model.encode(inputs["image"].unsqueeze(2)).latent_dist
+    outputs = {
+        "image": model._decode(latents.unsqueeze(2)).sample.squeeze(2),
+        "mean": distribution.mean.squeeze(2),
+        "logvar": distribution.logvar.squeeze(2),
+        "scaled": (distribution.mean.squeeze(2) - mean) * (1 / deviation),
+    }
+    return case(model, dict(model.config), inputs, outputs)
+
+
 def vae_flux2():
     model = tiny_models.flux2_vae(390, block_out_channels=(8, 16, 16), decoder_block_out_channels=(12, 8, 20))
     inputs = {"latents": draw(391, 2, 16, 3, 5), "image": draw(392, 2, 3, 24, 40).clamp(-1, 1)}

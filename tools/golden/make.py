@@ -29,6 +29,7 @@ TOLERANCE = 1e-5
 CASES = [
     text_encoder_cases.clip_l, text_encoder_cases.clip_g, text_encoder_cases.clip_plain, text_encoder_cases.t5_gated,
     text_encoder_cases.t5_relu, text_encoder_cases.qwen3_grouped, text_encoder_cases.qwen3_causal,
+    text_encoder_cases.qwen2_5_vl, text_encoder_cases.qwen2_5_vl_vision,
     denoiser_cases.mmdit_sd3, denoiser_cases.mmdit_sd35_medium, denoiser_cases.mmdit_sd35_large,
     denoiser_cases.mmdit_patch_one, denoiser_cases.mmdit_without_t5, denoiser_cases.unet_sd1,
     denoiser_cases.unet_odd_size, denoiser_cases.unet_xl, denoiser_cases.unet_distilled,
@@ -36,8 +37,9 @@ CASES = [
     transformer_cases.flux_single_only, transformer_cases.flux_references, transformer_cases.flux2_klein,
     transformer_cases.flux2_references, transformer_cases.flux2_dev, transformer_cases.z_image,
     transformer_cases.z_image_whole, transformer_cases.z_image_far,
+    transformer_cases.qwen_image, transformer_cases.qwen_image_references, transformer_cases.qwen_image_far,
     autoencoder_cases.vae_sd3, autoencoder_cases.vae_sd1, autoencoder_cases.vae_one_level,
-    autoencoder_cases.vae_without_attention, autoencoder_cases.vae_flux2,
+    autoencoder_cases.vae_without_attention, autoencoder_cases.vae_flux2, autoencoder_cases.vae_qwen_image,
 ]  # fmt: skip
 
 

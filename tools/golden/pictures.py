@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 
 import flux2_folders
 import folders
+import qwen_image_folders
 import tiny_pictures
 import unet_folders
 import z_image_folders
@@ -111,6 +112,7 @@ def main() -> None:
         unet_folders.build_folder(DATA / name, unet_folder, torch.float16)
     z_image_folders.build_folder(DATA / "tiny_z_image", "turbo", torch.float16)
     flux2_folders.build_folder(DATA / "tiny_klein", "base", torch.float16)
+    qwen_image_folders.build_folder(DATA / "tiny_qwen_image", "plain", torch.float16)
     with_t5 = folders.load_pipeline(folder, FOLDER)
     without_t5 = StableDiffusion3Pipeline(**(with_t5.components | folders.NO_T5))
     without_t5.set_progress_bar_config(disable=True)

@@ -3,7 +3,7 @@
 import torch
 
 import tiny_models
-from cases import case, draw_ids
+from cases import case, draw, draw_ids
 
 
 def clip_case(seed: int, ids: torch.Tensor, **options) -> tuple[dict, dict]:
@@ -56,9 +56,8 @@ def t5_relu():
     return t5_case(50, feed_forward_proj="relu", d_kv=8, num_heads=4, relative_attention_num_buckets=16)
 
 
-def qwen3_case(seed: int, causal: bool = False, **options) -> tuple[dict, dict]:
+def qwen_case(seed: int, model: torch.nn.Module) -> tuple[dict, dict]:
     """Every state of a text of 23 tokens alone, and with 9 of padding behind."""
-    model = tiny_models.qwen3(seed, causal, vocab_size=90, **options)
     ids = draw_ids(seed, 90, 1, 32)
     outputs = {}
     for name, length in [("whole", 23), ("padded", 32)]:
@@ -69,9 +68,27 @@ def qwen3_case(seed: int, causal: bool = False, **options) -> tuple[dict, dict]:
 
 
 def qwen3_grouped():
-    return qwen3_case(300)
+    return qwen_case(300, tiny_models.qwen3(300, vocab_size=90))
 
 
 def qwen3_causal():
     """With a head that nobody needs; each head of queries has its own keys; a width that the heads do not fill."""
-    return qwen3_case(310, True, num_attention_heads=3, num_key_value_heads=3, num_hidden_layers=2, hidden_size=40)
+    options = {"num_attention_heads": 3, "num_key_value_heads": 3, "num_hidden_layers": 2, "hidden_size": 40}
+    return qwen_case(310, tiny_models.qwen3(310, True, vocab_size=90, **options))
+
+
+def qwen2_5_vl():
+    """Texts alone; what is for pictures is not part of the case."""
+    model = tiny_models.qwen2_5_vl(315, {"vocab_size": 90, "num_attention_heads": 4, "num_key_value_heads": 2})
+    tensors, config = qwen_case(315, model)
+    return {key: tensor for key, tensor in tensors.items() if "visual" not in key}, config
+
+
+def qwen2_5_vl_vision():
+    """A picture of 7 by 5 vectors, which windows of 2 by 2 do not fill."""
+    model = tiny_models.qwen2_5_vl(318, vision={"depth": 3, "hidden_size": 24, "num_heads": 3, "out_hidden_size": 32}).model.visual
+    picture = draw(319, 1, 3, 28 * 5, 28 * 7)
+    patches = picture.view(3, 5, 2, 14, 7, 2, 14).permute(1, 4, 2, 5, 0, 3, 6).unsqueeze(5)
+    patches = patches.expand(-1, -1, -1, -1, -1, 2, -1, -1).reshape(4 * 35, -1)
+    vectors = model(patches, grid_thw=torch.tensor([[1, 10, 14]])).pooler_output
+    return case(model, model.config.to_dict(), {"picture": picture}, {"vectors": vectors.unsqueeze(0)})

@@ -127,6 +127,53 @@ def flux2_dev():
     return flux2_case(370, [(2, 7, 0)], text_tokens=6, guidance_embeds=True, num_layers=2, mlp_ratio=2.5, num_attention_heads=3)
 
 
+def qwen_image_case(seed: int, grids: list[tuple[int, int, int]], text_tokens: int, **options):
+    model = tiny_models.qwen_image_transformer(seed, **options)
+    config = model.config
+    inputs = {
+        "image": draw(seed + 1, 3, sum(rows * columns for rows, columns, _ in grids), config.in_channels),
+        "grids": torch.tensor(grids, dtype=torch.float32),
+        "text": draw(seed + 2, 3, text_tokens, config.joint_attention_dim),
+        "timesteps": torch.tensor([1.0, 0.6021506, 0.008928572]),  # each row at its own
+    }
+    outputs, modulations = {}, {}
+    record(model.txt_in, outputs, "context")
+    for index, block in enumerate(model.transformer_blocks):
+        record(block.img_mod, modulations, f"{index}.image")
+        record(block.txt_mod, modulations, f"{index}.text")
+    record(model.norm_out.linear, modulations, "out")
+    shapes = [[(1, rows, columns) for rows, columns, _ in grids]] * 3
+    velocity = model(inputs["image"], inputs["text"], timestep=inputs["timesteps"], img_shapes=shapes).sample
+    outputs["velocity"] = velocity[:, : grids[0][0] * grids[0][1]]
+    parts = []
+    for name, part in modulations.items():
+        if config.zero_cond_t and name.endswith("image"):  # behind those of the timesteps are those of time 0
+            now, finished = part.chunk(2)
+            parts += [now, modulations[name.replace("image", "text")], finished]
+        elif not (config.zero_cond_t and name.endswith("text")):
+            parts.append(part)
+    outputs["modulations"] = torch.cat(parts, dim=1)
+    return case(model, dict(config), inputs, outputs)
+
+
+def qwen_image():
+    """Odd sides, whose middles are no place of a token."""
+    return qwen_image_case(400, [(5, 6, 0)], text_tokens=9)
+
+
+def qwen_image_references():
+    """Two pictures to go by, told the time of finished ones; a head of 32, which our kernels take."""
+    return qwen_image_case(
+        410, [(3, 5, 0), (2, 2, 1), (4, 7, 2)], text_tokens=5, num_layers=1, num_attention_heads=1, attention_head_dim=32,
+        axes_dims_rope=(8, 12, 12), out_channels=3, zero_cond_t=True,
+    )  # fmt: skip
+
+
+def qwen_image_far():
+    """A wide picture before a long text: positions in the hundreds."""
+    return qwen_image_case(420, [(2, 300, 0)], text_tokens=150, num_layers=1, num_attention_heads=3)
+
+
 def z_image_case(seed: int, height: int, width: int, text_tokens: int, **options):
     model = tiny_models.z_image_transformer(seed, **options)
     config = model.config
