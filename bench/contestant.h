@@ -58,6 +58,7 @@ std::unique_ptr<Network> load(const std::filesystem::path& folder, const std::st
 inline void prepare_process(int threads) {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  setenv("THP_MEM_ALLOC_ENABLE", "1", /*overwrite=*/0);
   at::set_num_threads(threads);
 }
 

@@ -30,7 +30,7 @@ def random_tensor(name: str, shape: torch.Size, generator: torch.Generator) -> t
     values = torch.randn(shape, generator=generator, dtype=torch.bfloat16)
     if len(shape) > 1:
         values *= shape[1:].numel() ** -0.5
-    elif name.endswith("weight"):
+    elif name.endswith(("weight", "running_var")):
         values = 1 + 0.1 * values  # norms
     else:
         values *= 0.1

@@ -35,7 +35,10 @@ void each_model_member(Model& model, const Visit& visit) {
   visit("image_to_image", info.image_to_image);
   visit("inpaint", info.inpaint);
   visit("references_max", info.references_max);
+  visit("reference_needed", info.reference_needed);
   visit("flow_shift", info.flow_shift);
+  visit("caches", info.caches);
+  visit("decoders", info.decoders);
   visit("true_cfg_scale", info.true_cfg_scale);
 }
 

@@ -138,6 +138,8 @@ constexpr std::string_view kOpenAi = R"json({
       "images_max": {"type": "integer", "minimum": 0, "description": "Pictures that an edit may start from."},
       "mask": {"type": "boolean", "description": "Whether an edit may have a mask."},
       "flow_shift": {"type": "boolean", "description": "Whether the field flow_shift is known."},
+      "caches": {"type": "array", "items": {"type": "string"}, "description": "Modes of the field cache besides none."},
+      "decoders": {"type": "array", "items": {"type": "string"}, "description": "Words of the field decoder besides full."},
       "true_cfg_scale": {"type": "boolean", "description": "Whether a negative prompt counts only with the field true_cfg_scale above 1."}}
   },
   "ModelList": {

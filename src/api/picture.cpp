@@ -46,6 +46,10 @@ std::string recipe_text(const Recipe& recipe, std::uint64_t seed, const Image& i
   add("guidance_rescale", request.guidance_rescale);
   add("cfg_normalization", request.cfg_normalization);
   add("cfg_truncation", request.cfg_truncation);
+  add("denoising_start", request.denoising_start);
+  add("denoising_end", request.denoising_end);
+  add("aesthetic_score", request.aesthetic_score);
+  add("negative_aesthetic_score", request.negative_aesthetic_score);
   add("original_size", request.original_size);
   add("crops_coords_top_left", request.crops_coords_top_left);
   add("target_size", request.target_size);
@@ -53,6 +57,9 @@ std::string recipe_text(const Recipe& recipe, std::uint64_t seed, const Image& i
   add("negative_crops_coords_top_left", request.negative_crops_coords_top_left);
   add("negative_target_size", request.negative_target_size);
   add("flow_shift", request.flow_shift);
+  add("decoder", request.decoder);
+  const StepCache cache = with_threshold(request.cache ? request.cache : recipe.model.default_cache);
+  if (cache.on()) text["cache"] = {{"mode", cache.mode}, {"threshold", *cache.threshold}};
   add("true_cfg_scale", request.true_cfg_scale);
   if (request.clip_skip.value_or(0) > 0) add("clip_skip", request.clip_skip);  // 0 is as absent
   add("max_sequence_length", request.max_sequence_length);

@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "http/policy.h"
+#include "http/tls.h"
 
 namespace diffused::app {
 namespace {
@@ -105,8 +106,11 @@ Result<void> apply_access(const AccessOptions& options, ServerSettings& settings
   if (options.any_host) settings.http.policy.hosts.push_back("*");
   if (options.tls_certificate.empty() != options.tls_key.empty())
     return fail(ErrorCode::invalid_argument, "--tls-cert and --tls-key go together");
-  if (!options.tls_certificate.empty())
+  if (!options.tls_certificate.empty()) {
+    // A file that cannot be used is named before any model is loaded.
+    TRY_VOID(http::make_tls_context(options.tls_certificate, options.tls_key));
     settings.http.tls = http::TlsFiles{options.tls_certificate, options.tls_key};
+  }
   return apply_public_url(settings);
 }
 

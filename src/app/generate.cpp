@@ -100,7 +100,8 @@ Result<void> generate(GenerateOptions options) {
   TRY(const ModelArgument model, find_model(options.model_text));
   TRY(std::shared_ptr<Pipeline> pipeline, load_model(model, options.model));
   options.request.model = model.name;
-  if (options.request.init_image && !options.request.width) {
+  const bool sized_by_model = pipeline->info().references_max > 0 && !pipeline->info().image_to_image;
+  if (options.request.init_image && !options.request.width && !sized_by_model) {
     const api::Size size = api::size_for_upload(*options.request.init_image, pipeline->info());
     options.request.width = size.width;
     options.request.height = size.height;
@@ -149,6 +150,14 @@ void add_step_options(CLI::App& command, GenerateRequest& request) {
   command.add_option("--sigmas", request.sigmas, "the steps' noise levels, falling")->delimiter(',');
   command.add_option("--timesteps", request.timesteps, "SD, SDXL: the steps' timesteps, falling")
       ->delimiter(',');
+  command.add_option("--denoising-start", request.denoising_start,
+                     "SDXL: at which share of the way to the picture --image stands, noise and all");
+  command.add_option("--denoising-end", request.denoising_end,
+                     "SDXL: the share of the way at which to end, for another model to go on");
+  command.add_option("--aesthetic-score", request.aesthetic_score,
+                     "SDXL's refiner: how well the picture is to please (default: 6)");
+  command.add_option("--negative-aesthetic-score", request.negative_aesthetic_score,
+                     "SDXL's refiner: the same of the negative prompt (default: 2.5)");
   command.add_option("--eta", request.eta, "of DDIM and TCD: how much noise each step adds, 0 to 1");
   command
       .add_option("--skip-guidance-layers", request.skip_guidance_layers,
@@ -214,6 +223,7 @@ void add_generate(CLI::App& program, int& exit_status) {
   command->add_option("--max-sequence-length", request.max_sequence_length, "T5 tokens, up to 512");
   command->add_option("--scheduler", request.scheduler,
                       "by Diffusers' class name (default: the folder's own)");
+  command->add_option("--decoder", request.decoder, "tiny: of --decoders, less work and nearly as good");
   command->add_option("--quality", options->quality, "of jpg and webp, 0 to 100")
       ->check(CLI::Range(0, 100))
       ->capture_default_str();

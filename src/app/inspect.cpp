@@ -72,7 +72,15 @@ void print_all(const Totals& all) {
              megabytes(all.bytes), megabytes(2.0 * all.parameters), megabytes(4.0 * all.parameters));
 }
 
-int inspect_file(const path& path) {
+// What a request means that names nothing, as /v1/models has it.
+Result<void> print_defaults(const path& model, const pipelines::LoadOptions& options) {
+  TRY(const PipelineInfo info, pipelines::describe_pipeline(model, options));
+  fmt::print("defaults: {} steps, guidance {}, {}x{}, {}\n", info.default_steps, info.default_guidance_scale,
+             info.default_width, info.default_height, info.schedulers.front());
+  return {};
+}
+
+int inspect_file(const path& path, const pipelines::LoadOptions& options) {
   const auto file = pipelines::open_single_file(path);
   if (!file) return report(file.error());
   print_head(path, file->class_name);
@@ -81,11 +89,13 @@ int inspect_file(const path& path) {
     all += print_weights({name, component.library, component.class_name}, *component.weights);
   print_all(all);
   fmt::print("tokenizers and all else: from --parts\n");
-  return 0;
+  if (options.parts.empty()) return 0;
+  const auto printed = print_defaults(path, options);
+  return printed ? 0 : report(printed.error());
 }
 
-int inspect(const path& folder, const std::string& variant) {
-  if (std::filesystem::is_regular_file(folder)) return inspect_file(folder);
+int inspect(const path& folder, const pipelines::LoadOptions& options) {
+  if (std::filesystem::is_regular_file(folder)) return inspect_file(folder, options);
   const auto index = read_model_index(folder);
   if (!index) return report(index.error());
   print_head(folder, index->class_name);
@@ -100,7 +110,7 @@ int inspect(const path& folder, const std::string& variant) {
                                              (folder / component.name).string(), component.class_name)});
     } else if (!has_weights(component)) {
       fmt::print("{:<18}{}\n", component.name, component.class_name);
-    } else if (const auto totals = print_folder(folder, component, variant)) {
+    } else if (const auto totals = print_folder(folder, component, options.variant)) {
       all += *totals;
     } else {
       problems.push_back(totals.error());
@@ -108,8 +118,11 @@ int inspect(const path& folder, const std::string& variant) {
   }
   print_all(all);
   for (const std::string& name : index->absent) fmt::print("without {}\n", name);
-  fmt::print("engine: {}\n",
-             pipelines::has_family(index->class_name) ? "native" : "diffusers, as the class is not native");
+  const bool native = pipelines::has_family(index->class_name);
+  fmt::print("engine: {}\n", native ? "native" : "diffusers, as the class is not native");
+  if (native && problems.empty()) {
+    if (auto printed = print_defaults(folder, options); !printed) problems.push_back(printed.error());
+  }
   for (const Error& problem : problems) report(problem);
   return problems.empty() ? 0 : kUnusable;
 }
@@ -118,7 +131,8 @@ int inspect(const path& folder, const std::string& variant) {
 
 void add_inspect(CLI::App& program, int& exit_status) {
   struct Options {
-    std::string folder, variant;
+    std::string folder;
+    pipelines::LoadOptions load;
   };
   const auto options = std::make_shared<Options>();
   CLI::App* command = program.add_subcommand("inspect", "Say what a model folder holds and what is missing");
@@ -127,10 +141,14 @@ void add_inspect(CLI::App& program, int& exit_status) {
           "MODEL", options->folder,
           "a Diffusers folder, a .safetensors file, or owner/name in the cache of the Hugging Face hub")
       ->required();
-  command->add_option("--variant", options->variant, "the weight files' variant, such as fp16");
+  command->add_option("--variant", options->load.variant, "the weight files' variant, such as fp16");
+  add_parts_option(*command, options->load);
   command->callback([options, &exit_status] {
     const auto model = find_model(options->folder);
-    exit_status = model ? inspect(model->folder, options->variant) : report(model.error());
+    if (auto found = find_parts(options->load); !found)
+      exit_status = report(found.error());
+    else
+      exit_status = model ? inspect(model->folder, options->load) : report(model.error());
   });
 }
 

@@ -27,6 +27,8 @@ int main(int argc, char** argv) {
   // in the heap.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  setenv("THP_MEM_ALLOC_ENABLE", "1",
+         /*overwrite=*/0);  // large tensors in large pages, which libtorch asks for
   limit_onednn_as_aten();
   diffused::log_last_words();
   std::signal(SIGPIPE, SIG_IGN);

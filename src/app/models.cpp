@@ -64,11 +64,11 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
                   "a folder of textual inversions (.safetensors) that prompts name")
       ->check(CLI::ExistingDirectory);
   command
-      .add_option(
-          "--parts", options.load.parts,
-          "Diffusers folders with what a .safetensors checkpoint lacks: tokenizers, perhaps encoders; "
-          "one for each class of model")
-      ->allow_extra_args(false);
+      .add_option("--decoders", options.load.decoders,
+                  "a folder of tiny decoders, for previews and for requests that want one: taesd, taesdxl, "
+                  "taesd3, taef1, taef2, as folders or .safetensors files")
+      ->check(CLI::ExistingDirectory);
+  add_parts_option(command, options.load);
   command.add_option("--vae", options.load.vae,
                      "another autoencoder: its folder, a model's, or a .safetensors file");
   command.add_option_function<std::string>(
@@ -79,9 +79,34 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
         options.load.defaults = *defaults;
       },
       "what a request means that names none, such as steps=8,guidance=0 for a distilled model");
+  command.add_option_function<std::string>(
+      "--cache",
+      [&options](const std::string& text) {
+        auto cache = parse_step_cache(text);
+        if (!cache) throw CLI::ValidationError("--cache", cache.error().message);
+        options.load.cache = *cache;
+      },
+      "spare steps where a request says nothing of it: easy, or easy=THRESHOLD (default: none)");
   command.add_option("--threads", options.threads, "processor cores for the model (default: all)")
       ->check(CLI::Range(1, 1024));
   add_engine_options(command, options.engine);
+}
+
+void add_parts_option(CLI::App& command, pipelines::LoadOptions& load) {
+  command
+      .add_option(
+          "--parts", load.parts,
+          "Diffusers folders with what a .safetensors checkpoint lacks: tokenizers, perhaps encoders; "
+          "one for each class of model")
+      ->allow_extra_args(false);
+}
+
+Result<void> find_parts(pipelines::LoadOptions& load) {
+  for (std::string& part : load.parts) {
+    TRY(ModelArgument found, find_model(part));
+    part = std::move(found.folder);
+  }
+  return {};
 }
 
 std::uint64_t weights_on_disk(const ModelArgument& model) {
@@ -103,10 +128,7 @@ namespace {
 
 Result<std::unique_ptr<Pipeline>> load_native(const ModelArgument& model, const ModelOptions& options) {
   pipelines::LoadOptions load = options.load;
-  for (std::string& part : load.parts) {
-    TRY(ModelArgument found, find_model(part));
-    part = std::move(found.folder);
-  }
+  TRY_VOID(find_parts(load));
   if (!load.vae.empty()) {
     TRY(ModelArgument found, find_model(load.vae.string()));
     load.vae = std::move(found.folder);

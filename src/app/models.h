@@ -32,6 +32,10 @@ struct ModelOptions {
 };
 void add_model_options(CLI::App& command, ModelOptions& options);
 
+// --parts alone, and its folders in place of the names that they were given by. Error: as find_model.
+void add_parts_option(CLI::App& command, pipelines::LoadOptions& load);
+Result<void> find_parts(pipelines::LoadOptions& load);
+
 // Bytes of its weight files on disk, each file once.
 std::uint64_t weights_on_disk(const ModelArgument& model);
 

@@ -128,6 +128,9 @@ void DeviceLoop::run_again_alone(std::span<const std::size_t> batch, const Error
 // Looks at what the row has done and needs next.
 void DeviceLoop::advance(ActiveRow& active) {
   if (active.row == nullptr) return;  // its job has just failed
+  const int skipped = active.row->steps_skipped() - active.steps_skipped;
+  active.steps_skipped += skipped;
+  active.job->work_done(skipped * active.description.flops);  // a step's: of the unit that it has just done
   const Unit next = active.row->next();
   active.description.unit = {active.job->ticket.model, next.kind, next.key};
   active.description.flops = next.cost_flops;
@@ -155,10 +158,11 @@ void DeviceLoop::leave_out(LiveJob& job, std::size_t pictures) {
 
 void DeviceLoop::tell_step(ActiveRow& active) {
   const SubmitOptions& wanted = active.job->ticket.options;
+  const int before = active.steps_told;
   const int step = active.steps_told = active.row->step();
   const int steps = active.row->steps();
   if (wanted.step_events) active.job->send(StepDone{active.image_index, step, steps});
-  if (!preview_due(step, steps, wanted.previews)) return;
+  if (!preview_due(before, step, steps, wanted.previews)) return;
   auto image = guarded([&] { return pipeline(*active.job).preview(*active.row); });
   if (image) active.job->send(PreviewReady{active.image_index, step, *std::move(image)});  // else: do without
 }
@@ -169,7 +173,7 @@ void DeviceLoop::retire(ActiveRow& active) {
   if (!image) return fail(job, std::move(image).error());
   active.row.reset();
   queue_.row_ended(job);
-  job.send_picture(active.image_index, *std::move(image), clock_.now());
+  job.send_picture(active.image_index, *std::move(image), active.steps_skipped, clock_.now());
   if (!job.complete()) return;
   queue_.remove(job);
   job.finish(observer_);

@@ -47,8 +47,9 @@ class DeviceLoop {
     std::size_t image_index = 0;
     std::unique_ptr<Row> row;  // null: it has left, and is swept out at the end of the turn
     RowDescription description;
-    int steps_told = 0;   // steps whose events have been sent
-    bool ending = false;  // it takes no further step
+    int steps_told = 0;     // steps whose events have been sent
+    int steps_skipped = 0;  // as its row had them when it last moved
+    bool ending = false;    // it takes no further step
   };
 
   bool admit();  // whether any row was begun

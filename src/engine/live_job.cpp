@@ -37,10 +37,10 @@ void LiveJob::send(Event event) {
   ticket.sink(std::move(event));
 }
 
-void LiveJob::send_picture(std::size_t image_index, Image image, SteadyTime now) {
+void LiveJob::send_picture(std::size_t image_index, Image image, int steps_skipped, SteadyTime now) {
   ++pictures_;
   timings_.total_seconds = std::chrono::duration<double>(now - ticket.submitted).count();
-  send(ImageReady{image_index, ticket.request.seeds[image_index], std::move(image)});
+  send(ImageReady{image_index, ticket.request.seeds[image_index], std::move(image), steps_skipped});
 }
 
 void LiveJob::finish(EngineObserver& observer) {
@@ -61,10 +61,10 @@ void LiveJob::end(Event last) {
   ended_ = true;
 }
 
-bool preview_due(int step, int steps, int previews) {
+bool preview_due(int before, int step, int steps, int previews) {
   if (previews <= 0 || step >= steps) return false;
   const auto parts_done = [&](int s) { return static_cast<std::int64_t>(s) * (previews + 1) / steps; };
-  return parts_done(step) > parts_done(step - 1);
+  return parts_done(step) > parts_done(before);
 }
 
 std::string_view reason_word(const Error& error) {

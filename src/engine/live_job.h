@@ -51,7 +51,7 @@ class LiveJob {
   // Sends an event that is not the last.
   void send(Event event);
   // Sends a picture; after the last one the job is complete() and wants finish().
-  void send_picture(std::size_t image_index, Image image, SteadyTime now);
+  void send_picture(std::size_t image_index, Image image, int steps_skipped, SteadyTime now);
   // That many pictures will not come.
   void leave_out(std::size_t pictures) { left_out_ += pictures; }
   bool complete() const { return pictures_ + left_out_ == ticket.request.n(); }
@@ -73,9 +73,10 @@ class LiveJob {
   std::size_t pictures_ = 0, left_out_ = 0;
 };
 
-// Whether a preview is due after `step` (1 to steps) when `previews` are wanted for a picture of `steps`
-// steps: evenly spread, with the picture itself as the last; fewer when there are not enough steps.
-bool preview_due(int step, int steps, int previews);
+// Whether a preview is due after `step` (1 to steps), `before` being the step that was told of before, when
+// `previews` are wanted for a picture of `steps` steps: evenly spread, with the picture itself as the last;
+// fewer when there are not enough steps.
+bool preview_due(int before, int step, int steps, int previews);
 
 // An error's word for counting: its reason, else its code.
 std::string_view reason_word(const Error& error);

@@ -62,6 +62,9 @@ EngineMetrics::EngineMetrics(prometheus::Registry& registry, std::vector<std::st
       jobs_total_(counters(registry, "jobs_total", "Jobs ended.")),
       images_total_(counters(registry, "images_total", "Pictures finished.")),
       steps_total_(counters(registry, "steps_total", "Denoising steps, counted for each picture.")),
+      steps_skipped_total_(counters(
+          registry, "steps_skipped_total",
+          "Denoising steps that a cache spared, counted for each picture; steps_total is without them.")),
       rejected_total_(counters(registry, "rejected_total", "Jobs not accepted.")),
       prompt_cache_total_(
           counters(registry, "prompt_cache_total", "Prompts looked up in the embedding cache.")),
@@ -120,6 +123,7 @@ void EngineMetrics::refresh(const Health& health, const std::vector<PipelineStat
     prompt_cache_bytes_.Add(labels).Set(static_cast<double>(stats[i].prompt_cache_bytes));
     model_weight_bytes_.Add(labels).Set(static_cast<double>(stats[i].weight_bytes));
     raise_to(prompt_cache_total_.Add({{"model", models_[i]}, {"result", "hit"}}), stats[i].prompt_cache_hits);
+    raise_to(steps_skipped_total_.Add(labels), stats[i].steps_skipped);
     raise_to(prompt_cache_total_.Add({{"model", models_[i]}, {"result", "miss"}}),
              stats[i].prompt_cache_misses);
   }

@@ -48,6 +48,7 @@ class EngineMetrics final : public EngineObserver {
   Counters& jobs_total_;
   Counters& images_total_;
   Counters& steps_total_;
+  Counters& steps_skipped_total_;
   Counters& rejected_total_;
   Counters& prompt_cache_total_;
   Histograms& job_queue_seconds_;

@@ -112,6 +112,7 @@ PipelineStats ModelPool::stats(std::size_t index) const {
   const PipelineStats now = entry.pipeline->stats();
   stats.prompt_cache_hits += now.prompt_cache_hits;
   stats.prompt_cache_misses += now.prompt_cache_misses;
+  stats.steps_skipped += now.steps_skipped;
   stats.prompt_cache_bytes = now.prompt_cache_bytes;
   stats.weight_bytes = entry.bytes();
   return stats;
@@ -239,6 +240,7 @@ void ModelPool::unload(Entry& entry, std::vector<std::shared_ptr<Pipeline>>& gon
   const PipelineStats stats = entry.pipeline->stats();
   entry.past.prompt_cache_hits += stats.prompt_cache_hits;
   entry.past.prompt_cache_misses += stats.prompt_cache_misses;
+  entry.past.steps_skipped += stats.steps_skipped;
   gone.push_back(std::move(entry.pipeline));
   entry.pipeline.reset();
   entry.unwanted = false;

@@ -43,6 +43,7 @@ struct ImageReady {
   std::size_t image_index = 0;
   std::uint64_t seed = 0;
   Image image;
+  int steps_skipped = 0;  // as Row has them
 };
 // The last event of a job that succeeded: every picture has been sent, but for those that
 // Ticket::finish_early left out.

@@ -16,6 +16,7 @@
 
 #include "base/result.h"
 #include "image/image.h"
+#include "job/step_cache.h"
 #include "job/weights.h"
 
 namespace diffused {
@@ -26,6 +27,9 @@ struct LoraChoice {
   double weight = 1;
   std::optional<double> text_weight = {};  // in the text encoders; absent: weight
 };
+
+inline constexpr const char* kFullDecoder = "full";  // the model's own
+inline constexpr const char* kTinyDecoder = "tiny";
 
 // What a client wants, validated and bounded by the api room. Absent values are filled in by
 // Pipeline::resolve.
@@ -61,8 +65,11 @@ struct GenerateRequest {
   // none.
   std::vector<int> skip_guidance_layers;
   std::optional<double> skip_layer_guidance_scale, skip_layer_guidance_start, skip_layer_guidance_stop;
-  std::vector<LoraChoice> loras;     // all at once; one named twice counts with the sum of its weights
-  std::vector<std::uint64_t> seeds;  // one per picture; its size is n
+  // Steps that need not be made; absent: as PipelineInfo::default_cache says.
+  std::optional<StepCache> cache;
+  std::optional<std::string> decoder;  // "tiny": as PipelineInfo::decoders has it; "full", or absent
+  std::vector<LoraChoice> loras;       // all at once; one named twice counts with the sum of its weights
+  std::vector<std::uint64_t> seeds;    // one per picture; its size is n
   // Variations of the pictures: as many seeds, or none, of other noises, and how far each picture's first
   // noise is turned towards its other one: 0 to 1.
   std::vector<std::uint64_t> variation_seeds;
@@ -76,6 +83,11 @@ struct GenerateRequest {
   std::shared_ptr<const Image> init_image;
   std::shared_ptr<const Image> mask;  // grey; >= 128 is repainted
   std::optional<double> strength;     // 0 to 1; where that leaves no step: the picture as it is
+  // Of Stable Diffusion XL, whose run two models may share: the share of the way from noise to picture at
+  // which it ends, and at which it begins with an init_image that has its noise; above 0 and below 1.
+  std::optional<double> denoising_start, denoising_end;
+  // What SDXL's refiner is told of how well the picture pleases, and the negative prompt's.
+  std::optional<double> aesthetic_score, negative_aesthetic_score;
   // Pictures to go by, in models that take any, in the order in which they are spoken of.
   std::vector<std::shared_ptr<const Image>> references;
 
@@ -95,15 +107,19 @@ struct PipelineInfo {
   int max_side = 0;                           // pixels; what the position table allows
   int default_steps = 0;
   double default_guidance_scale = 0;
-  std::vector<std::string> schedulers;  // names accepted in GenerateRequest::scheduler, the default first
-  std::vector<std::string> loras;       // names accepted in GenerateRequest::loras, sorted
+  std::vector<std::string> decoders;       // names accepted in GenerateRequest::decoder besides "full"
+  std::vector<std::string> caches;         // modes accepted in GenerateRequest::cache besides "none"
+  std::optional<StepCache> default_cache;  // what a request means that names none; absent: "none"
+  std::vector<std::string> schedulers;     // names accepted in GenerateRequest::scheduler, the default first
+  std::vector<std::string> loras;          // names accepted in GenerateRequest::loras, sorted
   std::map<std::string, std::string> lora_aliases;  // what a LoRA's file calls itself → its name above
   std::vector<std::string> embeddings;              // words of prompts that stand for learned vectors, sorted
   bool image_to_image = false;
   bool inpaint = false;
-  int references_max = 0;   // how many GenerateRequest::references may be
-  bool flow_shift = false;  // whether GenerateRequest::flow_shift may be given
-  bool one_unit = false;    // whether a picture is one unit: it takes no turns, and ends no sooner
+  int references_max = 0;         // how many GenerateRequest::references may be
+  bool reference_needed = false;  // whether there must be one
+  bool flow_shift = false;        // whether GenerateRequest::flow_shift may be given
+  bool one_unit = false;          // whether a picture is one unit: it takes no turns, and ends no sooner
   // An upscaler, which takes a picture and nothing else: how many times longer it makes its sides. 0: none.
   int enlarges = 0;
   // Whether guidance_scale is told to the network: a negative prompt then counts only with

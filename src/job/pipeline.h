@@ -31,6 +31,8 @@ class Row {
   // Denoising steps done and in all, for progress.
   virtual int step() const = 0;
   virtual int steps() const = 0;
+  // Of the steps done, those that were not made: GenerateRequest::cache.
+  virtual int steps_skipped() const { return 0; }
 };
 
 // What a pipeline has counted since it was loaded, for metrics.
@@ -38,6 +40,7 @@ struct PipelineStats {
   std::uint64_t prompt_cache_hits = 0;    // prompts whose embedding was at hand
   std::uint64_t prompt_cache_misses = 0;  // prompts that were encoded
   std::uint64_t prompt_cache_bytes = 0;   // embeddings held now
+  std::uint64_t steps_skipped = 0;        // denoising steps that were not made
   std::uint64_t weight_bytes = 0;         // that it uses now: 0 while the model is not loaded
 };
 
@@ -80,7 +83,8 @@ class Pipeline {
   // only.
   virtual Result<bool> finish_early(Row& row) = 0;
 
-  // A small cheap picture of the present latents (latent → RGB, no decoder). Device thread only.
+  // A cheap picture of the present latents: a small one (latent → RGB, no decoder), or, where the model has a
+  // tiny decoder, one in full size. Device thread only.
   virtual Result<Image> preview(const Row& row) const = 0;
 
   // The finished picture; once, when next() says done. Device thread only.

@@ -28,19 +28,35 @@ Result<void> check_loras(const PipelineInfo& model, const std::vector<LoraChoice
   return {};
 }
 
+Result<void> check_decoder(const PipelineInfo& model, const std::optional<std::string>& decoder) {
+  if (!decoder || *decoder == kFullDecoder || std::ranges::count(model.decoders, *decoder) > 0) return {};
+  if (*decoder != kTinyDecoder) return wrong_field("decoder must be full or tiny", "decoder");
+  return fail(ErrorCode::unsupported, "this model has no tiny decoder", "decoder");
+}
+
 Result<void> check_pictures(const PipelineInfo& model, const GenerateRequest& request) {
-  const bool only_inpaints = model.inpaint && !model.image_to_image;
+  const bool only_inpaints = model.inpaint && !model.image_to_image && model.references_max == 0;
   if (only_inpaints && !(request.init_image && request.mask))
     return wrong_field("this model only inpaints: it needs an image and a mask",
                        request.init_image ? "mask" : "image");
   if (request.init_image && !model.image_to_image && !model.inpaint)
     return wrong_field("this model does not start from a picture", "image");
+  if (request.init_image && !request.mask && !model.image_to_image)
+    return wrong_field("this model starts from a picture only with a mask; it goes by reference pictures",
+                       "image");
   if (request.mask && !request.init_image) return wrong_field("a mask needs an image", "mask");
   if (request.references.size() > static_cast<std::size_t>(model.references_max))
     return wrong_field(
         model.references_max == 0
             ? "this model takes no reference pictures"
             : fmt::format("this model takes at most {} reference pictures", model.references_max),
+        "references");
+  if (model.reference_needed && request.references.empty())
+    return wrong_field("this model goes by a picture, such as one of edges or depths, that it needs",
+                       "references");
+  if (request.mask && request.references.size() > std::size_t{kReferencesWithMaskMax})
+    return wrong_field(
+        fmt::format("with a mask this model takes {} reference picture at most", kReferencesWithMaskMax),
         "references");
   return request.init_image ? check_share(request.strength, "strength") : Result<void>();
 }
@@ -53,6 +69,7 @@ void fill_in_defaults(const PipelineInfo& model, GenerateRequest& request) {
   if (const auto listed = listed_steps(model, request)) request.num_inference_steps = listed;
   request.num_inference_steps = request.num_inference_steps.value_or(model.default_steps);
   if (request.scheduler.empty()) request.scheduler = model.schedulers.front();
+  request.cache = with_threshold(request.cache ? request.cache : model.default_cache);
 }
 
 std::optional<int> listed_steps(const PipelineInfo& model, const GenerateRequest& request) {
@@ -79,6 +96,8 @@ Result<void> check_limits(const PipelineInfo& model, const GenerateRequest& requ
                        "scheduler");
   TRY_VOID(check_loras(model, request.loras));
   TRY_VOID(check_share(request.eta, "eta"));
+  TRY_VOID(check_decoder(model, request.decoder));
+  TRY_VOID(check_step_cache(request.cache.value_or(StepCache{}), model.caches));
   return check_pictures(model, request);
 }
 

@@ -9,6 +9,9 @@
 
 namespace diffused {
 
+// Besides a picture that is repainted where a mask says, as Diffusers' pipelines have it.
+inline constexpr int kReferencesWithMaskMax = 1;
+
 // Size, steps and sampler where the request leaves them open; levels of its own say how many steps there are.
 void fill_in_defaults(const PipelineInfo& model, GenerateRequest& request);
 

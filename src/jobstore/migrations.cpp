@@ -78,6 +78,14 @@ CREATE INDEX job_owner ON job (owner, seq);
   // What trim() counts by.
   if (dialect == Dialect::sqlite)
     steps.push_back("CREATE INDEX job_ended ON job (owner, expires) WHERE expires IS NOT NULL;");
+  // The order in which models came: two may come in one second.
+  steps.push_back(
+      fmt::format("CREATE TABLE model_in_order (seq {0}, name TEXT NOT NULL UNIQUE, description TEXT NOT "
+                  "NULL, added {1} NOT NULL, seen {1} NOT NULL) {2};"
+                  "INSERT INTO model_in_order (name, description, added, seen) "
+                  "SELECT name, description, added, seen FROM model ORDER BY added, name;"
+                  "DROP TABLE model; ALTER TABLE model_in_order RENAME TO model;",
+                  words.integer_key, words.integer, dialect == Dialect::sqlite ? "STRICT" : ""));
   return steps;
 }
 

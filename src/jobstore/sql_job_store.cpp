@@ -283,7 +283,6 @@ void SqlJobStore::models(Reply<std::vector<Announced>> reply) {
       models.push_back({*std::move(row[0]), *std::move(row[1]), number<std::int64_t>(row[2]),
                         seconds <= silent, seconds < kRecentSeconds});
     }
-    std::ranges::stable_sort(models, {}, &Announced::added);
     answer(std::move(models));
   };
   run(StatementName::models, {}, rows_to<std::vector<Announced>>(std::move(reply), listed));

@@ -310,7 +310,7 @@ std::string sql_of(StatementName name, Dialect dialect) {
     case StatementName::announce:
       return format(kAnnounce);
     case StatementName::models:
-      return format("SELECT name, description, added, {lasting} - seen FROM model ORDER BY name");
+      return format("SELECT name, description, added, {lasting} - seen FROM model ORDER BY seq");
     default:
       return upkeep_sql_of(name, dialect);
   }

@@ -7,7 +7,7 @@
 //
 // It is fast because both products run from registers at nearly the rate of the multipliers, packed k and v
 // (4 * Lk * D bytes in bfloat16) stay in the second-level cache, and the exponential is one polynomial. With
-// AMX it goes in tiles, 32 queries at a time, whose scores stay in the second-level cache.
+// AMX it goes as attention_amx.h says.
 #include "kernels/attention_avx512.h"
 
 #include <ATen/ATen.h>
@@ -15,53 +15,15 @@
 
 #include <algorithm>
 #include <limits>
-#include <optional>
 #include <type_traits>
 
+#include "kernels/attention_amx.h"
+#include "kernels/attention_problem.h"
 #include "kernels/packed_matrix.h"
 #include "kernels/processor.h"
-#include "kernels/tiles_amx.h"
 
 namespace diffused::kernels {
 namespace {
-
-constexpr std::int64_t kKeysMultiple = 32;
-
-// The memory of a [B, H, L, D] tensor.
-template <typename Value>
-struct Heads {
-  explicit Heads(const at::Tensor& x)
-      : data(static_cast<Value*>(x.data_ptr())),
-        batch_stride(x.stride(0)),
-        head_stride(x.stride(1)),
-        row_stride(x.stride(2)) {}
-  Value* row(std::int64_t b, std::int64_t h, std::int64_t i) const {
-    return data + b * batch_stride + h * head_stride + i * row_stride;
-  }
-
-  Value* data;
-  std::int64_t batch_stride, head_stride, row_stride;
-};
-
-template <typename Number>
-struct Problem {
-  using Value = typename Number::Value;
-
-  Heads<Value> q, k, v, out;
-  std::int64_t heads, queries, keys, size;
-  float scale;
-  const at::Tensor& bias;  // undefined, or float32 [B, H, Lq, Lk] with stride 1 in the last dimension
-
-  Packing<Number> k_packing() const { return {size, keys}; }
-  // With probabilities of zero up to whole steps of the tiles.
-  Packing<Number> v_packing() const { return {divide_up(keys, kKeysMultiple) * kKeysMultiple, size}; }
-  // 32 queries where AMX takes them, or six.
-  bool in_tiles() const { return takes_tiles<Number>(k_packing().units()); }
-  std::int64_t queries_at_once() const { return in_tiles() ? 2 * kRunRows : kTileRows; }
-  const float* bias_row(std::int64_t b, std::int64_t h, std::int64_t i) const {
-    return bias.const_data_ptr<float>() + b * bias.stride(0) + h * bias.stride(1) + i * bias.stride(2);
-  }
-};
 
 // What one thread works with: one head packed, and the scores of a few queries.
 template <typename Number>
@@ -69,13 +31,13 @@ struct Workspace {
   using Value = typename Number::Value;
   using Left = typename Number::Left;
 
-  explicit Workspace(const Problem<Number>& p)
+  explicit Workspace(const AttentionProblem<Number>& p)
       : score_stride(p.k_packing().tiles() * kTileColumns +
                      kLanes),  // so that rows differ in their cache set
         k_bytes(at::empty(p.k_packing().values() * sizeof(Value), at::kByte)),
         v_bytes(at::empty(p.v_packing().values() * sizeof(Value), at::kByte)),
         q_bytes(at::empty(kTileRows * p.size * sizeof(Left), at::kByte)),
-        score_tensor(at::empty(p.queries_at_once() * score_stride, at::kFloat)) {}
+        score_tensor(at::empty(p.in_tiles() ? 0 : kTileRows * score_stride, at::kFloat)) {}
   Value* k() const { return static_cast<Value*>(k_bytes.data_ptr()); }
   Value* v() const { return static_cast<Value*>(v_bytes.data_ptr()); }
   float* scores(std::int64_t row) const {
@@ -107,14 +69,6 @@ DIFFUSED_AVX512 void score_tile(const typename Number::Left* const* q, const typ
     for (int v = 0; v < kVectors; ++v) {
       _mm512_storeu_ps(scores + row * score_stride + v * kLanes, tile.sum[row][v]);
     }
-  }
-}
-
-DIFFUSED_AVX512 void add_bias(float* scores, const float* bias, std::int64_t keys, float scale) {
-  const __m512 inverse_scale = _mm512_set1_ps(1.0f / scale);  // the scores are still unscaled
-  for (std::int64_t i = 0; i < keys; i += kLanes) {
-    const __m512 b = _mm512_maskz_loadu_ps(first_lanes(keys - i), bias + i);
-    _mm512_storeu_ps(scores + i, _mm512_fmadd_ps(b, inverse_scale, _mm512_loadu_ps(scores + i)));
   }
 }
 
@@ -159,7 +113,7 @@ DIFFUSED_AVX512 void value_tile(const typename Number::Left* const* probabilitie
 
 // The queries first…first + 5 of one head, whose keys and values are packed in `work`.
 template <typename Number>
-void attend(const Problem<Number>& p, std::int64_t b, std::int64_t h, std::int64_t first,
+void attend(const AttentionProblem<Number>& p, std::int64_t b, std::int64_t h, std::int64_t first,
             const Workspace<Number>& work) {
   using Value = typename Number::Value;
   const int rows = static_cast<int>(std::min(kTileRows, p.queries - first));
@@ -195,89 +149,26 @@ void attend(const Problem<Number>& p, std::int64_t b, std::int64_t h, std::int64
   }
 }
 
-// values: 64 sums of each row. Divides by the rows' sums and rounds.
-template <typename Number, int kVectors>
-DIFFUSED_AVX512 void finish_values(const float* values, const float* sums, typename Number::Value* out,
-                                   std::int64_t out_stride, std::int64_t rows) {
-  for (std::int64_t row = 0; row < rows; ++row, values += kTileColumns, out += out_stride) {
-    const __m512 factor = _mm512_set1_ps(1.0f / sums[row]);
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      Number::store(out + v * kLanes, _mm512_mul_ps(_mm512_loadu_ps(values + v * kLanes), factor));
-    }
-  }
-}
-
-// The queries first…first + 31.
 template <typename Number>
-void attend_in_tiles(const Problem<Number>& p, std::int64_t b, std::int64_t h, std::int64_t first,
-                     const Workspace<Number>& work, TileRegisters& registers) {
-  constexpr std::int64_t kBytes = sizeof(typename Number::Value);
-  const std::int64_t rows = std::min(2 * kRunRows, p.queries - first);
-  const std::int64_t second = rows > kRunRows ? kRunRows : 0;  // the second run's first query
-  const Packing<Number> k = p.k_packing(), v = p.v_packing();
-  RunProduct product{.x = {reinterpret_cast<const char*>(p.q.row(b, h, first)),
-                           reinterpret_cast<const char*>(p.q.row(b, h, first + second))},
-                     .rows = {std::min(kRunRows, rows), std::max<std::int64_t>(rows - kRunRows, 0)},
-                     .stride = p.q.row_stride * kBytes,
-                     .packed = reinterpret_cast<const char*>(work.k()),
-                     .steps = k.units() / kStepUnits,
-                     .segments = 1,
-                     .sums_stride = work.score_stride * static_cast<std::int64_t>(sizeof(float)),
-                     .begins = true};
-  for (std::int64_t tile = 0; tile < k.tiles(); ++tile) {
-    product.sums[0] = work.scores(0) + tile * kTileColumns;
-    product.sums[1] = work.scores(second) + tile * kTileColumns;
-    multiply_runs<Number>(product, vectors_of(p.keys - tile * kTileColumns), registers);
-    product.packed += k.tile_values() * kBytes;
-  }
-  float sums[2 * kRunRows];
-  for (std::int64_t row = 0; row < rows; ++row) {
-    if (p.bias.defined()) add_bias(work.scores(row), p.bias_row(b, h, first + row), p.keys, p.scale);
-    sums[row] = exponentiate<Number>(work.scores(row), p.keys, p.scale, work.probabilities(row));
-  }
-  alignas(64) float values[2 * kRunRows * kTileColumns];
-  product.x[0] = reinterpret_cast<const char*>(work.probabilities(0));
-  product.x[1] = reinterpret_cast<const char*>(work.probabilities(second));
-  product.stride = product.sums_stride;
-  product.packed = reinterpret_cast<const char*>(work.v());
-  product.steps = v.units() / kStepUnits;
-  product.sums[0] = values;
-  product.sums[1] = values + second * kTileColumns;
-  product.sums_stride = kPackedRowBytes;
-  for (std::int64_t tile = 0; tile < v.tiles(); ++tile) {
-    const std::int64_t column = tile * kTileColumns;
-    multiply_runs<Number>(product, vectors_of(p.size - column), registers);
-    with_vectors(p.size - column, [&]<int kVectors>() {
-      finish_values<Number, kVectors>(values, sums, p.out.row(b, h, first) + column, p.out.row_stride, rows);
-    });
-    product.packed += v.tile_values() * kBytes;
-  }
-}
-
-template <typename Number>
-void run(const Problem<Number>& p, std::int64_t batch) {
+void run(const AttentionProblem<Number>& p, std::int64_t batch) {
   const std::int64_t at_once = p.queries_at_once(), groups = divide_up(p.queries, at_once);
   at::parallel_for(0, batch * p.heads * groups, /*grain_size=*/1, [&](std::int64_t begin, std::int64_t end) {
     const Workspace<Number> work(p);
-    std::optional<TileRegisters> registers;
-    if (p.in_tiles()) registers.emplace();
-    std::int64_t packed_head = -1;
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t b = i / groups / p.heads, h = i / groups % p.heads;
-      if (i / groups != packed_head) {
-        packed_head = i / groups;
-        pack_columns(p.k_packing(), p.k.row(b, h, 0), p.k.row_stride, 0, p.k_packing().tiles(), work.k());
-        pack_rows(p.v_packing(), p.v.row(b, h, 0), p.v.row_stride, p.keys, work.v());
-      }
-      const std::int64_t first = i % groups * at_once;
+    for (std::int64_t i = begin; i < end;) {
+      const std::int64_t head = i / groups, b = head / p.heads, h = head % p.heads;
+      const std::int64_t first = i % groups, last = std::min(end - head * groups, groups);
+      pack_columns(p.k_packing(), p.k.row(b, h, 0), p.k.row_stride, 0, p.k_packing().tiles(), work.k());
+      pack_rows(p.v_packing(), p.v.row(b, h, 0), p.v.row_stride, p.keys, work.v());
       if constexpr (kHasTiles<Number>) {
-        if (registers) {
-          attend_in_tiles(p, b, h, first, work, *registers);
-          continue;
+        if (p.in_tiles()) {
+          const PackedHead packed{.b = b, .h = h, .k = work.k(), .v = work.v()};
+          TiledAttention(p, packed).attend(first, last);
         }
       }
-      attend(p, b, h, first, work);
+      for (std::int64_t group = first; group < last && !p.in_tiles(); ++group) {
+        attend(p, b, h, group * at_once, work);
+      }
+      i += last - first;
     }
   });
 }
@@ -306,7 +197,7 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   }
   with_multiplied_number(q.scalar_type(), [&]<typename Number>() {
     using Rows = Heads<typename Number::Value>;
-    const Problem<Number> p{
+    const AttentionProblem<Number> p{
         Rows(q),   Rows(k), Rows(v), Rows(out), heads, queries, keys, q.size(3), static_cast<float>(scale),
         float_bias};
     run(p, batch);

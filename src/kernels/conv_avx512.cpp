@@ -45,11 +45,12 @@ struct Part {
   std::int64_t lines_ahead() const { return (end - begin) / kUnitsPerLine; }
 };
 
-// A short tile in one part; the rows of a tall one each in parts that the second-level cache keeps.
-std::vector<Part> parts_of(std::int64_t kernel, std::int64_t row_units) {
-  if (kernel * row_units <= 2 * kPartUnits) return {{0, kernel, 0, row_units}};
+// A tile of at most `whole_units` in one part; the rows of a taller one each in parts of at most part_units.
+std::vector<Part> parts_of(std::int64_t kernel, std::int64_t row_units, std::int64_t whole_units,
+                           std::int64_t part_units) {
+  if (kernel * row_units <= whole_units) return {{0, kernel, 0, row_units}};
   std::vector<Part> parts;
-  const std::int64_t pieces = divide_up(row_units, kPartUnits), steps = row_units / kStepUnits;
+  const std::int64_t pieces = divide_up(row_units, part_units), steps = row_units / kStepUnits;
   for (std::int64_t row = 0; row < kernel; ++row) {
     for (std::int64_t piece = 0; piece < pieces; ++piece)
       parts.push_back({row, row + 1, piece * steps / pieces * kStepUnits,
@@ -74,6 +75,10 @@ struct WeightTile {
 
   const Value* unit(std::int64_t row, std::int64_t unit) const {
     return values + (row * row_units + unit) * Number::kUnitValues * kTileColumns;
+  }
+  // Where a step of the first panel begins, in the order for AMX.
+  const char* step(std::int64_t row, std::int64_t unit) const {
+    return reinterpret_cast<const char*>(values) + (row * row_units + unit) / kStepUnits * kPanelStepBytes;
   }
 
   std::int64_t row_units;       // of the neighbours in one row
@@ -154,7 +159,7 @@ void convolve(const ConvProblem<Number>& p, const Patch& patch, const typename N
     }
     return six;
   };
-  const std::vector<Part> parts = parts_of(p.kernel, weight.row_units);
+  const std::vector<Part> parts = parts_of(p.kernel, weight.row_units, 2 * kPartUnits, kPartUnits);
   with_vectors(weight.columns, [&]<int kVectors>() {
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const Part& part = parts[i];
@@ -193,11 +198,12 @@ DIFFUSED_AVX512 void finish_run(const ConvProblem<Number>& p, const WeightTile<N
   }
 }
 
-// What convolve() does, in tiles.
+// What convolve() does, in tiles: a part of the weight's panel of 32 columns stays in the first-level cache
+// while all runs of the patch go by.
 template <typename Number>
 void convolve_in_tiles(const ConvProblem<Number>& p, const Patch& patch, const typename Number::Left* filled,
                        std::int64_t phase, std::int64_t tile, float* waiting, TileRegisters& registers) {
-  constexpr std::int64_t kBytes = sizeof(typename Number::Left);
+  constexpr std::int64_t kBytes = sizeof(typename Number::Left), kPartUnitsMax = kPartSteps * kStepUnits;
   const WeightTile<Number> weight(p.phases[phase], tile, p.kernel, p.biases + patch.image * p.image_biases);
   const std::int64_t down = phase / p.scale, right = phase % p.scale;
   const std::int64_t row_values = (patch.columns + 2 * p.margin) * p.x.channels;
@@ -211,29 +217,35 @@ void convolve_in_tiles(const ConvProblem<Number>& p, const Patch& patch, const t
                     .first = row * patch.columns + column,
                     .count = std::min(kRunRows, patch.columns - column)};
   };
-  for (const Part& part : parts_of(p.kernel, weight.row_units)) {
+  const int vectors = vectors_of(weight.columns);
+  for (const Part& part : parts_of(p.kernel, weight.row_units, kPartUnitsMax, kPartUnitsMax)) {
     const bool is_last = part.last_row == p.kernel && part.end == weight.row_units;
     const std::int64_t x = part.first_row * row_values + part.begin * Number::kUnitValues;
-    for (std::int64_t i = 0; i < runs; i += 2) {
-      const PixelRun run[] = {run_at(i), run_at(std::min(i + 1, runs - 1))};
-      RunProduct product{.rows = {run[0].count, i + 1 < runs ? run[1].count : 0},
-                         .stride = p.x.channels * kBytes,
-                         .packed = reinterpret_cast<const char*>(weight.unit(part.first_row, part.begin)),
-                         .steps = (part.end - part.begin) / kStepUnits,
-                         .segments = part.last_row - part.first_row,
-                         .segment_stride = row_values * kBytes,
-                         .sums_stride = kPackedRowBytes,
-                         .begins = part.first_row == 0 && part.begin == 0};
-      for (const int k : {0, 1}) {
-        product.x[k] = reinterpret_cast<const char*>(filled + run[k].x + x);
-        product.sums[k] = waiting + run[k].first * kTileColumns;
+    RunProduct product{.stride = p.x.channels * kBytes,
+                       .packed = weight.step(part.first_row, part.begin),
+                       .panel_stride = p.kernel * weight.row_units / kStepUnits * kPanelStepBytes,
+                       .steps = (part.end - part.begin) / kStepUnits,
+                       .segments = part.last_row - part.first_row,
+                       .segment_stride = row_values * kBytes,
+                       .sums_stride = kSumsRowBytes,
+                       .begins = part.first_row == 0 && part.begin == 0};
+    for (std::int64_t panel = 0; 2 * panel < vectors; ++panel) {
+      const bool is_done = is_last && 2 * panel + 2 >= vectors;
+      for (std::int64_t i = 0; i < runs; i += 2) {
+        const PixelRun run[] = {run_at(i), run_at(std::min(i + 1, runs - 1))};
+        for (const int k : {0, 1}) {
+          product.x[k] = reinterpret_cast<const char*>(filled + run[k].x + x);
+          product.rows[k] = i + k < runs ? run[k].count : 0;
+          product.sums[k] = waiting + run[k].first * kTileColumns;
+        }
+        product.ahead = product.part_ahead(panel, i / 2);
+        multiply_runs<Number>(product, panel, vectors, registers);
+        if (!is_done) continue;
+        with_vectors(weight.columns, [&]<int kVectors>() {
+          finish_run<Number, kVectors>(p, weight, run[0], product.sums[0]);
+          if (i + 1 < runs) finish_run<Number, kVectors>(p, weight, run[1], product.sums[1]);
+        });
       }
-      multiply_runs<Number>(product, vectors_of(weight.columns), registers);
-      if (!is_last) continue;
-      with_vectors(weight.columns, [&]<int kVectors>() {
-        finish_run<Number, kVectors>(p, weight, run[0], product.sums[0]);
-        if (i + 1 < runs) finish_run<Number, kVectors>(p, weight, run[1], product.sums[1]);
-      });
     }
   }
 }

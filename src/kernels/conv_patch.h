@@ -44,7 +44,7 @@ struct ConvProblem {
   std::int64_t margin;  // pixels of the patch before its first and after its last result pixel
   std::int64_t scale;   // result pixels per pixel, in one direction
 
-  bool in_tiles() const { return takes_tiles<Number>(x.channels / Number::kUnitValues); }
+  bool in_tiles() const { return Packing<Number>{phases.front().in, phases.front().out}.for_amx; }
   std::int64_t width_max() const {
     const std::int64_t bytes = in_tiles() ? kPatchBytesMaxInTiles : kPatchBytesMax;
     const std::int64_t columns = bytes / ((kPatchRows + 2) * x.channels * sizeof(typename Number::Left));

@@ -12,6 +12,7 @@
 
 #include "kernels/fused_activation.h"
 #include "kernels/fused_linear.h"
+#include "kernels/packed_matrix.h"
 #include "kernels/rows.h"
 
 namespace diffused::kernels {
@@ -23,6 +24,9 @@ struct AddBias {
     return _mm512_add_ps(sums, _mm512_loadu_ps(bias + column));
   }
 };
+
+// Has the line of memory fetched that will be written.
+inline void expect_write(const void* line) { asm volatile("prefetchw (%0)" ::"r"(line)); }
 
 // Writes `columns` results a row.
 template <typename Number, typename Result>
@@ -55,6 +59,19 @@ struct Finish {
     }
   }
 
+  // Says that 64 results from this column on will be written soon. Otherwise each store waits for its line.
+  void expect(std::int64_t row, std::int64_t column) const {
+    const char* const to = reinterpret_cast<const char*>(y[row] + column);
+    for (std::int64_t byte = 0; byte < kTileColumns * kValueBytes; byte += 64) expect_write(to + byte);
+    if (added.data == nullptr) return;
+    const char* const from = reinterpret_cast<const char*>(added[row] + column);
+    for (std::int64_t byte = 0; byte < kTileColumns * kValueBytes; byte += 64) {
+      __builtin_prefetch(from + byte);
+    }
+  }
+
+  static constexpr std::int64_t kValueBytes = sizeof(Value);
+
   Rows<Value> y;
   std::int64_t columns;
   Result result;
@@ -80,6 +97,13 @@ struct FinishPairs {
         const __m512 gate = apply(activation, result(sums[v + 2], row, at + kPairColumns));
         Number::store(to + v * kLanes, _mm512_mul_ps(result(sums[v], row, at), gate));
       }
+    }
+  }
+
+  void expect(std::int64_t row, std::int64_t column) const {
+    const char* const to = reinterpret_cast<const char*>(y[row] + column / 2);
+    for (std::int64_t byte = 0; byte < kPairColumns * static_cast<std::int64_t>(sizeof(Value)); byte += 64) {
+      expect_write(to + byte);
     }
   }
 

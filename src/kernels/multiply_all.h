@@ -10,7 +10,7 @@ namespace diffused::kernels {
 template <typename Number, typename Finish>
 void multiply_all(const Product<Number>& p, const Finish& finish) {
   if constexpr (kHasTiles<Number>) {
-    if (takes_tiles<Number>(p.packing.units())) return multiply_in_tiles(p, finish);
+    if (p.packing.for_amx) return multiply_in_tiles(p, finish);
   }
   multiply_in_registers(p, finish);
 }

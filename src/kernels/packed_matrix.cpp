@@ -48,8 +48,8 @@ DIFFUSED_AVX512 void pack_columns(const Packing<Number>& packing, const typename
                                   typename Number::Value* packed) {
   constexpr std::int64_t kUnit = Number::kUnitValues;
   for (std::int64_t j = first * kTileColumns; j < last * kTileColumns; j += kLanes) {
-    typename Number::Value* const to =
-        packed + j / kTileColumns * packing.tile_values() + j % kTileColumns * kUnit;
+    typename Number::Value* const tile = packed + j / kTileColumns * packing.tile_values();
+    const std::int64_t vector = j % kTileColumns / kLanes;
     for (std::int64_t unit = 0; unit < packing.units(); unit += kLanes) {
       __m512i block[kLanes];
 #pragma GCC unroll 16
@@ -61,7 +61,7 @@ DIFFUSED_AVX512 void pack_columns(const Packing<Number>& packing, const typename
       const std::int64_t count = std::min(packing.units() - unit, kLanes);
 #pragma GCC unroll 16
       for (int i = 0; i < kLanes; ++i) {
-        if (i < count) _mm512_storeu_si512(to + (unit + i) * packing.unit_row_values(), block[i]);
+        if (i < count) _mm512_storeu_si512(tile + packing.offset(unit + i, vector), block[i]);
       }
     }
   }
@@ -86,13 +86,16 @@ DIFFUSED_AVX512 void pack_rows<Bfloat16>(const Packing<Bfloat16>& packing, const
   for (int i = 0; i < 64; ++i) interleaved[i] = static_cast<std::uint16_t>(i / 2 + i % 2 * 32);
   const __m512i first = _mm512_load_si512(interleaved), second = _mm512_load_si512(interleaved + 32);
   for (std::int64_t j = 0; j < packing.tiles() * kTileColumns; j += 32) {
-    std::uint16_t* to = packed + j / kTileColumns * packing.tile_values() + j % kTileColumns * 2;
-    for (std::int64_t i = 0; i < packing.k; i += 2, to += packing.unit_row_values()) {
+    std::uint16_t* const tile = packed + j / kTileColumns * packing.tile_values();
+    const std::int64_t vector = j % kTileColumns / kLanes;
+    for (std::int64_t i = 0; i < packing.k; i += 2) {
       const std::uint16_t* from = rows + i * stride + j;
       const __m512i upper = load_values(from, i < count ? packing.n - j : 0);
       const __m512i lower = load_values(from + stride, i + 1 < count ? packing.n - j : 0);
-      _mm512_storeu_si512(to, _mm512_permutex2var_epi16(upper, first, lower));
-      _mm512_storeu_si512(to + 32, _mm512_permutex2var_epi16(upper, second, lower));
+      _mm512_storeu_si512(tile + packing.offset(i / 2, vector),
+                          _mm512_permutex2var_epi16(upper, first, lower));
+      _mm512_storeu_si512(tile + packing.offset(i / 2, vector + 1),
+                          _mm512_permutex2var_epi16(upper, second, lower));
     }
   }
 }
@@ -110,12 +113,13 @@ DIFFUSED_AVX512 void pack_columns<WideBfloat16>(const Packing<WideBfloat16>& pac
                                                 const std::uint16_t* columns, std::int64_t stride,
                                                 std::int64_t first, std::int64_t last,
                                                 std::uint16_t* packed) {
-  pack_columns(Packing<Bfloat16>{packing.k, packing.n}, columns, stride, first, last, packed);
+  pack_columns(Packing<Bfloat16>{packing.k, packing.n, /*for_amx=*/false}, columns, stride, first, last,
+               packed);
 }
 template <>
 DIFFUSED_AVX512 void pack_rows<WideBfloat16>(const Packing<WideBfloat16>& packing, const std::uint16_t* rows,
                                              std::int64_t stride, std::int64_t count, std::uint16_t* packed) {
-  pack_rows(Packing<Bfloat16>{packing.k, packing.n}, rows, stride, count, packed);
+  pack_rows(Packing<Bfloat16>{packing.k, packing.n, /*for_amx=*/false}, rows, stride, count, packed);
 }
 
 }  // namespace diffused::kernels

@@ -5,6 +5,9 @@
 //
 //   tile t, unit row i:   B[i][64t]  B[i][64t+1]  …  B[i][64t+63]        256 bytes, four registers
 //
+// or, where AMX multiplies, as its registers take them: the two panels of 32 columns one after the other, and
+// of each, for every 16 unit rows, two blocks of 16 rows x 64 bytes.
+//
 // so that a product reads a tile from end to end, one stream the prefetcher follows. It keeps 6 rows x 64
 // columns of the result in 24 of the 32 registers: each unit row costs 4 loads of B, 6 broadcasts of A and 24
 // multiply-adds (dpbf16ps for bfloat16: two products a lane; dpbusd for bytes: four), so the multipliers, not
@@ -14,8 +17,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/avx512.h"
+#include "kernels/processor.h"
 
 namespace diffused::kernels {
 
@@ -25,16 +30,36 @@ inline constexpr std::int64_t kPartUnits = 1024;  // 256 KB of a tile: what the 
 
 inline constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
+inline constexpr std::int64_t kStepUnits = 16;  // of k in a register of AMX
+
+template <typename Number>
+inline constexpr bool kHasTiles = std::is_same_v<Number, Bfloat16> || std::is_same_v<Number, Bytes>;
+
+// Whether products over so many units of k run in tiles of AMX.
+template <typename Number>
+bool takes_tiles(std::int64_t units) {
+  return kHasTiles<Number> && units % kStepUnits == 0 && has_amx();
+}
+
 // The shape of a packed B. What lies outside of B is zero.
 template <typename Number>
 struct Packing {
   std::int64_t k, n;
+  bool for_amx = takes_tiles<Number>(divide_up(k, Number::kUnitValues));
 
   std::int64_t tiles() const { return divide_up(n, kTileColumns); }
   std::int64_t units() const { return divide_up(k, Number::kUnitValues); }
   std::int64_t unit_row_values() const { return Number::kUnitValues * kTileColumns; }
   std::int64_t tile_values() const { return units() * unit_row_values(); }
   std::int64_t values() const { return tiles() * tile_values(); }
+  // Where a tile's columns 16 * vector…16 * vector + 15 of a unit row lie.
+  std::int64_t offset(std::int64_t unit, std::int64_t vector) const {
+    const std::int64_t first = unit / kStepUnits * kStepUnits, panel = vector / 2;
+    const std::int64_t registers =
+        for_amx ? (panel * units() + first) * 2 + vector % 2 * kStepUnits + (unit - first)
+                : 4 * unit + vector;
+    return registers * kLanes * Number::kUnitValues;
+  }
 };
 
 // Packs the tiles first…last - 1 from memory that holds B's columns as rows: B[i][j] = columns[j * stride +

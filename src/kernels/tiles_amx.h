@@ -1,42 +1,43 @@
 // The product of packed_matrix.h in AMX tiles, on processors that have them: eight registers of 16 rows x 64
 // bytes. One instruction adds the product of a tile of A (16 rows of 16 units) and one of B (16 unit rows of
-// 16 columns, which lie 256 bytes apart in the packed matrix) to a tile of 16 x 16 sums:
+// 16 columns, 1 KB from end to end in the packed matrix) to a tile of 16 x 16 sums:
 //
-//                      tile 6   tile 7      16 unit rows, 32 columns of B
+//                      tile 6   tile 7      16 unit rows, 32 columns of B: a panel
 //   tile 4, 16 rows  │ tile 0 │ tile 1 │
 //   tile 5, 16 rows  │ tile 2 │ tile 3 │    sums
 //
-// Four loads for four products: the second-level cache keeps up. As in the vector registers, sums run over k
-// from first to last in float32 (of bytes in int32), and a row's result depends on that row alone.
+// Four loads for four products, which take 64 cycles. The first-level cache gives four tiles in 32, the
+// second one in some 20: so of the two sides one must come from the first. That is B's, a part of k at a
+// time: 16 steps of a panel, 32 KB, stay there while all rows of A go by, and the sums wait in memory for the
+// next part. As in the vector registers, sums run over k from first to last in float32 (of bytes in int32),
+// and a row's result depends on that row alone.
 #pragma once
 
 #include <algorithm>
 #include <type_traits>
 
 #include "kernels/packed_matrix.h"
-#include "kernels/processor.h"
 
 namespace diffused::kernels {
 
-inline constexpr std::int64_t kRunRows = 16;                                    // rows of A in a tile
-inline constexpr std::int64_t kStepUnits = 16, kStepBytes = 64;                 // of k in a tile
-inline constexpr std::int64_t kPackedRowBytes = 4 * kTileColumns;               // of B, a unit row
-inline constexpr std::int64_t kPackedStepBytes = kStepUnits * kPackedRowBytes;  // of B
-inline constexpr std::int64_t kPanelColumns = 2 * kLanes;                       // of B at a time
-
-template <typename Number>
-inline constexpr bool kHasTiles = std::is_same_v<Number, Bfloat16> || std::is_same_v<Number, Bytes>;
-
-// Whether products over so many units of k run in tiles.
-template <typename Number>
-bool takes_tiles(std::int64_t units) {
-  return kHasTiles<Number> && units % kStepUnits == 0 && has_amx();
-}
+inline constexpr std::int64_t kRunRows = 16;    // rows of A in a tile
+inline constexpr std::int64_t kStepBytes = 64;  // of k in a tile
+inline constexpr std::int64_t kTileBytes = kRunRows * kStepBytes;
+inline constexpr std::int64_t kPanelColumns = 2 * kLanes;        // of B at a time
+inline constexpr std::int64_t kPanelStepBytes = 2 * kTileBytes;  // of B
+inline constexpr std::int64_t kSumsRowBytes = 4 * kTileColumns;  // where sums of 64 columns wait
+inline constexpr std::int64_t kPartSteps = 16;                   // of k at a time: see above
+inline constexpr std::int64_t kLinesAhead = 4;                   // of memory, fetched at each step
 
 // The instructions. The compiler cannot allocate these registers, so they have numbers.
 template <int kTile>
 inline __attribute__((always_inline)) void load_tile(const void* from, std::int64_t stride_bytes) {
   asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stride_bytes), "i"(kTile) : "memory");
+}
+// The same for what is read once and need not push out the first-level cache.
+template <int kTile>
+inline __attribute__((always_inline)) void stream_tile(const void* from, std::int64_t stride_bytes) {
+  asm volatile("tileloaddt1 (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stride_bytes), "i"(kTile) : "memory");
 }
 template <int kTile>
 inline __attribute__((always_inline)) void store_tile(void* to, std::int64_t stride_bytes) {
@@ -90,19 +91,61 @@ class TileRegisters {
 };
 
 // Two runs of rows of A times one tile of the packed B. A run is up to 16 rows that lie `stride` bytes apart;
-// the second may be empty. k may lie in segments: after `steps` steps of 64 bytes a row goes on
-// `segment_stride` bytes behind the beginning of the segment, while B goes on where it stands.
+// the second may be empty. The next step's values lie `step_bytes` behind those of one. k may lie in
+// segments: after `steps` steps A goes on `segment_stride` bytes behind the beginning of the segment, while B
+// goes on where it stands.
 struct RunProduct {
   const char* x[2] = {};
   std::int64_t rows[2] = {};
-  std::int64_t stride = 0;
-  const char* packed = nullptr;
+  std::int64_t stride = 0, step_bytes = kStepBytes;
+  const char* packed = nullptr;   // of the first panel
+  std::int64_t panel_stride = 0;  // bytes from one panel to the next
   std::int64_t steps = 0;
   std::int64_t segments = 1, segment_stride = 0;
   float* sums[2] = {};           // of each run: where those of its first row and B's first column go
   std::int64_t sums_stride = 0;  // bytes
   bool begins = true;            // whether the sums begin with zero, not with what lies there
+  const char* ahead = nullptr;   // memory to fetch into the second-level cache meanwhile; or null
+
+  // What the i-th pair of runs should fetch ahead of what comes after these steps of the panel: the same
+  // steps of the second panel, and then about the next ones of the first.
+  const char* part_ahead(std::int64_t panel, std::int64_t i) const {
+    const std::int64_t all_steps = steps * segments;
+    const char* const next = packed + (panel == 0 ? panel_stride : all_steps * kPanelStepBytes);
+    const bool is_under_way = i >= kPanelStepBytes / (kLinesAhead * kLineBytes);
+    return is_under_way ? nullptr : next + i * all_steps * kLinesAhead * kLineBytes;
+  }
 };
+
+// Which side of a product is not to stay in the first-level cache.
+enum class Streamed { a, b };
+
+template <int kTile, bool kStreamed>
+inline __attribute__((always_inline)) void load_or_stream(const void* from, std::int64_t stride_bytes) {
+  if constexpr (kStreamed) {
+    stream_tile<kTile>(from, stride_bytes);
+  } else {
+    load_tile<kTile>(from, stride_bytes);
+  }
+}
+
+// One step: the tiles of A begin at first and second, those of B at packed.
+template <typename Number, bool kTwoRuns, bool kBoth, Streamed kStreamed = Streamed::a>
+inline __attribute__((always_inline)) void multiply_step(const char* first, const char* second,
+                                                         std::int64_t stride, const char* packed) {
+  load_or_stream<4, kStreamed == Streamed::a>(first, stride);
+  load_or_stream<6, kStreamed == Streamed::b>(packed, kStepBytes);
+  add_tile_product<Number, 0, 4, 6>();
+  if constexpr (kBoth) {
+    load_or_stream<7, kStreamed == Streamed::b>(packed + kTileBytes, kStepBytes);
+    add_tile_product<Number, 1, 4, 7>();
+  }
+  if constexpr (kTwoRuns) {
+    load_or_stream<5, kStreamed == Streamed::a>(second, stride);
+    add_tile_product<Number, 2, 5, 6>();
+    if constexpr (kBoth) add_tile_product<Number, 3, 5, 7>();
+  }
+}
 
 // The columns panel * 32 and the 31 after it; without kBoth 15.
 template <typename Number, bool kTwoRuns, bool kBoth>
@@ -119,26 +162,21 @@ void multiply_panel(const RunProduct& p, std::int64_t panel) {
     if constexpr (kTwoRuns) load_tile<2>(sums(1, 0), p.sums_stride);
     if constexpr (kTwoRuns && kBoth) load_tile<3>(sums(1, 1), p.sums_stride);
   }
-  const char* packed = p.packed + panel * kPanelColumns * 4;
+  const char* packed = p.packed + panel * p.panel_stride;
+  const char* ahead = p.ahead;
   for (std::int64_t segment = 0; segment < p.segments; ++segment) {
     const char* first = p.x[0] + segment * p.segment_stride;
     const char* second = p.x[1] + segment * p.segment_stride;
     for (std::int64_t step = 0; step < p.steps; ++step) {
-      load_tile<4>(first, p.stride);
-      load_tile<6>(packed, kPackedRowBytes);
-      add_tile_product<Number, 0, 4, 6>();
-      if constexpr (kBoth) {
-        load_tile<7>(packed + kLanes * 4, kPackedRowBytes);
-        add_tile_product<Number, 1, 4, 7>();
+      if (ahead != nullptr) {
+        for (std::int64_t line = 0; line < kLinesAhead; ++line, ahead += kLineBytes) {
+          _mm_prefetch(ahead, _MM_HINT_T1);
+        }
       }
-      if constexpr (kTwoRuns) {
-        load_tile<5>(second, p.stride);
-        add_tile_product<Number, 2, 5, 6>();
-        if constexpr (kBoth) add_tile_product<Number, 3, 5, 7>();
-      }
-      first += kStepBytes;
-      second += kStepBytes;
-      packed += kPackedStepBytes;
+      multiply_step<Number, kTwoRuns, kBoth>(first, second, p.stride, packed);
+      first += p.step_bytes;
+      second += p.step_bytes;
+      packed += kPanelStepBytes;
     }
   }
   store_tile<0>(sums(0, 0), p.sums_stride);
@@ -147,18 +185,23 @@ void multiply_panel(const RunProduct& p, std::int64_t panel) {
   if constexpr (kTwoRuns && kBoth) store_tile<3>(sums(1, 1), p.sums_stride);
 }
 
-// Multiplies with the first 16 * vectors columns of the tile, 1…4 vectors.
+// Multiplies with the columns of one panel of a tile whose first 16 * vectors columns, 1…4 vectors, are
+// wanted.
+template <typename Number>
+void multiply_runs(const RunProduct& p, std::int64_t panel, int vectors, TileRegisters& registers) {
+  registers.fit(p.rows[0], p.rows[1]);
+  const bool both = 2 * panel + 1 < vectors;
+  if (p.rows[1] > 0) {
+    both ? multiply_panel<Number, true, true>(p, panel) : multiply_panel<Number, true, false>(p, panel);
+  } else {
+    both ? multiply_panel<Number, false, true>(p, panel) : multiply_panel<Number, false, false>(p, panel);
+  }
+}
+
+// The same with all panels in turn.
 template <typename Number>
 void multiply_runs(const RunProduct& p, int vectors, TileRegisters& registers) {
-  registers.fit(p.rows[0], p.rows[1]);
-  for (int panel = 0; 2 * panel < vectors; ++panel) {
-    const bool both = 2 * panel + 1 < vectors;
-    if (p.rows[1] > 0) {
-      both ? multiply_panel<Number, true, true>(p, panel) : multiply_panel<Number, true, false>(p, panel);
-    } else {
-      both ? multiply_panel<Number, false, true>(p, panel) : multiply_panel<Number, false, false>(p, panel);
-    }
-  }
+  for (int panel = 0; 2 * panel < vectors; ++panel) multiply_runs<Number>(p, panel, vectors, registers);
 }
 
 }  // namespace diffused::kernels

@@ -22,13 +22,11 @@ struct LatentFormat {
   std::int64_t pixels_per_latent = 1;  // of each side
 };
 
-// Immutable once built; const methods from any thread (in practice the device thread). Rows of a batch are
-// independent. Tensors are in the weights' dtype, on their device.
-class Autoencoder {
+// What makes pictures of latents. Immutable once built; const methods from any thread (in practice the device
+// thread). Tensors are in the weights' dtype, on their device.
+class LatentDecoder {
  public:
-  virtual ~Autoencoder() = default;
-
-  virtual LatentFormat format() const = 0;
+  virtual ~LatentDecoder() = default;
 
   // A decode goes in stages, so that nobody has to wait for all of it: stage 0 takes unscaled latents
   // [1, channels, h, w], each other stage the result of the one before, and the last gives the image
@@ -38,14 +36,22 @@ class Autoencoder {
   // Returns the work of each stage for latents of this size, multiply-adds counted twice.
   virtual std::vector<double> decode_flops(std::int64_t latent_h, std::int64_t latent_w) const = 0;
 
+  // What stage 0 takes, of latents [1, channels, h, w] at the denoiser's scale, of any float dtype.
+  virtual at::Tensor unscaled(const at::Tensor& latents) const = 0;
+};
+
+// Rows of a batch are independent.
+class Autoencoder : public LatentDecoder {
+ public:
+  virtual LatentFormat format() const = 0;
+
   // image: [B, 3, H, W] in -1…1, H and W multiples of pixels_per_latent. Returns the distribution of the
   // latents before scaling.
   virtual LatentDistribution encode(const at::Tensor& image) const = 0;
 
-  // Latents as encode() gives them and stage 0 takes them, to the denoiser's scale, and back. Any float
-  // dtype; [B, channels, h, w]. `by_channel`: false leaves out what the config says of single channels.
+  // Latents as encode() gives them and stage 0 takes them, to the denoiser's scale. Any float dtype; [B,
+  // channels, h, w]. `by_channel`: false leaves out what the config says of single channels.
   virtual at::Tensor scaled(const at::Tensor& latents, bool by_channel) const = 0;
-  virtual at::Tensor unscaled(const at::Tensor& latents) const = 0;
 };
 
 }  // namespace diffused::models

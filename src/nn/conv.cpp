@@ -19,13 +19,18 @@ bool should_pack_conv(const at::Tensor& weight) {
   return kernels::PackedConv::takes(weight) && kernels::agree(weight.scalar_type());
 }
 
+at::Tensor bias_of(const weights::Scope& scope, std::int64_t channels, bool there) {
+  if (there) return scope.tensor("bias", {channels});
+  return at::zeros({channels}, at::TensorOptions(scope.device()).dtype(scope.dtype()));
+}
+
 }  // namespace
 
 Conv2d::Conv2d(const weights::Scope& scope, std::int64_t in, std::int64_t out, std::int64_t kernel,
-               std::int64_t stride, std::int64_t padding)
+               std::int64_t stride, std::int64_t padding, bool bias)
     // In braces, so that the weight is asked for first.
     : Conv2d{scope.tensor("weight", {out, in, kernel, kernel}),
-             scope.tensor("bias", {out}),
+             bias_of(scope, out, bias),
              stride,
              padding,
              {.names = {scope.changeable_layer()}}} {}
@@ -78,9 +83,9 @@ at::Tensor Conv2d::of_silu(const GroupNorm& norm, const at::Tensor& x, const Add
   return picture.defined() ? picture + y : y;
 }
 
-DoublingConv2d::DoublingConv2d(const weights::Scope& scope, std::int64_t in, std::int64_t out)
+DoublingConv2d::DoublingConv2d(const weights::Scope& scope, std::int64_t in, std::int64_t out, bool bias)
     : weight_(scope.tensor("weight", {out, in, 3, 3})),
-      bias_(scope.tensor("bias", {out})),
+      bias_(bias_of(scope, out, bias)),
       layers_{.names = {scope.changeable_layer()}, .bias = bias_} {
   if (should_pack_conv(weight_)) {
     packed_ = std::make_shared<const kernels::PackedConv>(weight_, bias_, kernels::Doubling::nearest);

@@ -24,10 +24,10 @@ struct Addends {
 
 class Conv2d {
  public:
-  // Reads `weight` [out, in, kernel, kernel] and `bias` [out]. Works in channels_last memory, in which CPU
-  // convolutions run fastest; results are channels_last too.
+  // Reads `weight` [out, in, kernel, kernel] and, where it has one, `bias` [out]. Works in channels_last
+  // memory, in which CPU convolutions run fastest; results are channels_last too.
   Conv2d(const weights::Scope& scope, std::int64_t in, std::int64_t out, std::int64_t kernel,
-         std::int64_t stride = 1, std::int64_t padding = 0);
+         std::int64_t stride = 1, std::int64_t padding = 0, bool bias = true);
 
   // For a weight stored in another shape. weight: [out, in, kernel, kernel]; bias: [out]; layers: where both
   // come from.
@@ -53,8 +53,8 @@ class Conv2d {
 // A 3 x 3 convolution, with zeros around, of the picture in which each pixel stands 2 x 2 times.
 class DoublingConv2d {
  public:
-  // Reads `weight` [out, in, 3, 3] and `bias` [out].
-  DoublingConv2d(const weights::Scope& scope, std::int64_t in, std::int64_t out);
+  // Reads `weight` [out, in, 3, 3] and, where it has one, `bias` [out].
+  DoublingConv2d(const weights::Scope& scope, std::int64_t in, std::int64_t out, bool bias = true);
 
   at::Tensor operator()(const at::Tensor& x) const;  // [B, in, H, W] → [B, out, 2H, 2W]
 

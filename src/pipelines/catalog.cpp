@@ -28,15 +28,20 @@ struct ListedPipeline {
   Result<LatentModel> (*load)(const ModelFolder&, const LoadOptions&);
 };
 // The classes of edits stand for the same networks as those of text: what is asked decides, not the folder.
-// But for StableDiffusionXLImg2ImgPipeline, of which the refiner is, which is another network.
 constexpr ListedPipeline kPipelines[] = {
     {"FluxPipeline", load_flux},
     {"FluxImg2ImgPipeline", load_flux},
     {"FluxInpaintPipeline", load_flux},
     {"FluxFillPipeline", load_flux},
+    {"FluxControlPipeline", load_flux},
+    {"FluxControlImg2ImgPipeline", load_flux},
+    {"FluxControlInpaintPipeline", load_flux},
     {"FluxKontextPipeline", load_flux},
+    {"FluxKontextInpaintPipeline", load_flux},
     {"Flux2KleinPipeline", load_flux2_klein},
+    {"Flux2KleinInpaintPipeline", load_flux2_klein},
     {"LatentConsistencyModelPipeline", load_stable_diffusion},
+    {"LatentConsistencyModelImg2ImgPipeline", load_stable_diffusion},
     {"QwenImagePipeline", load_qwen_image},
     {"QwenImageImg2ImgPipeline", load_qwen_image},
     {"QwenImageInpaintPipeline", load_qwen_image},
@@ -46,6 +51,7 @@ constexpr ListedPipeline kPipelines[] = {
     {"StableDiffusionImg2ImgPipeline", load_stable_diffusion},
     {"StableDiffusionInpaintPipeline", load_stable_diffusion},
     {"StableDiffusionXLPipeline", load_stable_diffusion_xl},
+    {"StableDiffusionXLImg2ImgPipeline", load_stable_diffusion_xl},
     {"StableDiffusionXLInpaintPipeline", load_stable_diffusion_xl},
     {"StableDiffusion3Pipeline", load_sd3},
     {"StableDiffusion3Img2ImgPipeline", load_sd3},
@@ -55,13 +61,10 @@ constexpr ListedPipeline kPipelines[] = {
     {"ZImageInpaintPipeline", load_z_image},
 };
 
-PipelineResult load(const std::filesystem::path& path, const LoadOptions& options) {
-  const c10::InferenceMode inference;
+Result<LatentModel> load_model(const std::filesystem::path& path, const LoadOptions& options) {
   TRY(const ModelFolder folder, ModelFolder::open(path, options.variant, options.parts, options.vae));
   for (const ListedPipeline& listed : kPipelines) {
-    if (folder.class_name() != listed.class_name) continue;
-    TRY(LatentModel model, listed.load(folder, options));
-    return make_latent_pipeline(std::move(model), options.prompt_cache_bytes);
+    if (folder.class_name() == listed.class_name) return listed.load(folder, options);
   }
   return folder.refuse(ErrorCode::unsupported, "model_index.json",
                        fmt::format("pipeline class '{}' is not one of those served", folder.class_name()));
@@ -70,7 +73,20 @@ PipelineResult load(const std::filesystem::path& path, const LoadOptions& option
 }  // namespace
 
 PipelineResult load_pipeline(const std::filesystem::path& path, const LoadOptions& options) {
-  return at_loading_border(path, [&] { return load(path, options); });
+  return at_loading_border(path, [&]() -> PipelineResult {
+    const c10::InferenceMode inference;
+    TRY(LatentModel model, load_model(path, options));
+    return make_latent_pipeline(std::move(model), options.prompt_cache_bytes);
+  });
+}
+
+Result<PipelineInfo> describe_pipeline(const std::filesystem::path& path, LoadOptions options) {
+  options.headers_alone = true;
+  return at_loading_border(path, [&]() -> Result<PipelineInfo> {
+    const c10::InferenceMode inference;
+    TRY(LatentModel model, load_model(path, options));
+    return std::move(model.info);
+  });
 }
 
 bool has_family(std::string_view class_name) {

@@ -21,6 +21,10 @@ namespace diffused::pipelines {
 Result<std::unique_ptr<Pipeline>> load_pipeline(const std::filesystem::path& folder,
                                                 const LoadOptions& options);
 
+// What load_pipeline's would say of itself, and what it would refuse, by the headers of the weight files
+// alone: takes no time and no memory.
+Result<PipelineInfo> describe_pipeline(const std::filesystem::path& folder, LoadOptions options);
+
 // Whether folders of this class, as model_index.json names it, are loaded by load_pipeline.
 bool has_family(std::string_view class_name);
 

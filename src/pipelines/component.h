@@ -34,6 +34,21 @@ struct NetworkPlace {
   at::Device device = at::kCPU;
 };
 
+// A Network(config, Scope) of these tensors. Adds its size to `loaded`. Throws weights::LoadError.
+template <typename Network, typename Config>
+NetworkStore::Loaded<Network> load_network(const std::shared_ptr<weights::Checkpoint>& checkpoint,
+                                           const Config& config, const NetworkPlace& place,
+                                           LoadedWeights& loaded,
+                                           std::initializer_list<std::string_view> left_out) {
+  std::set<std::uint64_t> taken;
+  for (const NetworkWeights& network : loaded.networks) taken.insert(network.id);
+  auto made = place.store.load(NetworkKind<Network, Config>{config, place.dtype, place.device}, checkpoint,
+                               taken, left_out);
+  loaded.parameters += made.facts.use.parameters;
+  loaded.networks.push_back({made.facts.id, made.facts.use.bytes});
+  return made;
+}
+
 // A Network(config, Scope) from the weights named `stem` in the component's folder; every tensor there must
 // be part of it, but for those of the prefixes in `left_out`. Adds what it holds to `loaded`. Throws
 // weights::LoadError.
@@ -43,12 +58,7 @@ Result<std::shared_ptr<const Network>> load_component(const ModelFolder& folder,
                                                       const NetworkPlace& place, LoadedWeights& loaded,
                                                       std::initializer_list<std::string_view> left_out = {}) {
   TRY(const auto checkpoint, folder.checkpoint(component, stem));
-  std::set<std::uint64_t> taken;
-  for (const NetworkWeights& network : loaded.networks) taken.insert(network.id);
-  const auto [network, facts] = place.store.load(
-      NetworkKind<Network, Config>{config, place.dtype, place.device}, checkpoint, taken, left_out);
-  loaded.parameters += facts.use.parameters;
-  loaded.networks.push_back({facts.id, facts.use.bytes});
+  const auto [network, facts] = load_network<Network>(checkpoint, config, place, loaded, left_out);
   for (const auto& [layer, shape] : facts.changeable) loaded.changeable[component + "." + layer] = shape;
   loaded.prefixes[component] = facts.layer_prefix();
   loaded.checkpoints[component] = checkpoint;

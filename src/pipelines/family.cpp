@@ -47,6 +47,19 @@ Result<ReferenceFit> Family::reference_fit(int, int) const {
   return fail(ErrorCode::invalid_argument, "this model takes no reference pictures");
 }
 
+std::int64_t Family::reference_tokens(const GenerateRequest& resolved, int pixels_per_token) const {
+  const auto tokens = [pixels_per_token](int width, int height) {
+    return std::int64_t{width / pixels_per_token} * (height / pixels_per_token);
+  };
+  std::int64_t sum = 0;
+  if (traits().goes_by_source(resolved)) sum += tokens(*resolved.width, *resolved.height);
+  for (const auto& reference : resolved.references) {
+    const ReferenceFit fit = reference_fit(reference->width, reference->height).value();
+    sum += tokens(fit.width, fit.height);
+  }
+  return sum;
+}
+
 at::Tensor Family::fill(const at::Tensor& mask, const at::Tensor& kept) const {
   return at::cat({at::upsample_nearest2d(mask, kept.sizes().slice(2)), kept}, 1);  // [1, 1 + C, h, w]
 }

@@ -26,6 +26,14 @@ struct LatentSize {
 enum class StrengthRule {
   skip_whole_steps,  // the first int(n - n · strength) steps are skipped
   make_whole_steps,  // the last int(n · strength) steps are made
+  shorten_schedule,  // none: the schedule is of less noise (ScheduleRequest::strength)
+};
+
+// Whether a picture that is repainted where a mask says is one to go by as well.
+enum class SourceReference {
+  never,
+  first,         // before the others
+  without_other  // where no other is given
 };
 
 struct FamilyTraits {
@@ -39,6 +47,7 @@ struct FamilyTraits {
   std::optional<double> image_guidance_scale, inpaint_guidance_scale;
   StrengthRule strength_rule = StrengthRule::skip_whole_steps;
   bool true_cfg_scale = false;  // as PipelineInfo has it
+  bool parts_of_run = false;    // whether denoising_start and denoising_end mean anything
   // Whether the network also sees the mask and what it keeps of the picture; it then does nothing but
   // inpaint.
   bool fills = false;
@@ -53,6 +62,22 @@ struct FamilyTraits {
   // Whose size a picture has of which none is asked for: the first one's or the last one's, as fitted.
   enum class Sized { own, first_reference, last_reference } sized = Sized::own;
   bool edits = true;  // whether a picture may be started from, or repainted where a mask says
+  // Whether the one picture to go by, which there must be, has the size of what is made, and the network sees
+  // it as further channels of the latents.
+  bool controls = false;
+  SourceReference source_reference = SourceReference::never;
+  bool starts_without_mask = true;  // whether a picture may be started from that no mask goes with
+  // Whether pictures are the mean of what they are encoded to, so that nothing is drawn for them.
+  bool source_is_mean = false;
+  bool mask_is_soft =
+      false;  // whether a mask is made as small as the latents bilinearly, not by nearest pixels
+
+  // Whether the network goes by the picture that is repainted.
+  bool goes_by_source(const GenerateRequest& resolved) const {
+    return resolved.mask &&
+           (source_reference == SourceReference::first ||
+            (source_reference == SourceReference::without_other && resolved.references.empty()));
+  }
 };
 
 // How a picture to go by is made fit for the autoencoder, in pixels: resized by Lanczos, then cut out of the
@@ -150,8 +175,9 @@ struct NetworkCall {
   at::Tensor latents;                           // [B, …], each row as Family::pack made it
   std::vector<const PromptEmbedding*> prompts;  // B of them
   at::Tensor conditioning;                      // [B, width]: a row of Family::conditioning each
-  at::Tensor fill;                              // [B, …]: of Family::fill, where FamilyTraits::fills
-  std::vector<std::int64_t> skip_layers;        // blocks that are left out: of Family::guidance
+  // [B, …]: of Family::fill, where FamilyTraits::fills; the picture to go by, where it controls.
+  at::Tensor fill;
+  std::vector<std::int64_t> skip_layers;  // blocks that are left out: of Family::guidance
   LatentSize size;
   // Of pictures to go by, all those of a row as Family::pack made them, one after another; and their sizes.
   at::Tensor references;  // [B, …]; undefined without
@@ -206,6 +232,9 @@ class Family {
   // How a picture of this size is to be fitted, where FamilyTraits::references_max is above 0. Error:
   // invalid_argument, without a field. Pure.
   virtual Result<ReferenceFit> reference_fit(int width, int height) const;
+
+  // Of all pictures that the network goes by, when a token is a square of so many pixels a side. Pure.
+  std::int64_t reference_tokens(const GenerateRequest& resolved, int pixels_per_token) const;
 
   // What a network that fills sees besides the latents, of one row. mask: [1, 1, H, W] in pixels, 1 repaints;
   // kept: [1, C, h, w], the picture in which what is to be repainted is grey. Here [1, 1 + C, h, w]: the mask

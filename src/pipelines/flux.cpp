@@ -1,4 +1,5 @@
-// Follows diffusers 0.42.1, pipelines/flux/pipeline_flux.py, with …_img2img.py and …_inpaint.py.
+// Follows diffusers 0.42.1, pipelines/flux/pipeline_flux.py, with …_img2img.py, …_inpaint.py, …_fill.py,
+// …_kontext.py, …_kontext_inpaint.py and those of …_control.py.
 #include "pipelines/flux.h"
 
 #include <ATen/ops/cat.h>
@@ -57,6 +58,7 @@ enum class FluxKind {
   plain,
   fills,    // the network also sees a mask and what it keeps of the picture
   kontext,  // the network also sees a picture to go by
+  control,  // the same, as further channels
 };
 
 struct FluxParts {
@@ -79,8 +81,13 @@ class Flux final : public Family {
       traits_.inpaint_strength = 1;
     } else if (parts_.kind == FluxKind::kontext) {
       traits_.references_max = 1;
-      traits_.edits = false;
+      traits_.starts_without_mask = false;
+      traits_.source_reference = SourceReference::without_other;
+      traits_.source_is_mean = traits_.masked_picture_draws = true;
+      traits_.inpaint_strength = 1;
     } else {
+      traits_.controls = parts_.kind == FluxKind::control;
+      traits_.references_max = traits_.controls ? 1 : 0;
       traits_.image_guidance_scale = traits_.inpaint_guidance_scale = kEditGuidanceScale;
     }
   }
@@ -130,10 +137,7 @@ Result<void> Flux::complete(GenerateRequest& request) const {
 FamilyWork Flux::work(const GenerateRequest& resolved, LatentSize size) const {
   const int text_tokens = *resolved.max_sequence_length;
   std::int64_t tokens = packed_tokens(size);
-  for (const auto& reference : resolved.references) {
-    const ReferenceFit fit = reference_fit(reference->width, reference->height).value();
-    tokens += std::int64_t{fit.width / parts_.pixels_per_token} * (fit.height / parts_.pixels_per_token);
-  }
+  if (!traits_.controls) tokens += reference_tokens(resolved, parts_.pixels_per_token);
   return {.encode_flops =
               parts_.clip.config().flops(parts_.clip.length()) + parts_.t5.config().flops(text_tokens),
           .network_flops = parts_.transformer->config().flops(tokens, text_tokens),
@@ -198,6 +202,7 @@ Result<ReferenceFit> Flux::reference_fit(int width, int height) const {
                 fmt::format("a reference picture must have {} pixels a side or more, not {}x{}", multiple,
                             width, height));
   }
+  if (traits_.controls) return ReferenceFit{width, height, width, height};  // any: see FamilyTraits::controls
   // The aspect of whole tokens, as Diffusers has it.
   const double aspect = static_cast<double>(width / multiple) / (height / multiple);
   const auto distance = [aspect](const std::array<int, 2>& size) {
@@ -234,14 +239,16 @@ Result<void> check_text(const ModelFolder& folder, const models::FluxTransformer
 
 Result<LatentModel> load_flux(const ModelFolder& folder, const LoadOptions& options) {
   const bool fills = folder.class_name() == "FluxFillPipeline";
-  const bool kontext = folder.class_name() == "FluxKontextPipeline";
+  const bool kontext = folder.class_name().starts_with("FluxKontext");
   TRY(LatentLoader loader, LatentLoader::begin(folder, options, fills ? kFillDefaults : kFluxDefaults));
   TRY_VOID(folder.require("transformer", "diffusers", "FluxTransformer2DModel"));
   TRY(auto config, folder.config<models::FluxTransformerConfig>("transformer"));
   TRY(config.block_format, choose_format(options.quantize, loader.dtype(), loader.device()));
   const std::int64_t scale = loader.latents().pixels_per_latent;
-  const std::int64_t fill_channels =
-      fills ? kLatentPatch * kLatentPatch * (loader.latents().channels + scale * scale) : 0;
+  const bool control = folder.class_name().starts_with("FluxControl");
+  std::int64_t fill_channels = 0;
+  if (fills || control) fill_channels = kLatentPatch * kLatentPatch * loader.latents().channels;
+  if (fills) fill_channels += kLatentPatch * kLatentPatch * scale * scale;
   TRY_VOID(loader.check_latents(config.in_channels, config.out_channels, kLatentPatch, fill_channels));
   TRY(ClipEncoder clip, ClipEncoder::load(loader, "", "CLIPTextModel"));
   TRY(T5TextEncoder t5, T5TextEncoder::load(loader, "_2"));
@@ -254,6 +261,7 @@ Result<LatentModel> load_flux(const ModelFolder& folder, const LoadOptions& opti
                                        .t5 = std::move(t5),
                                        .kind = fills     ? FluxKind::fills
                                                : kontext ? FluxKind::kontext
+                                               : control ? FluxKind::control
                                                          : FluxKind::plain,
                                        .pixels_per_token = static_cast<int>(scale * kLatentPatch)}));
 }

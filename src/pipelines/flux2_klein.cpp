@@ -1,4 +1,4 @@
-// Follows diffusers 0.42.1, pipelines/flux2/pipeline_flux2_klein.py. Not here: its inpainting, and the
+// Follows diffusers 0.42.1, pipelines/flux2/pipeline_flux2_klein.py, with …_klein_inpaint.py. Not here: the
 // checkpoint that keeps its references' keys (Flux2KleinKVPipeline).
 #include "pipelines/flux2_klein.h"
 
@@ -30,6 +30,9 @@ constexpr std::int64_t kKleinSideDefault = 64;
 constexpr std::int64_t kKleinSideMax = 256;
 constexpr double kKleinTimesteps = 1000;  // the network is told timesteps in thousandths
 
+// With a mask.
+constexpr double kInpaintStrength = 0.8, kInpaintGuidanceScale = 8.0;
+
 constexpr int kReferencesMax = 4;
 constexpr int kReferenceSideMin = 64;
 constexpr double kReferenceAspectMax = 8;
@@ -59,7 +62,11 @@ class Flux2Klein final : public Family {
     traits_.latent_side_default = kKleinSideDefault;
     traits_.references_max = kReferencesMax;
     traits_.sized = FamilyTraits::Sized::first_reference;
-    traits_.edits = false;
+    traits_.starts_without_mask = false;
+    traits_.source_reference = SourceReference::first;
+    traits_.source_is_mean = traits_.mask_is_soft = true;
+    traits_.inpaint_strength = kInpaintStrength;
+    if (!parts_.distilled) traits_.inpaint_guidance_scale = kInpaintGuidanceScale;
   }
 
   const FamilyTraits& traits() const override { return traits_; }
@@ -108,12 +115,8 @@ samplers::ScheduleRequest Flux2Klein::schedule_request(const GenerateRequest& re
 
 FamilyWork Flux2Klein::work(const GenerateRequest& resolved, LatentSize size) const {
   const int text_tokens = *resolved.max_sequence_length;
-  std::int64_t image_tokens = size.height * size.width;
-  for (const auto& reference : resolved.references) {
-    const ReferenceFit fit = reference_fit(reference->width, reference->height).value();
-    image_tokens +=
-        std::int64_t{fit.width / parts_.pixels_per_latent} * (fit.height / parts_.pixels_per_latent);
-  }
+  const std::int64_t image_tokens =
+      size.height * size.width + reference_tokens(resolved, parts_.pixels_per_latent);
   return {.encode_flops = parts_.qwen3.config().flops(text_tokens),
           .network_flops = parts_.transformer->config().flops(image_tokens, text_tokens),
           .tokens_key = text_tokens};

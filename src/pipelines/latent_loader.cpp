@@ -9,6 +9,7 @@
 #include <set>
 
 #include "models/clip_text.h"
+#include "pipelines/tiny_decoder_file.h"
 
 namespace diffused::pipelines {
 namespace {
@@ -109,7 +110,7 @@ Result<LatentLoader> LatentLoader::begin(const ModelFolder& folder, const LoadOp
                                          const FamilyDefaults& defaults) {
   TRY(const at::Device device, choose_device(options.device));
   TRY(const at::ScalarType dtype, choose_dtype(options.dtype, device));
-  LatentLoader loader(folder, options, dtype, device);
+  LatentLoader loader(folder, options, dtype, options.headers_alone ? at::Device(at::kMeta) : device);
   TRY(loader.autoencoder_, plan_autoencoder(folder, defaults.latents_by_channel));
   loader.tokens_of_several_vectors_ = defaults.tokens_of_several_vectors;
   PipelineInfo& info = loader.info_;
@@ -146,7 +147,7 @@ Result<void> LatentLoader::check_latents(std::int64_t in_channels, std::int64_t 
       ErrorCode::unsupported, "transformer/config.json",
       fmt::format("in_channels {} and out_channels {}, but the autoencoder's {} have {} channels{}",
                   in_channels, out_channels, patch == 1 ? "latents" : "packed latents", channels,
-                  fill_channels > 0 ? fmt::format(", mask and masked picture {}", fill_channels) : ""));
+                  fill_channels > 0 ? fmt::format(", what it sees besides {}", fill_channels) : ""));
 }
 
 Result<LatentModel> LatentLoader::finish(std::unique_ptr<const Family> family) {
@@ -157,15 +158,35 @@ Result<LatentModel> LatentLoader::finish(std::unique_ptr<const Family> family) {
     info_.lora_aliases = loras.aliases();
   }
   TRY(auto autoencoder, autoencoder_.load({*store_, dtype_, device_}, loaded_));
+  std::shared_ptr<const models::LatentDecoder> tiny_decoder;
+  if (!options_.decoders.empty()) {
+    TRY(const auto file,
+        find_tiny_decoder(options_.decoders, tiny_decoder_name(info_.class_name), latents()));
+    if (file) {
+      // Edits are encoded by the model's own autoencoder.
+      tiny_decoder = load_network<models::TinyDecoder>(file->weights, file->config,
+                                                       {*store_, dtype_, device_}, loaded_, {"encoder."})
+                         .network;
+      info_.decoders = {kTinyDecoder};
+    }
+  }
   describe_sizes(family->traits(), latents(), info_);
   if (family->traits().fills) info_.image_to_image = false;
+  if (!family->traits().starts_without_mask) info_.image_to_image = false;
   if (!family->traits().edits) info_.image_to_image = info_.inpaint = false;
   info_.references_max = family->traits().references_max;
+  info_.reference_needed = family->traits().controls;
   info_.true_cfg_scale = family->traits().true_cfg_scale;
+  info_.caches = {kEasyCache};
+  if (options_.cache) {
+    TRY_VOID(check_step_cache(*options_.cache, info_.caches));
+    info_.default_cache = with_threshold(options_.cache);
+  }
   info_.parameters = loaded_.parameters;
   info_.networks = std::move(loaded_.networks);
   return LatentModel{.family = std::move(family),
                      .autoencoder = std::move(autoencoder),
+                     .tiny_decoder = std::move(tiny_decoder),
                      .samplers = std::move(samplers_),
                      .masked_samplers = std::move(masked_samplers_),
                      .loras = std::move(loras),

@@ -23,13 +23,19 @@ using SamplerList = std::vector<std::pair<std::string, std::shared_ptr<const sam
 struct LatentModel {
   std::unique_ptr<const Family> family;
   std::shared_ptr<const models::Autoencoder> autoencoder;
-  SamplerList samplers;         // the folder's own first
-  SamplerList masked_samplers;  // the same names, for edits with a mask
+  std::shared_ptr<const models::LatentDecoder> tiny_decoder;  // null: none
+  SamplerList samplers;                                       // the folder's own first
+  SamplerList masked_samplers;                                // the same names, for edits with a mask
   LoraLibrary loras;
   PipelineInfo info;
   bool own_guidance_scale = false;  // info's is the folder's own wish, not the family's default
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
+
+  const models::LatentDecoder& decoder(const GenerateRequest& resolved) const {
+    if (tiny_decoder && resolved.decoder == kTinyDecoder) return *tiny_decoder;
+    return *autoencoder;
+  }
 };
 
 }  // namespace diffused::pipelines

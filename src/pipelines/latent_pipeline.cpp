@@ -3,13 +3,12 @@
 // steps share a forward pass, and prompts are cached.
 #include "pipelines/latent_pipeline.h"
 
-#include <ATen/ops/cat.h>
 #include <ATen/ops/tensor.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
+#include <atomic>
 
 #include "base/check.h"
 #include "image/channels.h"
@@ -18,6 +17,8 @@
 #include "pipelines/latent_request.h"
 #include "pipelines/latent_row.h"
 #include "pipelines/memory_errors.h"
+#include "pipelines/row_calls.h"
+#include "pipelines/step_memory.h"
 #include "samplers/noise.h"
 
 namespace diffused::pipelines {
@@ -35,6 +36,17 @@ std::string prompt_key(const LatentRow& row) {
   return row.positive.key + (row.negative ? row.negative->key : std::string());
 }
 
+// Clamped in the decoder's dtype, as Diffusers does.
+Image to_picture(const at::Tensor& decoded) { return to_image((decoded * 0.5 + 0.5).clamp(0, 1)); }
+
+// All stages at once.
+Image decoded(const models::LatentDecoder& decoder, const at::Tensor& latents, LatentSize size) {
+  at::Tensor x = decoder.unscaled(latents);
+  const std::size_t stages = decoder.decode_flops(size.height, size.width).size();
+  for (std::size_t stage = 0; stage < stages; ++stage) x = decoder.decode_stage(stage, x);
+  return to_picture(x);
+}
+
 class LatentPipeline final : public Pipeline {
  public:
   LatentPipeline(LatentModel model, std::size_t prompt_cache_bytes)
@@ -44,16 +56,20 @@ class LatentPipeline final : public Pipeline {
         prompts_(prompt_cache_bytes) {}
 
   const PipelineInfo& info() const override { return model_.info; }
-  PipelineStats stats() const override { return prompts_.stats(); }
+  PipelineStats stats() const override {
+    PipelineStats stats = prompts_.stats();
+    stats.steps_skipped = steps_skipped_;
+    return stats;
+  }
   Result<GenerateRequest> resolve(GenerateRequest request) const override {
     return resolve_request(model_, std::move(request));
   }
   double cost_flops(const GenerateRequest& resolved) const override {
     const LatentWork work = work_of(model_, resolved);
     const samplers::Schedule schedule = schedule_of(model_, resolved).value();
-    if (schedule.begin == schedule.calls()) return 0;
+    if (schedule.begin == schedule.end()) return 0;
     const auto guidance = family_.guidance(resolved);
-    const int steps = schedule.calls() - schedule.begin;
+    const int steps = schedule.end() - schedule.begin;
     double denoise_flops = steps * work.step_flops;
     for (int step = 0; step < steps; ++step) {
       if (guidance && guidance->skips_at(step, steps)) denoise_flops += work.skip_flops;
@@ -80,10 +96,8 @@ class LatentPipeline final : public Pipeline {
   void encode(LatentRow& row);
   void encode(PromptSlot& slot);
   void prepare_conditioning(LatentRow& row);
-  struct Part;
-  at::Tensor predict(std::span<const Part> parts, const std::vector<std::int64_t>& skip_layers = {}) const;
-  std::vector<at::Tensor> predict(std::span<LatentRow* const> rows) const;
   void step(std::span<LatentRow* const> rows);
+  void finish_step(LatentRow& row, const Answer& answer);
   void advance(LatentRow& row, const at::Tensor& output);
   void decode(LatentRow& row);
 
@@ -92,6 +106,7 @@ class LatentPipeline final : public Pipeline {
   LatentPreview preview_;
   PromptCache prompts_;
   std::uint64_t rows_begun_ = 0;
+  std::atomic<std::uint64_t> steps_skipped_ = 0;
 };
 
 Result<PromptSlot> LatentPipeline::slot(const GenerateRequest& resolved, PromptSide side) {
@@ -125,12 +140,13 @@ Result<std::unique_ptr<Row>> LatentPipeline::begin(const GenerateRequest& resolv
       TRY(row->negative, slot(resolved, PromptSide::negative));
     }
     if (row->guidance) row->guided_end = row->guidance->end(row->schedule);
+    row->cache = with_threshold(resolved.cache);
     plan(*row);
     row->generator = samplers::seeded_generator(resolved.seeds[image_index]);
     if (!resolved.variation_seeds.empty())
       row->variation = samplers::Variation{resolved.variation_seeds.at(image_index),
                                            resolved.variation_strength.value_or(0)};
-    if (!resolved.init_image) {
+    if (!resolved.init_image && !family_.traits().controls) {
       const std::int64_t channels = model_.autoencoder->format().channels;
       const at::Tensor noise = samplers::draw_noise(
           row->generator, {1, channels, row->size.height, row->size.width}, latents_dtype());
@@ -196,20 +212,29 @@ void LatentPipeline::encode(LatentRow& row) {
     if (row.negative) encode(*row.negative);
   }
   const at::TensorOptions options = at::TensorOptions(model_.device).dtype(model_.dtype);
-  if (!row.reference_sizes.empty()) {
-    row.references = encode_references(row.request.references, reference_fits(model_, row.request), family_,
-                                       *model_.autoencoder, options);
-  }
-  if (!row.request.init_image) return;
   at::Generator generator = row.generator.clone();
-  const Source source{.image = row.request.init_image,
-                      .mask = row.request.mask,
-                      .width = *row.request.width,
-                      .height = *row.request.height,
-                      .strength = *row.request.strength,
-                      .variation = row.variation};
-  row.source =
-      encode_source(source, family_, *model_.autoencoder, *row.sampler, row.schedule, generator, options);
+  SourceLatents encoded;
+  const bool controls = family_.traits().controls;
+  if (row.request.init_image || controls) {
+    const Source source{.image = row.request.init_image,
+                        .control = controls ? row.request.references.at(0) : nullptr,
+                        .mask = row.request.mask,
+                        .width = *row.request.width,
+                        .height = *row.request.height,
+                        .strength = row.request.strength.value_or(1),
+                        .adds_noise = !begins_later(model_, row.request),
+                        .variation = row.variation};
+    encoded =
+        encode_source(source, family_, *model_.autoencoder, *row.sampler, row.schedule, generator, options);
+  }
+  if (!row.reference_sizes.empty()) {
+    const bool by_source = family_.traits().goes_by_source(row.request);
+    row.references =
+        encode_references(row.request.references, reference_fits(model_, row.request), family_,
+                          *model_.autoencoder, options, by_source ? encoded.clean : at::Tensor());
+  }
+  if (!encoded.start.defined()) return;
+  row.source = std::move(encoded);
   row.latents = row.source.start;
   row.generator = std::move(generator);
 }
@@ -223,97 +248,37 @@ void LatentPipeline::encode(PromptSlot& slot) {
 }
 
 void LatentPipeline::prepare_conditioning(LatentRow& row) {
-  const int count = std::min(kConditioningSteps, row.steps() - row.step_done);
-  const auto first = row.schedule.timesteps.begin() + row.call();
+  const int begin = row.step_done / kConditioningSteps * kConditioningSteps;
+  const int count = std::min(kConditioningSteps, row.steps() - begin);
+  const auto first = row.schedule.timesteps.begin() + row.schedule.begin + begin;
   const at::Tensor timesteps =
       at::tensor(std::vector<float>(first, first + count), at::kFloat).to(model_.device);
   const RowPrompts prompts{.negative = row.negative ? row.negative->embedding.get() : nullptr,
                            .positive = row.positive.embedding.get()};
   const nn::LoraRows loras({&row.loras});
   row.conditioning = family_.conditioning(timesteps, prompts, row.request);
-  row.conditioning_begin = row.step_done;
-}
-
-// One prompt of one row in a call of the network.
-struct LatentPipeline::Part {
-  LatentRow* row;
-  bool negative;
-
-  const PromptEmbedding& prompt() const { return *(negative ? *row->negative : row->positive).embedding; }
-  // [1, width]: the negative prompt's steps are before the positive one's.
-  at::Tensor conditioning() const {
-    const std::int64_t steps = row->conditioning.size(0) / row->prompts();
-    const std::int64_t at_step = row->step_done - row->conditioning_begin;
-    return row->conditioning.narrow(0, at_step + (row->guidance && !negative ? steps : 0), 1);
-  }
-};
-
-// The network's outputs of parts whose prompts have equally many tokens, in their order; without these
-// blocks.
-at::Tensor LatentPipeline::predict(std::span<const Part> parts,
-                                   const std::vector<std::int64_t>& skip_layers) const {
-  std::vector<at::Tensor> latents, conditioning, fills, references;
-  std::vector<const nn::LoraSet*> sets;
-  NetworkCall call;
-  for (const Part& part : parts) {
-    const LatentRow& row = *part.row;
-    latents.push_back(row.sampler->network_input(row.schedule, row.call(), row.latents));
-    conditioning.push_back(part.conditioning());
-    call.prompts.push_back(&part.prompt());
-    if (row.source.fill.defined()) fills.push_back(row.source.fill);
-    if (row.references.defined()) references.push_back(row.references);
-    sets.push_back(&row.loras);
-  }
-  call.size = parts.front().row->size;
-  call.latents = at::cat(latents);            // [parts, …]
-  call.conditioning = at::cat(conditioning);  // [parts, width]
-  if (!fills.empty()) call.fill = at::cat(fills);
-  if (!references.empty()) call.references = at::cat(references);
-  call.skip_layers = skip_layers;
-  call.reference_sizes = parts.front().row->reference_sizes;
-  const nn::LoraRows loras(std::move(sets));
-  return family_.predict(call);
-}
-
-// With guidance all rows' negative halves, then all positive ones; the network is called once for each number
-// of tokens that prompts have. Returns an output for each part.
-std::vector<at::Tensor> LatentPipeline::predict(std::span<LatentRow* const> rows) const {
-  std::vector<Part> parts;
-  for (const bool negative : {true, false}) {
-    if (negative && !rows.front()->guided()) continue;
-    for (LatentRow* const row : rows) parts.push_back({row, negative});
-  }
-  std::map<std::int64_t, std::vector<std::size_t>> places;  // by number of tokens
-  for (std::size_t i = 0; i < parts.size(); ++i) places[parts[i].prompt().tokens()].push_back(i);
-  std::vector<at::Tensor> outputs(parts.size());
-  for (const auto& [tokens, group] : places) {
-    std::vector<Part> alike;
-    for (const std::size_t place : group) alike.push_back(parts[place]);
-    const auto results = predict(alike).split(1);  // of [1, …]
-    for (std::size_t i = 0; i < group.size(); ++i) outputs[group[i]] = results[i];
-  }
-  return outputs;
+  row.conditioning_begin = begin;
+  row.conditioning_end = begin + count;
 }
 
 void LatentPipeline::step(std::span<LatentRow* const> rows) {
   for (LatentRow* const row : rows) {
-    if (row->step_done % kConditioningSteps == 0) prepare_conditioning(*row);
+    if (!row->has_conditioning()) prepare_conditioning(*row);
   }
-  const std::vector<at::Tensor> outputs = predict(rows);
-  const bool guided = rows.front()->guided();
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    LatentRow& row = *rows[i];
-    if (!guided) {
-      advance(row, outputs[i]);
-      continue;
-    }
-    const at::Tensor& positive = outputs[rows.size() + i];
-    at::Tensor poorer;
-    if (row.skips()) {
-      const Part alone{&row, /*negative=*/false};
-      poorer = predict({&alone, 1}, row.guidance->skip_layers);
-    }
-    advance(row, row.guidance->apply(outputs[i], positive, poorer));
+  const std::vector<Answer> answers = call_network(family_, rows);
+  for (std::size_t i = 0; i < rows.size(); ++i) finish_step(*rows[i], answers[i]);
+}
+
+// Steps that need not be made follow at once: they take no turn.
+void LatentPipeline::finish_step(LatentRow& row, const Answer& answer) {
+  StepMemory memory = after_step(row, answer);
+  advance(row, answer.guided);
+  row.memory = std::move(memory);
+  while (auto skipped = skipped_step(row)) {
+    advance(row, skipped->guided);
+    row.memory.easy = std::move(skipped->after);
+    ++row.skipped;
+    ++steps_skipped_;
   }
 }
 
@@ -338,12 +303,12 @@ void LatentPipeline::decode(LatentRow& row) {
   std::size_t stage = 0;
   for (std::size_t unit = 0; unit < row.decode_done; ++unit) stage += row.decode_units[unit].stages;
   const std::size_t end = stage + row.decode_units[row.decode_done].stages;
+  const models::LatentDecoder& decoder = model_.decoder(row.request);
   at::Tensor x = row.decoding;
-  if (stage == 0) x = model_.autoencoder->unscaled(family_.unpack(row.latents, row.size).to(model_.dtype));
-  for (; stage < end; ++stage) x = model_.autoencoder->decode_stage(stage, x);
+  if (stage == 0) x = decoder.unscaled(family_.unpack(row.latents, row.size).to(model_.dtype));
+  for (; stage < end; ++stage) x = decoder.decode_stage(stage, x);
   if (row.decode_done + 1 == row.decode_units.size()) {
-    // Clamped in the decoder's dtype, as Diffusers does.
-    row.image = to_image((x * 0.5 + 0.5).clamp(0, 1));
+    row.image = to_picture(x);
     x.reset();
     row.latents.reset();
     row.history.clear();
@@ -372,8 +337,11 @@ Result<Image> LatentPipeline::preview(const Row& row) const {
   const auto& own = static_cast<const LatentRow&>(row);
   const at::Tensor& latents = own.clean.defined() ? own.clean : own.latents;
   if (!latents.defined()) return fail(ErrorCode::unavailable, "this picture has not been started");
-  return with_memory_errors(
-      [&]() -> Result<Image> { return preview_.render(family_.unpack(latents, own.size)); });
+  return with_memory_errors([&]() -> Result<Image> {
+    const at::Tensor unpacked = family_.unpack(latents, own.size);
+    if (!model_.tiny_decoder) return preview_.render(unpacked);
+    return decoded(*model_.tiny_decoder, unpacked.to(model_.dtype), own.size);
+  });
 }
 
 Result<Image> LatentPipeline::take(Row& row) {

@@ -20,12 +20,20 @@ double default_guidance_scale(const LatentModel& model, const GenerateRequest& r
   return model.own_guidance_scale || !scale ? model.info.default_guidance_scale : *scale;
 }
 
-// Where the family says so, the picture that is made takes its size after one to go by.
+// A picture that is repainted has the size that one to go by would have; where the family says so, any
+// picture takes its size after one to go by.
 Result<void> check_references(const LatentModel& model, GenerateRequest& request) {
-  if (model.info.references_max == 0) return {};  // refused later, with the others
+  if (model.info.references_max == 0) return {};  // any are refused later, with the others
   const FamilyTraits& traits = model.family->traits();
   if (std::ssize(request.references) < traits.references_least) {
     return wrong_field("this model changes pictures: it needs one to go by, a reference", "references");
+  }
+  const bool goes_by_source = traits.source_reference != SourceReference::never;
+  if (goes_by_source && request.mask && request.init_image && !(request.width && request.height)) {
+    const auto fit = model.family->reference_fit(request.init_image->width, request.init_image->height);
+    if (!fit) return fail(fit.error().code, fit.error().message, "image");
+    request.width = request.width.value_or(fit->width);
+    request.height = request.height.value_or(fit->height);
   }
   std::vector<ReferenceFit> fits;
   for (const auto& reference : request.references) {
@@ -73,9 +81,43 @@ Result<void> check_prompts(const GenerateRequest& r) {
   return check_weights(r.negative_prompt_3, "negative_prompt_3");
 }
 
+// The timestep, as networks are told it, at this share of the way from noise to picture; as Python rounds.
+double timestep_at(double share) {
+  constexpr double kTimestepsTrained = 1000;
+  return std::nearbyint(kTimestepsTrained - share * kTimestepsTrained);
+}
+
+// How many of the last calls are for less noise than there is at this share of the way.
+int calls_after(const samplers::Schedule& schedule, double share) {
+  const double cutoff = timestep_at(share);
+  return static_cast<int>(
+      std::ranges::count_if(schedule.timesteps, [cutoff](float timestep) { return timestep < cutoff; }));
+}
+
+// The first of those; of a method that makes two calls for a step one before it, where that is the step's.
+int first_call_after(const samplers::Schedule& schedule, double share) {
+  int made = calls_after(schedule, share);
+  if (schedule.calls_per_step == 2 && made % 2 == 0) ++made;
+  return std::max(schedule.calls() - made, 0);
+}
+
+Result<void> check_parts(const GenerateRequest& request) {
+  const auto check = [](const std::optional<double>& share, const char* field) -> Result<void> {
+    if (!share || (*share > 0 && *share < 1)) return {};
+    return wrong_field(fmt::format("{} must be more than 0 and less than 1", field), field);
+  };
+  TRY_VOID(check(request.denoising_start, "denoising_start"));
+  TRY_VOID(check(request.denoising_end, "denoising_end"));
+  if (request.init_image && request.denoising_start && request.denoising_end &&
+      *request.denoising_start >= *request.denoising_end)
+    return wrong_field("denoising_start must be less than denoising_end", "denoising_start");
+  return {};
+}
+
 Result<void> check(const LatentModel& model, const GenerateRequest& request) {
   TRY_VOID(check_limits(model.info, request));
   TRY_VOID(check_prompts(request));
+  TRY_VOID(check_parts(request));
   return check_range(*request.clip_skip, 0, model.family->traits().clip_skip_max.value_or(0), "clip_skip");
 }
 
@@ -106,6 +148,10 @@ Result<GenerateRequest> resolve_request(const LatentModel& model, GenerateReques
 
 bool is_weighted(const GenerateRequest& request) { return request.prompt_syntax == "a1111"; }
 
+bool begins_later(const LatentModel& model, const GenerateRequest& resolved) {
+  return model.family->traits().parts_of_run && resolved.init_image && resolved.denoising_start;
+}
+
 LatentSize size_of(const LatentModel& model, const GenerateRequest& resolved) {
   const std::int64_t pixels_per_latent = model.autoencoder->format().pixels_per_latent;
   return {.height = *resolved.height / pixels_per_latent, .width = *resolved.width / pixels_per_latent};
@@ -113,6 +159,7 @@ LatentSize size_of(const LatentModel& model, const GenerateRequest& resolved) {
 
 std::vector<ReferenceFit> reference_fits(const LatentModel& model, const GenerateRequest& resolved) {
   std::vector<ReferenceFit> fits;
+  if (model.family->traits().controls) return fits;
   for (const auto& reference : resolved.references)
     fits.push_back(model.family->reference_fit(reference->width, reference->height).value());
   return fits;
@@ -121,6 +168,7 @@ std::vector<ReferenceFit> reference_fits(const LatentModel& model, const Generat
 std::vector<LatentSize> reference_sizes(const LatentModel& model, const GenerateRequest& resolved) {
   const std::int64_t scale = model.autoencoder->format().pixels_per_latent;
   std::vector<LatentSize> sizes;
+  if (model.family->traits().goes_by_source(resolved)) sizes.push_back(size_of(model, resolved));
   for (const ReferenceFit& fit : reference_fits(model, resolved))
     sizes.push_back({.height = fit.height / scale, .width = fit.width / scale});
   return sizes;
@@ -136,12 +184,15 @@ LatentWork work_of(const LatentModel& model, const GenerateRequest& resolved) {
   work.encode_flops = prompts * prompt.encode_flops;
   work.step_flops = prompts * prompt.network_flops;
   if (guidance && !guidance->skip_layers.empty()) work.skip_flops = prompt.network_flops;
-  work.decode_units = decode_units(model.autoencoder->decode_flops(size.height, size.width), work.step_flops);
+  const models::LatentDecoder& decoder = model.decoder(resolved);
+  work.decode_units = decode_units(decoder.decode_flops(size.height, size.width), work.step_flops);
   for (const DecodeUnit& unit : work.decode_units) work.decode_flops += unit.flops;
   // The autoencoder's encoder is as large as its decoder, or smaller.
-  if (resolved.init_image) work.pictures_flops += work.decode_flops;
-  for (const LatentSize& reference : reference_sizes(model, resolved)) {
-    for (const double flops : model.autoencoder->decode_flops(reference.height, reference.width))
+  std::vector<LatentSize> encoded = reference_sizes(model, resolved);
+  if (resolved.init_image && !model.family->traits().goes_by_source(resolved)) encoded.push_back(size);
+  if (model.family->traits().controls) encoded.push_back(size);
+  for (const LatentSize& picture : encoded) {
+    for (const double flops : model.autoencoder->decode_flops(picture.height, picture.width))
       work.pictures_flops += flops;
   }
   work.encode_flops += work.pictures_flops;
@@ -163,6 +214,8 @@ Result<samplers::Schedule> schedule_of(const LatentModel& model, const GenerateR
   if (custom || !sampler->takes_sigmas()) wanted.sigmas = resolved.sigmas;
   wanted.timesteps = resolved.timesteps;
   wanted.shift = resolved.flow_shift;
+  const StrengthRule rule = model.family->traits().strength_rule;
+  if (resolved.init_image && rule == StrengthRule::shorten_schedule) wanted.strength = *resolved.strength;
   auto schedule = sampler->schedule(wanted);
   if (!schedule) {
     Error error = std::move(schedule).error();
@@ -170,11 +223,19 @@ Result<samplers::Schedule> schedule_of(const LatentModel& model, const GenerateR
     return tl::unexpected<Error>(std::move(error));
   }
   schedule->eta = resolved.eta.value_or(0);
-  if (!resolved.init_image) return schedule;
-  // Diffusers counts the calls of a method that makes two for a step, where the levels are the caller's.
-  const int steps = custom ? schedule->calls() : *resolved.num_inference_steps;
-  const int left_out = steps_left_out(model.family->traits().strength_rule, steps, *resolved.strength);
-  schedule->begin = std::min(left_out * schedule->calls_per_step, schedule->calls());
+  if (begins_later(model, resolved)) {
+    schedule->begin = first_call_after(*schedule, *resolved.denoising_start);
+  } else if (resolved.init_image) {
+    // Diffusers counts the calls of a method that makes two for a step, where the levels are the caller's.
+    const int steps = custom ? schedule->calls() : *resolved.num_inference_steps;
+    const int left_out = steps_left_out(rule, steps, *resolved.strength);
+    schedule->begin = std::min(left_out * schedule->calls_per_step, schedule->calls());
+  }
+  if (model.family->traits().parts_of_run && resolved.denoising_end) {
+    schedule->left_out = calls_after(*schedule, *resolved.denoising_end);
+    if (schedule->end() <= schedule->begin && schedule->begin < schedule->calls())
+      return wrong_field("denoising_end leaves no step", "denoising_end");
+  }
   return schedule;
 }
 

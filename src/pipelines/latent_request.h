@@ -19,7 +19,8 @@ Result<GenerateRequest> resolve_request(const LatentModel& model, GenerateReques
 
 LatentSize size_of(const LatentModel& model, const GenerateRequest& resolved);
 
-// How the pictures to go by of a resolved request are fitted, and the sizes of their latents.
+// How the pictures to go by of a resolved request are fitted, and the sizes of their latents; none of one
+// that controls.
 std::vector<ReferenceFit> reference_fits(const LatentModel& model, const GenerateRequest& resolved);
 std::vector<LatentSize> reference_sizes(const LatentModel& model, const GenerateRequest& resolved);
 
@@ -48,6 +49,9 @@ std::shared_ptr<const samplers::Sampler> find_sampler(const LatentModel& model,
 // The noise levels that a resolved request goes through; with an image to start from, its strength says where
 // they begin, which may be at their end. Error: invalid_argument, with the field.
 Result<samplers::Schedule> schedule_of(const LatentModel& model, const GenerateRequest& resolved);
+
+// Whether the picture to start from is what another model left off at, with its noise.
+bool begins_later(const LatentModel& model, const GenerateRequest& resolved);
 
 // A second or third prompt that is absent or empty becomes the first, as in Diffusers.
 void or_first(std::optional<std::string>& prompt, const std::string& first);

@@ -21,10 +21,12 @@ at::Tensor to_unit_pixels(const Image& image);
 
 // What a picture is made from. The pictures are shared, never changed, and of any size.
 struct Source {
-  std::shared_ptr<const Image> image;
-  std::shared_ptr<const Image> mask;  // grey: >= 128 is repainted, the rest is kept; null: no inpainting
-  int width = 0, height = 0;          // of the picture that is wanted
-  double strength = 1;                // as GenerateRequest::strength
+  std::shared_ptr<const Image> image;    // null: noise alone, with what controls it
+  std::shared_ptr<const Image> control;  // null where FamilyTraits::controls is false
+  std::shared_ptr<const Image> mask;     // grey: >= 128 is repainted, the rest is kept; null: no inpainting
+  int width = 0, height = 0;             // of the picture that is wanted
+  double strength = 1;                   // as GenerateRequest::strength
+  bool adds_noise = true;                // else the picture has the noise of the first level already
   std::optional<samplers::Variation> variation = {};  // of the noise
 };
 
@@ -34,8 +36,8 @@ struct SourceLatents {
   at::Tensor clean;  // the source itself
   at::Tensor noise;  // what `start` was made noisy with
   at::Tensor mask;   // 1 repaints, 0 keeps; undefined without a mask, and for a network that fills
-  // For a network that fills: of Family::fill. Such a network keeps what it sees; `clean` may be undefined
-  // when `start` is noise alone.
+  // What controls. For a network that fills: of Family::fill. Such a network keeps what it sees; `clean` may
+  // be undefined when `start` is noise alone.
   at::Tensor fill;
 };
 
@@ -45,19 +47,21 @@ at::Tensor first_latents(const at::Tensor& noise, const samplers::Sampler& sampl
                          const samplers::Schedule& schedule);
 
 // The pictures are brought to the size that is wanted by Lanczos, as Pillow does. Draws from `generator`
-// first the autoencoder's choice of latents, then the noise, as Diffusers does. Inpainting that leaves no
-// step out starts from noise alone. `options` are the pipeline's dtype and device. Device thread only.
+// first the autoencoder's choices of latents, of what controls first, then the noise, as Diffusers does.
+// Inpainting that leaves no step out starts from noise alone. `options` are the pipeline's dtype and device.
+// Device thread only.
 SourceLatents encode_source(const Source& source, const Family& family,
                             const models::Autoencoder& autoencoder, const samplers::Sampler& sampler,
                             const samplers::Schedule& schedule, at::Generator& generator,
                             const at::TensorOptions& options);
 
 // Pictures to go by, as the network sees them: the mean of what each is encoded to, one after another as
-// Family::pack makes them, along the tokens. `fits`: of each. `options` as encode_source's. Device thread
-// only.
+// Family::pack makes them, along the tokens. `fits`: of each; `first`: tokens that come before them, or
+// undefined. `options` as encode_source's. Device thread only.
 at::Tensor encode_references(const std::vector<std::shared_ptr<const Image>>& references,
                              const std::vector<ReferenceFit>& fits, const Family& family,
-                             const models::Autoencoder& autoencoder, const at::TensorOptions& options);
+                             const models::Autoencoder& autoencoder, const at::TensorOptions& options,
+                             const at::Tensor& first);
 
 // `latents` with what the mask keeps put back, at the noise level of the schedule's call `index`; without
 // noise when that is past the last one.

@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "job/step_cache.h"
 #include "pipelines/model_defaults.h"
 
 namespace diffused::pipelines {
@@ -23,9 +25,13 @@ struct LoadOptions {
   std::vector<std::string> parts = {};  // folders for what a checkpoint in one file lacks
   std::filesystem::path vae = {};       // another autoencoder, in a folder or a file; empty: the model's own
   std::filesystem::path loras = {};     // a folder of LoRAs for requests to choose from; empty: none
+  std::filesystem::path decoders = {};  // a folder of tiny decoders, of which each model takes its own
   std::filesystem::path embeddings = {};  // a folder of textual inversions for prompts to name; empty: none
-  ModelDefaults defaults = {};            // before those of the folder and of the family
+  // What steps a request spares that names no cache; absent: none.
+  std::optional<StepCache> cache = {};
+  ModelDefaults defaults = {};                 // before those of the folder and of the family
   std::size_t prompt_cache_bytes = 64u << 20;  // embeddings of recent prompts kept ready
+  bool headers_alone = false;  // no tensor is read, only what the files say of them: for describe_pipeline
   // Models loaded with the same store share the networks that are equal; null: with nobody.
   std::shared_ptr<NetworkStore> networks = {};
 };

@@ -16,7 +16,7 @@ Error loading_error(const std::filesystem::path& path);
 
 // Returns what `load` does; what it throws becomes an Error. Never throws.
 template <typename Load>
-Result<std::unique_ptr<Pipeline>> at_loading_border(const std::filesystem::path& path, const Load& load) {
+auto at_loading_border(const std::filesystem::path& path, const Load& load) -> decltype(load()) {
   try {
     return load();
   } catch (...) {

@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <boost/json/value.hpp>
 
 #include "kernels/processor.h"
@@ -31,11 +32,22 @@ ComponentClass component_class(const boost::json::object& index, const std::stri
 
 // A pipeline's class without what it is for.
 std::string family_of(std::string class_name) {
-  for (const std::string_view purpose : {"Inpaint", "Img2Img", "Fill"}) {
+  for (const std::string_view purpose : {"Inpaint", "Img2Img", "Fill", "Kontext", "Control"}) {
     const auto at = class_name.find(purpose);
     if (at != class_name.npos) class_name.erase(at, purpose.size());
   }
   return class_name;
+}
+
+// Whether a component of one class is configured as one of another.
+bool same_config(std::string_view a, std::string_view b) {
+  return a == b || (a.starts_with("Qwen3") && b.starts_with("Qwen3"));
+}
+
+// The class of a file in a folder of its family: of Kontext's file nothing but its name may have told.
+std::string class_within(const std::string& file, const std::string& folder) {
+  const bool kontext = folder.find("Kontext") != folder.npos;
+  return file == "FluxPipeline" && kontext ? folder : file;
 }
 
 bool is_folder(const fs::path& path) {
@@ -77,16 +89,21 @@ Result<ModelFolder> ModelFolder::open_folder(const fs::path& path, std::string v
 Result<ModelFolder> ModelFolder::open_file(const fs::path& path, std::string variant,
                                            const std::vector<std::string>& parts) {
   TRY(SingleFile file, open_single_file(path));
-  std::string why_not;
+  std::vector<ModelFolder> folders;
   for (const std::string& part : parts) {
     TRY(ModelFolder folder, open_folder(part, variant));
-    if (family_of(folder.class_name_) != family_of(file.class_name)) continue;
+    if (family_of(folder.class_name_) == family_of(file.class_name)) folders.push_back(std::move(folder));
+  }
+  std::ranges::stable_partition(
+      folders, [&file](const ModelFolder& folder) { return folder.class_name_ == file.class_name; });
+  std::string why_not;
+  for (ModelFolder& folder : folders) {
     TRY(const std::string contradiction, folder.contradiction(file));
     if (contradiction.empty()) {
       TRY_VOID(folder.take_in(std::move(file)));
-      return folder;
+      return std::move(folder);
     }
-    if (why_not.empty()) why_not = fmt::format("{}: {}", part, contradiction);
+    if (why_not.empty()) why_not = fmt::format("{}: {}", folder.path_.string(), contradiction);
   }
   if (!why_not.empty()) {
     return fail(ErrorCode::unsupported,
@@ -116,7 +133,8 @@ Result<std::int64_t> ModelFolder::number_in(const std::string& component, const 
 Result<std::string> ModelFolder::contradiction(const SingleFile& file) const {
   for (const auto& [component, key] :
        {std::pair("text_encoder", "hidden_size"), std::pair("text_encoder_2", "hidden_size"),
-        std::pair("unet", "cross_attention_dim")}) {
+        std::pair("unet", "cross_attention_dim"), std::pair("transformer", "joint_attention_dim"),
+        std::pair("transformer", "cap_feat_dim")}) {
     const auto there = file.components.find(component);
     if (there == file.components.end() || !there->second.told.contains(key)) continue;
     TRY(const std::int64_t theirs, number_in(component, key));
@@ -150,14 +168,18 @@ Result<std::string> ModelFolder::contradiction(const SingleFile& file) const {
 Result<void> ModelFolder::take_vae(const fs::path& path) {
   const std::string component = "vae", config_file = "vae/config.json";
   std::error_code ec;
-  index_[component] = {"diffusers", "AutoencoderKL"};
   if (fs::is_directory(path, ec)) {
     file_weights_.erase(component);
     file_configs_.erase(config_file);
     other_folders_[component] = fs::is_directory(path / component, ec) ? path / component : path;
+    TRY(const boost::json::object config, optional_json(config_file));
+    const boost::json::value* const name = config.if_contains("_class_name");
+    index_[component] = {"diffusers",
+                         name && name->is_string() ? *name : boost::json::value("AutoencoderKL")};
     return {};
   }
   TRY(FileComponent vae, open_autoencoder_file(path));
+  index_[component] = {vae.library, vae.class_name};
   // What its tensors do not tell is as with the model's own.
   TRY(boost::json::object config, optional_json(config_file));
   for (const auto& [key, value] : vae.told) config[key] = value;
@@ -187,7 +209,7 @@ Result<void> ModelFolder::take_in(SingleFile file) {
     const std::string config_file = name + "/config.json";
     boost::json::object config = std::move(component.likely);
     // Another class would mean other things by the same keys.
-    if (class_of(name) == component.class_name) {
+    if (same_config(class_of(name), component.class_name)) {
       TRY(const boost::json::object theirs, optional_json(config_file));
       for (const auto& [key, value] : theirs) config[key] = value;
     }
@@ -207,7 +229,7 @@ Result<void> ModelFolder::take_in(SingleFile file) {
     file_configs_["vae/config.json"] = std::move(vae);
   }
   file_ = std::move(file.path);
-  class_name_ = std::move(file.class_name);
+  class_name_ = class_within(file.class_name, class_name_);
   return {};
 }
 

@@ -133,13 +133,10 @@ Result<void> QwenImage::complete(GenerateRequest& request) const {
 
 FamilyWork QwenImage::work(const GenerateRequest& resolved, LatentSize size) const {
   FamilyWork work;
-  std::int64_t image_tokens = packed_tokens(size);
-  for (const auto& reference : resolved.references) {
-    const ReferenceFit fit = reference_fit(reference->width, reference->height).value();
-    image_tokens += packed_tokens(
-        {.height = fit.height / parts_.pixels_per_latent, .width = fit.width / parts_.pixels_per_latent});
+  const auto pixels_per_token = static_cast<int>(parts_.pixels_per_latent * kLatentPatch);
+  const std::int64_t image_tokens = packed_tokens(size) + reference_tokens(resolved, pixels_per_token);
+  for (const auto& reference : resolved.references)
     work.encode_flops += parts_.qwen.sight()->flops(*reference);
-  }
   std::vector<PromptSide> sides = {PromptSide::positive};
   if (guidance(resolved)) sides.push_back(PromptSide::negative);
   for (const PromptSide side : sides) {

@@ -41,22 +41,23 @@ constexpr FamilyDefaults kStableDiffusionDefaults{.process = samplers::Process::
                                                   .guidance_scale = 7.5,
                                                   .amend_scheduler = amend_scheduler};
 
-// LatentConsistencyModelPipeline's, which leaves its scheduler as it is.
+// LatentConsistencyModelPipeline's, which leaves its scheduler as it is; and with Img2Img.
 constexpr FamilyDefaults kLatentConsistencyDefaults{
     .process = samplers::Process::diffusion, .steps = 4, .guidance_scale = 8.5};
 
-FamilyTraits traits_of(const ClipEncoder& clip) {
+FamilyTraits traits_of(const ClipEncoder& clip, bool consistent) {
   FamilyTraits traits;
   traits.clip_skip_max = clip.clip_skip_max();
   traits.image_strength = 0.8;
   traits.inpaint_strength = 1.0;
+  if (consistent) traits.strength_rule = StrengthRule::shorten_schedule;
   return traits;
 }
 
 class StableDiffusion final : public UnetFamily {
  public:
-  StableDiffusion(std::shared_ptr<const models::Unet2DCondition> unet, ClipEncoder clip)
-      : UnetFamily(std::move(unet), traits_of(clip)), clip_(std::move(clip)) {}
+  StableDiffusion(std::shared_ptr<const models::Unet2DCondition> unet, ClipEncoder clip, bool consistent)
+      : UnetFamily(std::move(unet), traits_of(clip, consistent)), clip_(std::move(clip)) {}
 
   Result<void> complete(GenerateRequest& request) const override {
     request.negative_prompt = request.negative_prompt.value_or("");
@@ -102,7 +103,7 @@ class StableDiffusion final : public UnetFamily {
 }  // namespace
 
 Result<LatentModel> load_stable_diffusion(const ModelFolder& folder, const LoadOptions& options) {
-  const bool consistent = folder.class_name() == "LatentConsistencyModelPipeline";
+  const bool consistent = folder.class_name().starts_with("LatentConsistencyModel");
   TRY(LatentLoader loader,
       LatentLoader::begin(folder, options,
                           consistent ? kLatentConsistencyDefaults : kStableDiffusionDefaults));
@@ -115,7 +116,7 @@ Result<LatentModel> load_stable_diffusion(const ModelFolder& folder, const LoadO
   TRY(ClipEncoder clip, ClipEncoder::load(loader, "", "CLIPTextModel"));
   TRY_VOID(check_text_width(loader, config, clip.config().hidden_size));
   TRY(auto unet, load_unet(loader, config));
-  return loader.finish(std::make_unique<StableDiffusion>(std::move(unet), std::move(clip)));
+  return loader.finish(std::make_unique<StableDiffusion>(std::move(unet), std::move(clip), consistent));
 }
 
 }  // namespace diffused::pipelines

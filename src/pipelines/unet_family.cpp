@@ -38,7 +38,8 @@ UnetFamily::UnetFamily(std::shared_ptr<const models::Unet2DCondition> unet, Fami
   const std::int64_t side = unet_->config().sample_size;
   traits_.latent_side_default = side > 0 ? side : kSideDefault;
   traits_.latent_side_max = kSideMax;
-  traits_.strength_rule = StrengthRule::make_whole_steps;
+  if (traits_.strength_rule != StrengthRule::shorten_schedule)
+    traits_.strength_rule = StrengthRule::make_whole_steps;
   traits_.masked_picture_draws = true;
   traits_.fills = unet_->config().in_channels != unet_->config().out_channels;
 }

@@ -36,15 +36,17 @@ Result<LcmConfig> LcmConfig::parse_tcd(const boost::json::object& object) { retu
 Result<Schedule> Lcm::schedule(const ScheduleRequest& request) const {
   TRY_VOID(check_steps(request, {.timesteps = true}));
   if (!request.timesteps.empty()) return schedule_at(request.timesteps);
-  const int original = config_.original_inference_steps;
+  const int original = static_cast<int>(config_.original_inference_steps * request.strength);
   if (request.steps > original)
     return fail(ErrorCode::invalid_argument,
-                "this scheduler takes fewer steps than its model was distilled with", "num_inference_steps");
+                "this scheduler takes fewer steps than its model was distilled with, of which strength "
+                "leaves a share",
+                "num_inference_steps");
   std::vector<double> timesteps;
   for (int i = 0; i < request.steps; ++i) {
     // numpy.linspace without its end, cut to whole places
     const auto place = static_cast<int>(std::floor(i * (static_cast<double>(original) / request.steps)));
-    timesteps.push_back((original - place) * (train_timesteps() / original) - 1);
+    timesteps.push_back((original - place) * (train_timesteps() / config_.original_inference_steps) - 1);
   }
   return schedule_of(timesteps);
 }

@@ -20,10 +20,12 @@ struct Schedule {
   std::vector<float> sigmas{};     // calls + 1: call i goes from sigmas[i] to sigmas[i + 1]
   std::vector<float> timesteps{};  // calls: what the network is told at call i
   int calls_per_step = 1;
-  int begin = 0;   // the first call that is made; image-to-image leaves out those before it
-  double eta = 0;  // 0 to 1: how much of its noise a method adds that can do without (DDIM, TCD)
+  int begin = 0;     // the first call that is made; image-to-image leaves out those before it
+  double eta = 0;    // 0 to 1: how much of its noise a method adds that can do without (DDIM, TCD)
+  int left_out = 0;  // of the last calls, which are not made: the picture keeps some of its noise
 
   int calls() const { return static_cast<int>(timesteps.size()); }
+  int end() const { return calls() - left_out; }
 };
 
 struct ScheduleRequest {
@@ -35,6 +37,9 @@ struct ScheduleRequest {
   std::optional<double> shift = {};
   // How strongly a schedule is shifted that depends on the picture's size; absent: as its config says.
   std::optional<double> mu = {};
+  // Of a consistency model's schedule: the share of the levels it was distilled with that the steps are of,
+  // the last ones.
+  double strength = 1;
 };
 
 // Which levels of one's own a method takes.

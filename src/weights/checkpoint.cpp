@@ -1,6 +1,7 @@
 #include "weights/checkpoint.h"
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/from_blob.h>
 #include <fmt/format.h>
@@ -165,7 +166,7 @@ at::Tensor Checkpoint::tensor(const std::string& name, at::IntArrayRef shape, at
     use_.parameters += elements;
     use_.bytes += elements * c10::elementSize(dtype);
   }
-
+  if (device.is_meta()) return at::empty(entry.shape, at::TensorOptions(device).dtype(dtype));
   return in_form(place.form, stored(place, dtype, device));
 }
 

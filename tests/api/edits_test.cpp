@@ -358,8 +358,55 @@ TEST_F(Edits, AreReferencesForModelsThatGoByPictures) {
   expect_refusal(edit(Form(two).file("image[]", png(64, 64))), "image[]", "unsupported_value");
   expect_refusal(edit(Form(one).file("mask", png(100, 70))), "mask", "unsupported_value");
   expect_refusal(edit(Form().field("prompt", "x")), "image", "missing_required_parameter");
+  dispatcher.refusal = Error{ErrorCode::invalid_argument, "too small", "references", {}};
+  expect_refusal(edit(one), "image[]", "invalid_value");
+  expect_refusal(edit(Form().field("prompt", "x").file("image", png(8, 8))), "image", "invalid_value");
+  dispatcher.refusal.reset();
   ASSERT_EQ(edit_json(R"({"prompt": "x", "images": [")" + to_base64(png(64, 64)) + R"("]})").status, 200);
   EXPECT_EQ(job().references.size(), 1u);
+}
+
+TEST_F(Edits, RepaintTheFirstOfSeveralPicturesWhereAMaskSays) {
+  PipelineInfo& info = dispatcher.served[0].info;
+  info.image_to_image = false;
+  info.references_max = 4;
+  const Form one =
+      Form().field("prompt", "x").file("image[]", png(100, 70)).file("mask", png(100, 70, 1, 255));
+  ASSERT_EQ(edit(one).status, 200);
+  ASSERT_TRUE(job().init_image && job().mask);
+  EXPECT_EQ(job().init_image->width, 100);  // as it came: the model knows what it needs
+  EXPECT_EQ(job().mask->pixels[0], 255);
+  EXPECT_TRUE(job().references.empty());
+  EXPECT_EQ(job().width, 64);  // the model's own, not the picture's
+  const Form two = Form(one).file("image[]", png(64, 48));
+  ASSERT_EQ(edit(two).status, 200);
+  EXPECT_EQ(job().init_image->width, 100);
+  ASSERT_EQ(job().references.size(), 1u);
+  EXPECT_EQ(job().references[0]->width, 64);
+  expect_refusal(edit(Form(two).file("image[]", png(64, 64))), "image[]", "unsupported_value");
+  expect_refusal(edit(Form(one).file("mask", png(100, 70))), "mask", "invalid_value");
+  const Form other_size = Form().field("prompt", "x").file("image", png(64, 64)).file("mask", png(32, 64));
+  expect_refusal(edit(other_size), "mask", "invalid_value");
+}
+
+TEST_F(Edits, AreThePictureToGoByWhereOneIsNeeded) {
+  PipelineInfo& info = dispatcher.served[0].info;
+  info.references_max = 1;
+  info.reference_needed = true;
+  const Form one = Form().field("prompt", "x").file("image", png(100, 70));
+  ASSERT_EQ(edit(one).status, 200);
+  EXPECT_FALSE(job().init_image);
+  ASSERT_EQ(job().references.size(), 1u);
+  EXPECT_EQ(job().width, 96);  // the model's multiple
+  EXPECT_EQ(job().height, 64);
+  ASSERT_EQ(edit(Form(one).file("image", png(64, 64))).status, 200);
+  ASSERT_TRUE(job().init_image);
+  EXPECT_EQ(job().init_image->width, 100);
+  EXPECT_EQ(job().references[0]->width, 64);
+  ASSERT_EQ(edit(Form(one).file("image", png(64, 64)).file("mask", png(100, 70, 1, 255))).status, 200);
+  EXPECT_TRUE(job().mask);
+  expect_refusal(edit(Form(one).file("image", png(64, 64)).file("image", png(64, 64))), "image",
+                 "unsupported_value");
 }
 
 TEST_F(Edits, RefuseMalformedForms) {

@@ -112,7 +112,8 @@ TEST_F(Generations, RefuseWhatIsNotUnderstoodOnlyWhenTheyAreToBeStrict) {
 
 TEST_F(Generations, HandOnWhatOnlySomeFamiliesKnow) {
   ASSERT_EQ(generate(R"({"prompt": "x", "guidance_rescale": 0.7, "cfg_normalization": 1.5,
-      "cfg_truncation": 0.8, "original_size": [768, 512],
+      "cfg_truncation": 0.8, "denoising_start": 0.5, "denoising_end": 0.9, "aesthetic_score": 7,
+      "negative_aesthetic_score": 2, "original_size": [768, 512],
       "crops_coords_top_left": [0, 8], "target_size": [512, 512], "negative_original_size": [1, 2],
       "negative_crops_coords_top_left": [3, 4], "negative_target_size": [5, 6]})")
                 .status,
@@ -122,6 +123,10 @@ TEST_F(Generations, HandOnWhatOnlySomeFamiliesKnow) {
   EXPECT_EQ(request.guidance_rescale, 0.7);
   EXPECT_EQ(request.cfg_normalization, 1.5);
   EXPECT_EQ(request.cfg_truncation, 0.8);
+  EXPECT_EQ(request.denoising_start, 0.5);
+  EXPECT_EQ(request.denoising_end, 0.9);
+  EXPECT_EQ(request.aesthetic_score, 7);
+  EXPECT_EQ(request.negative_aesthetic_score, 2);
   EXPECT_EQ(request.original_size, (Pixels{768, 512}));
   EXPECT_EQ(request.crops_coords_top_left, (Pixels{0, 8}));
   EXPECT_EQ(request.target_size, (Pixels{512, 512}));

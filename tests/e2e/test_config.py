@@ -65,6 +65,9 @@ def test_what_the_options_need_is_checked_too(tmp_path):
     assert check(tmp_path / "x.toml", "n-max = 2\n", DEMO).returncode == 0
     assert "--api-keys" in check(tmp_path / "x.toml", "api-keys = '/nonexistent'\n", DEMO).stderr
     assert "--allow-anonymous" in check(tmp_path / "x.toml", "host = '0.0.0.0'\n", DEMO).stderr
+    (tmp_path / "own.key").write_text("no key\n")
+    own = check(tmp_path / "x.toml", f"tls-cert = '{tmp_path}/none.crt'\ntls-key = '{tmp_path}/own.key'\n", DEMO)
+    assert own.returncode == 2 and f"{tmp_path}/none.crt" in own.stderr
     assert check(tmp_path / "x.toml", "role = 'gateway'\nstore = 'postgresql://nobody@localhost/none'\n").returncode == 0
     assert "no option rows-max" in check(tmp_path / "x.toml", "role = 'gateway'\nstore = 'x'\nrows-max = 2\n").stderr
 

@@ -99,6 +99,15 @@ def test_inspect_tells_what_the_folder_holds():
     assert "StableDiffusion3Pipeline" in told.stdout and "SD3Transformer2DModel" in told.stdout
 
 
+def test_inspect_tells_the_defaults_that_models_are_listed_with(server):
+    (line,) = [line for line in run_program("inspect", DEMO).stdout.splitlines() if line.startswith("defaults: ")]
+    listed = server.get("/v1/models").json()["data"][0]
+    assert line == (
+        f"defaults: {listed['default_steps']} steps, guidance {listed['default_guidance_scale']:g}, {listed['default_size']},"
+        f" {listed['schedulers'][0]}"
+    )
+
+
 def test_version_and_help_need_no_model():
     assert run_program("--version").stdout.startswith("diffused ")
     assert "serve" in run_program("--help").stdout

@@ -38,7 +38,7 @@ def test_a_checkpoint_of_another_kind_or_without_its_parts(folder, tmp_path):
     shutil.copy(transformer_file(folder), file)
     refused(file, "model.safetensors", "other parts of this StableDiffusion3Pipeline are wanted", "--parts")
     shutil.copy(folder / "text_encoder/model.safetensors", file)
-    refused(file, "model.safetensors: no checkpoint of Stable Diffusion or FLUX")
+    refused(file, "model.safetensors: no checkpoint of Stable Diffusion, FLUX or Z-Image")
     file.write_bytes(transformer_file(folder).read_bytes()[:1_000_000])
     refused(file, "model.safetensors: truncated")
 

@@ -441,11 +441,39 @@ TEST(DeviceLoop, PulseTellsARunningUnitAndOneThatHangs) {
   EXPECT_NEAR(rig.loop.pulse().seconds_since_unit, 100, 1e-6);
 }
 
+TEST(DeviceLoop, StepsThatAreSkippedAreWorkThatIsDone) {
+  Rig* running = nullptr;
+  std::vector<double> done;
+  FakeOptions fake;
+  fake.before_unit = [&](const FakeUnit& unit) {
+    if (unit.kind == UnitKind::decode)
+      done.push_back(running->queue.work(running->clock.now()).front().share_done);
+  };
+  Rig rig(fake);
+  running = &rig;
+  Collector collector;
+  GenerateRequest request = make_request("a", {1}, 64, 8);
+  request.cache = StepCache{kEasyCache};
+  SubmitOptions options;
+  options.step_events = true;
+  options.previews = 3;
+  rig.submit(request, options, collector.sink());
+  rig.run();
+  EXPECT_FALSE(collector.wait());
+  std::vector<int> steps;
+  for (const StepDone& event : collector.all<StepDone>()) steps.push_back(event.step);
+  EXPECT_THAT(steps, testing::ElementsAre(2, 4, 6, 7, 8));
+  EXPECT_EQ(collector.all<PreviewReady>().size(), 3u);
+  EXPECT_EQ(collector.all<ImageReady>().front().steps_skipped, 3);
+  ASSERT_EQ(done.size(), 1u);
+  EXPECT_NEAR(done.front(), (0.2 + 8) / (0.2 + 8 + 1.5), 1e-9);
+}
+
 TEST(PreviewDue, SpreadsPreviewsEvenlyAndNeverOverTheLastStep) {
   const auto due = [](int steps, int previews) {
     std::vector<int> found;
     for (int step = 1; step <= steps; ++step)
-      if (preview_due(step, steps, previews)) found.push_back(step);
+      if (preview_due(step - 1, step, steps, previews)) found.push_back(step);
     return found;
   };
   EXPECT_THAT(due(28, 3), testing::ElementsAre(7, 14, 21));
@@ -454,6 +482,8 @@ TEST(PreviewDue, SpreadsPreviewsEvenlyAndNeverOverTheLastStep) {
   EXPECT_THAT(due(2, 3), testing::ElementsAre(1));
   EXPECT_THAT(due(1, 3), testing::IsEmpty());
   EXPECT_EQ(due(50, 7).size(), 7u);
+  EXPECT_TRUE(preview_due(5, 9, 28, 3));  // 7 lies between
+  EXPECT_FALSE(preview_due(7, 13, 28, 3));
 }
 
 }  // namespace

@@ -57,7 +57,10 @@ TEST(EngineMetrics, RefreshShowsTheLoadAndThePromptCache) {
   health.weight_bytes = 70;
   metrics.refresh(health,
                   {{.prompt_cache_hits = 4, .prompt_cache_misses = 1, .prompt_cache_bytes = 100}, {}});
-  metrics.refresh(health, {{.prompt_cache_hits = 6, .prompt_cache_misses = 1, .prompt_cache_bytes = 90}, {}});
+  metrics.refresh(
+      health,
+      {{.prompt_cache_hits = 6, .prompt_cache_misses = 1, .prompt_cache_bytes = 90, .steps_skipped = 12},
+       {}});
   const std::string all = text(registry);
   for (const char* line :
        {"diffused_requests_waiting{model=\"one\"} 3", "diffused_requests_waiting{model=\"two\"} 0",
@@ -65,7 +68,8 @@ TEST(EngineMetrics, RefreshShowsTheLoadAndThePromptCache) {
         "diffused_engine_up 0", "diffused_engine_last_step_age_seconds 9",
         "diffused_prompt_cache_total{model=\"one\",result=\"hit\"} 6",
         "diffused_prompt_cache_total{model=\"one\",result=\"miss\"} 1",
-        "diffused_prompt_cache_bytes{model=\"one\"} 90", "diffused_weight_bytes 70"})
+        "diffused_prompt_cache_bytes{model=\"one\"} 90", "diffused_steps_skipped_total{model=\"one\"} 12",
+        "diffused_weight_bytes 70"})
     EXPECT_THAT(all, HasSubstr(line));
 }
 

@@ -251,8 +251,11 @@ TEST_P(AnyJobStore, NamesTheModelsThatItHasKnownLongestFirst) {
   EXPECT_TRUE(announce("zebra", "old"));
   home_->advance(5);
   EXPECT_TRUE(announce("ant", "new"));
-  ASSERT_EQ(models().size(), 2u);
+  EXPECT_TRUE(announce("aardvark", "in the same second"));
+  ASSERT_EQ(models().size(), 3u);
   EXPECT_EQ(models()[0].name, "zebra");
+  EXPECT_EQ(models()[1].name, "ant");
+  EXPECT_EQ(models()[2].name, "aardvark");
   EXPECT_TRUE(announce("zebra", "changed"));
   EXPECT_EQ(models()[0].name, "zebra");
 }

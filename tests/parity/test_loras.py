@@ -20,10 +20,12 @@ import torch
 from comparing import MADE, PROMPT, ROOT, STEPS, assert_same, differences
 from PIL import Image
 
+import flux2_folders
 import flux_folders
 import folders
 import lora_files
 import unet_folders
+import z_image_folders
 from tiny_pictures import mask, picture
 
 sys.path.insert(0, str(ROOT / "tests/e2e"))
@@ -47,7 +49,14 @@ MODELS = {
     ("sd3", "dual"): [*SAVED, *PEFT, "kohya"],
     ("flux", "schnell"): [*SAVED, "kohya", "comfy", "alphas", *ODD, "fused"],
     ("flux", "dev"): [*SAVED, *PEFT, "kohya", "comfy", "alphas", *ODD, "fused"],
+    ("flux2", "base"): [*SAVED, "kohya", "comfy", "wrapped", "mixed"],
+    ("flux2", "three_heads"): [*SAVED, "kohya", "comfy", "wrapped", "mixed"],
+    ("z_image", "base"): [*SAVED, "kohya", "comfy", "default", "dots", "fused"],
+    ("z_image", "three_heads"): [*SAVED, "kohya", "comfy", "default", "dots", "fused"],
 }
+MAKERS = {"unet": unet_folders, "sd3": folders, "flux": flux_folders, "flux2": flux2_folders, "z_image": z_image_folders}
+# What a family's requests have besides, or in place of a guidance scale.
+OWN = {"flux": {"true_cfg_scale": 2.0, "max_sequence_length": 64}, "flux2": {"guidance_scale": 4.0, "max_sequence_length": 96}}
 ALONE = [(model, name) for model, names in MODELS.items() for name in names]
 SEED = 1
 REQUEST = {"prompt": PROMPT, "negative_prompt": "blurry", "num_inference_steps": STEPS, "width": 64, "height": 64}
@@ -66,12 +75,13 @@ class Model:
     def __init__(self, kind: str, name: str):
         home = MADE / "loras" / f"{kind}_{name}"
         shutil.rmtree(home, ignore_errors=True)
-        maker = {"unet": unet_folders, "sd3": folders, "flux": flux_folders}[kind]
-        maker.build_folder(home / "model", name)
+        MAKERS[kind].build_folder(home / "model", name)
         self.home, self.kind, self.name = home, kind, name
         self.pipeline = self.load(torch.float32)
         self.files = lora_files.build_loras(self.pipeline, home / "loras")
-        self.request = REQUEST | ({"true_cfg_scale": 2.0, "max_sequence_length": 64} if kind == "flux" else {"guidance_scale": 4.0})
+        self.request = REQUEST | OWN.get(kind, {"guidance_scale": 4.0})
+        if kind == "flux2":
+            del self.request["negative_prompt"]
 
     def load(self, dtype: torch.dtype):
         """Not as the other suites load it: their clip_skip makes Diffusers look for a text_model in LoRAs."""
@@ -206,7 +216,7 @@ def test_a_weight_of_zero_is_no_lora(server_of, at) -> None:
     assert_same(ours, [model.plain_picture] * 2)
 
 
-@pytest.mark.parametrize("at", [("unet", "plain"), ("unet", "xl_kernels"), ("sd3", "plain"), ("flux", "dev")], ids="-".join)
+@pytest.mark.parametrize("at", [("unet", "plain"), ("unet", "xl_kernels"), ("sd3", "plain"), ("flux", "dev"), ("flux2", "base"), ("z_image", "base")], ids="-".join)
 def test_rows_of_different_loras_do_not_change_each_other(server_of, at) -> None:
     server, model = server_of(*at), model_of(*at)
     first, second, *others = MODELS[at]

@@ -37,10 +37,11 @@ TEST(LoadPipeline, TakesTheClassesOfEditsForThoseOfText) {
   };
   const Alias kAliases[] = {
       {"tiny_sd", {"StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"}},
-      {"tiny_xl", {"StableDiffusionXLInpaintPipeline"}},
+      {"tiny_xl", {"StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"}},
       {"tiny_sd3", {"StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline"}},
       {"tiny_z_image", {"ZImageImg2ImgPipeline", "ZImageInpaintPipeline"}},
       {"tiny_qwen_image", {"QwenImageImg2ImgPipeline", "QwenImageInpaintPipeline"}},
+      {"tiny_klein", {"Flux2KleinInpaintPipeline"}},
   };
   for (const Alias& alias : kAliases) {
     const auto plain = picture(*load_tiny(kData / alias.folder), request_of("a fox")).pixels;
@@ -52,6 +53,28 @@ TEST(LoadPipeline, TakesTheClassesOfEditsForThoseOfText) {
       EXPECT_EQ(picture(*pipeline, request_of("a fox")).pixels, plain) << name;
     }
   }
+}
+
+TEST(DescribePipeline, SaysWhatALoadedModelWould) {
+  for (const char* const name : {"tiny_sd", "tiny_xl", "tiny_sd3", "tiny_z_image", "tiny_klein"}) {
+    const PipelineInfo loaded = load_tiny(kData / name)->info();
+    const auto described = describe_pipeline(kData / name, {.dtype = "fp32"});
+    ASSERT_TRUE(described) << described.error().message;
+    EXPECT_EQ(described->default_steps, loaded.default_steps) << name;
+    EXPECT_EQ(described->default_guidance_scale, loaded.default_guidance_scale) << name;
+    EXPECT_EQ(described->default_width, loaded.default_width) << name;
+    EXPECT_EQ(described->schedulers, loaded.schedulers) << name;
+    EXPECT_EQ(described->parameters, loaded.parameters) << name;
+    EXPECT_EQ(described->references_max, loaded.references_max) << name;
+  }
+}
+
+TEST(DescribePipeline, RefusesWhatLoadingWould) {
+  TinyModel model("tiny_sd");
+  model.edit("unet/config.json", [](json::object& config) { config["cross_attention_dim"] = 48; });
+  const auto described = describe_pipeline(model.path(), {});
+  ASSERT_FALSE(described);
+  EXPECT_EQ(described.error().message, load_pipeline(model.path(), {}).error().message);
 }
 
 TEST(LoadPipeline, KnowsTheDefaultsOfLatentConsistency) {

@@ -96,6 +96,29 @@ TEST(Flux2Klein, CostsMoreWithReferences) {
   EXPECT_GT(pipeline->cost_flops(resolved), 2 * plain);
 }
 
+TEST(Flux2Klein, GoesByThePictureThatIsRepainted) {
+  const auto pipeline = TinyKlein().load();
+  auto request = klein_request("a fox");
+  request.width = request.height = std::nullopt;
+  start_from_picture(request, 70, 100, /*with_mask=*/true);
+  request.strength = request.guidance_scale = std::nullopt;
+  const auto resolved = pipeline->resolve(request).value();
+  EXPECT_EQ(resolved.width, 64);
+  EXPECT_EQ(resolved.height, 96);
+  EXPECT_EQ(resolved.strength, 0.8);
+  EXPECT_EQ(resolved.guidance_scale, 8);
+  // Its tokens count, and tell the calls apart that may be shared.
+  auto plain = resolved;
+  plain.init_image = plain.mask = nullptr;
+  EXPECT_GT(pipeline->unit_flops(resolved), pipeline->unit_flops(pipeline->resolve(plain).value()));
+  EXPECT_NE(first_step_key(*pipeline, resolved), first_step_key(*pipeline, plain));
+  request.references = {stripes(64, 64, 3)};
+  EXPECT_NE(first_step_key(*pipeline, pipeline->resolve(request).value()),
+            first_step_key(*pipeline, resolved));
+  request.references = {stripes(64, 64, 3), stripes(64, 64, 3)};
+  EXPECT_EQ(pipeline->resolve(request).error().field, "references");
+}
+
 TEST(Flux2Klein, RefusesReferencesThatItCannotTake) {
   const auto pipeline = TinyKlein().load();
   const auto refused = [&](std::vector<std::shared_ptr<const Image>> references) {

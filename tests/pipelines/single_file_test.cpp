@@ -121,25 +121,19 @@ TEST(SingleFile, IgnoresWhatOtherProgramsLeaveInIt) {
 TEST(SingleFile, RefusesTensorsThatItDoesNotKnow) {
   const File other({{"lora_unet_down.weight", at::ones({2, 2})}});
   EXPECT_EQ(other.refusal().code, ErrorCode::unsupported);
-  EXPECT_THAT(other.refusal().message, HasSubstr("no checkpoint of Stable Diffusion or FLUX"));
+  EXPECT_THAT(other.refusal().message, HasSubstr("no checkpoint of Stable Diffusion, FLUX or Z-Image"));
   EXPECT_THAT(other.refusal().message, HasSubstr("'lora_unet_down.weight'"));
   const File more(with(tiny_flux(), "distilled_guidance_layer.in_proj.weight", at::ones({2, 2})));
   EXPECT_EQ(more.refusal().code, ErrorCode::unsupported);
   EXPECT_THAT(more.refusal().message, HasSubstr("a Chroma, which is not served"));
   const File unknown(with(tiny_flux(), "novel_layer.weight", at::ones({2, 2})));
   EXPECT_THAT(unknown.refusal().message, HasSubstr("tensor 'novel_layer.weight' is not part"));
-  EXPECT_THAT(File({}).refusal().message, HasSubstr("no checkpoint of Stable Diffusion or FLUX"));
+  EXPECT_THAT(File({}).refusal().message, HasSubstr("no checkpoint of Stable Diffusion, FLUX or Z-Image"));
 }
 
 // Files of other kinds, some of which hold a denoiser's names as well.
 TEST(SingleFile, SaysWhatTheFileIsInstead) {
   const auto message = [](const NamedTensors& tensors) { return File(tensors).refusal().message; };
-  const std::string denoiser = "model.diffusion_model.";
-  EXPECT_THAT(message({{denoiser + "label_emb.0.0.weight", at::ones({4, 8})},
-                       {"conditioner.embedders.0.model.transformer.resblocks.0.ln_1.weight", at::ones({2})}}),
-              HasSubstr("a refiner of Stable Diffusion XL"));
-  EXPECT_THAT(message({{denoiser + "label_emb.0.0.weight", at::ones({1, 2560})}}),
-              HasSubstr("a refiner of Stable Diffusion XL"));
   EXPECT_THAT(message({{"control_model.input_hint_block.0.weight", at::ones({2})}}),
               HasSubstr("a ControlNet"));
   EXPECT_THAT(message({{"lora_unet_a.lora_down.weight", at::ones({2, 2})}}),

@@ -101,6 +101,18 @@ FOLDERS = {
         transformer={"in_channels": 16, "num_attention_heads": 1, "attention_head_dim": 32, "axes_dims_rope": (8, 12, 12)},
         vae={"latent_channels": 4},
     ),
+    "control": Folder(
+        "FLUX.1 Canny and Depth: the denoiser sees a picture to go by as further channels",
+        pipeline="FluxControlPipeline",
+        transformer={"in_channels": 128, "out_channels": 64, "guidance_embeds": True},
+        scheduler=DYNAMIC,
+    ),
+    "control_four_channels": Folder(
+        "the same with 4 latent channels, no guidance embedding",
+        pipeline="FluxControlPipeline",
+        transformer={"in_channels": 32, "out_channels": 16},
+        vae={"latent_channels": 4},
+    ),
     "sharded_bf16": Folder("bf16 weights in many shards", max_shard_size="60KB", dtype=torch.bfloat16),
     "true_eos": Folder("the end token's true id; classic tokenizer files", true_eos=True, classic_tokenizers=True),
 }  # fmt: skip

@@ -16,6 +16,8 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
+from lora_names import FLUX2_LAYERS, FLUX2_REST, FLUX_BLOCKS, FLUX_REST, SD3_LAYERS, Z_IMAGE_LAYERS
+
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out", "q_proj", "v_proj"]
 RANKS = {"to_q": 1, "to_k": 2, "conv1": 3, "proj_in": 5, "ff.net.2": 8, "fc1": 6, "linear_1": 7}
 ALPHAS = {"to_v": 2, "conv2": 7, "to_q": 3, "fc2": 1, "norm1.linear": 9, "conv_in": 4}
@@ -164,59 +166,6 @@ def build_unet_loras(pipeline, folder: Path) -> dict[str, Path]:
     return files
 
 
-# How the makers of a network call its layers, and what Diffusers has instead, which may be parts; {} is the block.
-FLUX_BLOCKS = {
-    "double_blocks.{}.img_attn.qkv": ["transformer_blocks.{}.attn." + part for part in ("to_q", "to_k", "to_v")],
-    "double_blocks.{}.txt_attn.qkv": ["transformer_blocks.{}.attn." + part for part in ("add_q_proj", "add_k_proj", "add_v_proj")],
-    "double_blocks.{}.img_attn.proj": ["transformer_blocks.{}.attn.to_out.0"],
-    "double_blocks.{}.img_mlp.0": ["transformer_blocks.{}.ff.net.0.proj"],
-    "double_blocks.{}.img_mlp.2": ["transformer_blocks.{}.ff.net.2"],
-    "double_blocks.{}.img_mod.lin": ["transformer_blocks.{}.norm1.linear"],
-    "double_blocks.{}.txt_attn.proj": ["transformer_blocks.{}.attn.to_add_out"],
-    "double_blocks.{}.txt_mlp.0": ["transformer_blocks.{}.ff_context.net.0.proj"],
-    "double_blocks.{}.txt_mlp.2": ["transformer_blocks.{}.ff_context.net.2"],
-    "double_blocks.{}.txt_mod.lin": ["transformer_blocks.{}.norm1_context.linear"],
-    "single_blocks.{}.linear2": ["single_transformer_blocks.{}.proj_out"],
-    "single_blocks.{}.modulation.lin": ["single_transformer_blocks.{}.norm.linear"],
-}
-# Those that Diffusers reads from kohya's files only for the published width, or not at all.
-FLUX_REST = {
-    "single_blocks.{}.linear1": ["single_transformer_blocks.{}." + part for part in ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp")],
-    "img_in": ["x_embedder"],
-    "txt_in": ["context_embedder"],
-    "time_in.in_layer": ["time_text_embed.timestep_embedder.linear_1"],
-    "time_in.out_layer": ["time_text_embed.timestep_embedder.linear_2"],
-    "vector_in.in_layer": ["time_text_embed.text_embedder.linear_1"],
-    "vector_in.out_layer": ["time_text_embed.text_embedder.linear_2"],
-    "guidance_in.in_layer": ["time_text_embed.guidance_embedder.linear_1"],
-    "guidance_in.out_layer": ["time_text_embed.guidance_embedder.linear_2"],
-    "final_layer.linear": ["proj_out"],
-    "final_layer.adaLN_modulation.1": ["norm_out.linear"],
-}
-SD3_LAYERS = {
-    "joint_blocks.{}.x_block.attn.qkv": ["transformer_blocks.{}.attn." + part for part in ("to_q", "to_k", "to_v")],
-    "joint_blocks.{}.x_block.attn2.qkv": ["transformer_blocks.{}.attn2." + part for part in ("to_q", "to_k", "to_v")],
-    "joint_blocks.{}.context_block.attn.qkv": ["transformer_blocks.{}.attn." + part for part in ("add_q_proj", "add_k_proj", "add_v_proj")],
-    "joint_blocks.{}.x_block.attn.proj": ["transformer_blocks.{}.attn.to_out.0"],
-    "joint_blocks.{}.x_block.attn2.proj": ["transformer_blocks.{}.attn2.to_out.0"],
-    "joint_blocks.{}.context_block.attn.proj": ["transformer_blocks.{}.attn.to_add_out"],
-    "joint_blocks.{}.x_block.mlp.fc1": ["transformer_blocks.{}.ff.net.0.proj"],
-    "joint_blocks.{}.x_block.mlp.fc2": ["transformer_blocks.{}.ff.net.2"],
-    "joint_blocks.{}.context_block.mlp.fc1": ["transformer_blocks.{}.ff_context.net.0.proj"],
-    "joint_blocks.{}.context_block.mlp.fc2": ["transformer_blocks.{}.ff_context.net.2"],
-    "joint_blocks.{}.x_block.adaLN_modulation.1": ["transformer_blocks.{}.norm1.linear"],
-    "joint_blocks.{}.context_block.adaLN_modulation.1": ["transformer_blocks.{}.norm1_context.linear"],
-    "x_embedder.proj": ["pos_embed.proj"],
-    "context_embedder": ["context_embedder"],
-    "t_embedder.mlp.0": ["time_text_embed.timestep_embedder.linear_1"],
-    "t_embedder.mlp.2": ["time_text_embed.timestep_embedder.linear_2"],
-    "y_embedder.mlp.0": ["time_text_embed.text_embedder.linear_1"],
-    "y_embedder.mlp.2": ["time_text_embed.text_embedder.linear_2"],
-    "final_layer.linear": ["proj_out"],
-    "final_layer.adaLN_modulation.1": ["norm_out.linear"],
-}
-
-
 def draw_original(model: torch.nn.Module, seed: str, names: dict[str, list[str]]) -> tuple[dict[str, Change], dict[str, Change]]:
     """The same LoRA under the makers' names and under Diffusers'."""
     generator = torch.Generator().manual_seed(zlib.crc32(seed.encode()))
@@ -318,6 +267,51 @@ def build_sd3_loras(pipeline, folder: Path) -> dict[str, Path]:
     return {"kohya": reference}
 
 
+def dotted_tensors(changes: dict[str, Change], prefix: str, ends=("lora_A.weight", "lora_B.weight")) -> dict[str, torch.Tensor]:
+    tensors = {}
+    for name, change in changes.items():
+        tensors[f"{prefix}{name}.{ends[0]}"] = change.down * change.scale
+        tensors[f"{prefix}{name}.{ends[1]}"] = change.up.contiguous()
+    return tensors
+
+
+def build_flux2_loras(pipeline, folder: Path) -> dict[str, Path]:
+    files = {name: folder / f"{name}.safetensors" for name in ("kohya", "comfy", "wrapped", "mixed")}
+    bfl, _ = draw_original(pipeline.transformer, "kohya", FLUX2_LAYERS)
+    save_file(kohya_tensors(bfl, "lora_unet_"), files["kohya"])
+    bfl, _ = draw_original(pipeline.transformer, "comfy", FLUX2_LAYERS | FLUX2_REST)
+    save_file(dotted_tensors(bfl, "diffusion_model."), files["comfy"])
+    bfl, _ = draw_original(pipeline.transformer, "wrapped", FLUX2_LAYERS | FLUX2_REST)
+    save_file(dotted_tensors(bfl, "base_model.model."), files["wrapped"])
+    # Blocks of one kind by their makers' names, the others by Diffusers'.
+    bfl, _ = draw_original(pipeline.transformer, "mixed", FLUX2_LAYERS)
+    mixed = {name: change for name, change in bfl.items() if not name.startswith("double_blocks")}
+    own = draw_all(pipeline.transformer, "mixed")
+    mixed |= {name: change for name, change in own.items() if name.startswith("transformer_blocks")}
+    save_file(dotted_tensors(mixed, "diffusion_model."), files["mixed"])
+    return files
+
+
+def build_z_image_loras(pipeline, folder: Path) -> dict[str, Path]:
+    files = {name: folder / f"{name}.safetensors" for name in ("kohya", "comfy", "default", "dots")}
+    blocks = ("layers", "noise_refiner", "context_refiner")
+    own = lambda name: {key: c for key, c in draw_all(pipeline.transformer, name, lambda i: 1.0 + i % 5).items() if key.startswith(blocks)}  # noqa: E731
+    save_file(kohya_tensors(own("kohya"), "lora_unet_"), files["kohya"])
+    comfy = own("comfy")
+    alphas = {f"diffusion_model.{name}.alpha": torch.tensor(change.alpha) for name, change in comfy.items()}
+    plain = {name: Change(change.down, change.up) for name, change in comfy.items()}
+    save_file(dotted_tensors(plain, "diffusion_model.") | alphas, files["comfy"])
+    save_file(dotted_tensors(own("default"), "diffusion_model.", ("lora_A.default.weight", "lora_B.default.weight")), files["default"])
+    fused, parts = draw_original(pipeline.transformer, "dots", Z_IMAGE_LAYERS)
+    save_file(dotted_tensors(fused, "diffusion_model.", ("lora.down.weight", "lora.up.weight")), files["dots"])
+    # Diffusers splits what is fused in files of that form alone.
+    fused, parts = draw_original(pipeline.transformer, "fused", Z_IMAGE_LAYERS)
+    save_file(kohya_tensors(fused, "lora_unet_"), folder / "fused.safetensors")
+    files["fused"] = folder.parent / "fused_reference.safetensors"
+    save_file(peft_tensors({"transformer": parts}), files["fused"])
+    return files
+
+
 def build_loras(pipeline, folder: Path) -> dict[str, Path]:
     (folder / "saved").mkdir(parents=True, exist_ok=True)
     names = ("attention", "everything", "stabilised", "older", "dora", "biases")
@@ -332,6 +326,10 @@ def build_loras(pipeline, folder: Path) -> dict[str, Path]:
     files = {f"saved/{name}": file for name, file in files.items()}
     if hasattr(pipeline, "unet"):
         files |= build_unet_loras(pipeline, folder)
+    elif type(pipeline).__name__.startswith("Flux2"):
+        files |= build_flux2_loras(pipeline, folder)
+    elif type(pipeline).__name__.startswith("ZImage"):
+        files |= build_z_image_loras(pipeline, folder)
     elif type(pipeline).__name__.startswith("Flux"):
         files |= build_flux_loras(pipeline, folder)
     else:

@@ -242,6 +242,71 @@ def flux(config: dict, tensors: Tensors) -> Tensors:
     return result | by_layers(tensors, layers)
 
 
+FLUX2_STREAM = {
+    "img": {"attn.to_out.0": "attn.proj", "ff.linear_in": "mlp.0", "ff.linear_out": "mlp.2"},
+    "txt": {"attn.to_add_out": "attn.proj", "ff_context.linear_in": "mlp.0", "ff_context.linear_out": "mlp.2"},
+}
+
+
+def flux2(config: dict, tensors: Tensors) -> Tensors:
+    layers = {
+        "context_embedder": "txt_in", "x_embedder": "img_in", "proj_out": "final_layer.linear",
+        "norm_out.linear": "final_layer.adaLN_modulation.1",
+        "time_guidance_embed.timestep_embedder.linear_1": "time_in.in_layer",
+        "time_guidance_embed.timestep_embedder.linear_2": "time_in.out_layer",
+    }  # fmt: skip
+    for part in ("double_stream_modulation_img", "double_stream_modulation_txt", "single_stream_modulation"):
+        layers[f"{part}.linear"] = f"{part}.lin"
+    result = {}
+
+    def norms(old: str, new: str, added: str = "") -> None:
+        for letter, word in (("q", "query"), ("k", "key")):
+            result[f"{new}.{word}_norm.scale"] = tensors.pop(f"{old}.attn.norm_{added}{letter}.weight")
+
+    for index in range(config["num_layers"]):
+        old, new = f"transformer_blocks.{index}", f"double_blocks.{index}"
+        result[f"{new}.img_attn.qkv.weight"] = joined(tensors, [f"{old}.attn.to_{x}.weight" for x in "qkv"])
+        result[f"{new}.txt_attn.qkv.weight"] = joined(tensors, [f"{old}.attn.add_{x}_proj.weight" for x in "qkv"])
+        norms(old, f"{new}.img_attn.norm")
+        norms(old, f"{new}.txt_attn.norm", "added_")
+        for stream, inner in FLUX2_STREAM.items():
+            layers |= {f"{old}.{a}": f"{new}.{stream}_{b}" for a, b in inner.items()}
+    for index in range(config["num_single_layers"]):
+        old, new = f"single_transformer_blocks.{index}", f"single_blocks.{index}"
+        norms(old, f"{new}.norm")
+        layers |= {f"{old}.attn.to_qkv_mlp_proj": f"{new}.linear1", f"{old}.attn.to_out": f"{new}.linear2"}
+    tensors["norm_out.linear.weight"] = torch.cat(tensors["norm_out.linear.weight"].chunk(2)[::-1])
+    return result | by_layers(tensors, layers)
+
+
+def flux2_vae(config: dict, tensors: Tensors) -> Tensors:
+    """Its makers keep the convolutions of the latents in the halves, and the statistics beside them."""
+    statistics = {name: tensor for name, tensor in tensors.items() if name.startswith("bn.")}
+    renamed = vae(config, {name: tensor for name, tensor in tensors.items() if name not in statistics})
+    halves = {"quant_conv": "encoder.quant_conv", "post_quant_conv": "decoder.post_quant_conv"}
+    moved = {name: halves.get(name.split(".")[0], name.split(".")[0]) + name[name.index(".") :] for name in renamed}
+    return statistics | {moved[name]: tensor for name, tensor in renamed.items()}
+
+
+def z_image(config: dict, tensors: Tensors) -> Tensors:
+    result = {}
+    blocks = [f"layers.{i}" for i in range(config["n_layers"])]
+    blocks += [f"{kind}_refiner.{i}" for kind in ("noise", "context") for i in range(config["n_refiner_layers"])]
+    for block in blocks:
+        result[f"{block}.attention.qkv.weight"] = joined(tensors, [f"{block}.attention.to_{x}.weight" for x in "qkv"])
+        result[f"{block}.attention.out.weight"] = tensors.pop(f"{block}.attention.to_out.0.weight")
+        for letter in "qk":
+            result[f"{block}.attention.{letter}_norm.weight"] = tensors.pop(f"{block}.attention.norm_{letter}.weight")
+    rest = {re.sub(r"^all_(.*?)\.2-1\.", r"\1.", name): tensor for name, tensor in tensors.items()}
+    return result | rest | {"norm_final.weight": torch.ones(config["dim"])}  # which nothing reads
+
+
+def qwen3(_: dict, tensors: Tensors) -> Tensors:
+    """As a model that makes words, of which the head is not kept."""
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith("lm_head.")}
+    return {name if name.startswith("model.") else "model." + name: tensor for name, tensor in kept.items()}
+
+
 def same(_: dict, tensors: Tensors) -> Tensors:
     return tensors
 
@@ -251,6 +316,7 @@ Conversion = tuple[str, Callable[[dict, Tensors], Tensors]]
 SD_VAE = ("first_stage_model.", vae)
 CLIP_L, CLIP_G = "text_encoders.clip_l.transformer.", "text_encoders.clip_g.transformer."
 T5 = ("text_encoders.t5xxl.transformer.", same)
+QWEN3 = ("text_encoders.qwen3_4b.transformer.", qwen3)
 LAYOUTS: dict[str, dict[str, Conversion]] = {
     "StableDiffusionPipeline": {
         "unet": (DENOISER, unet), "vae": SD_VAE, "text_encoder": ("cond_stage_model.transformer.", clip),
@@ -264,6 +330,8 @@ LAYOUTS: dict[str, dict[str, Conversion]] = {
         "text_encoder_3": T5,
     },
     "FluxPipeline": {"transformer": (DENOISER, flux), "vae": ("vae.", vae), "text_encoder": (CLIP_L, clip), "text_encoder_2": T5},
+    "Flux2KleinPipeline": {"transformer": (DENOISER, flux2), "vae": ("vae.", flux2_vae), "text_encoder": QWEN3},
+    "ZImagePipeline": {"transformer": (DENOISER, z_image), "vae": ("vae.", vae), "text_encoder": QWEN3},
 }  # fmt: skip
 
 
@@ -274,7 +342,7 @@ def class_of(folder: Path) -> str:
 def checkpoint_of(folder: Path, components: tuple[str, ...] = (), bare: bool = False) -> Tensors:
     """All tensors of these components, or of all there are. `bare`: the denoiser's have no prefix."""
     tensors: Tensors = {}
-    for component, (prefix, rename) in LAYOUTS[re.sub("Inpaint|Fill", "", class_of(folder))].items():
+    for component, (prefix, rename) in LAYOUTS[re.sub("Inpaint|Fill|Kontext|Control", "", class_of(folder))].items():
         if not (folder / component).is_dir() or (components and component not in components):
             continue
         prefix = "" if bare and prefix == DENOISER else prefix

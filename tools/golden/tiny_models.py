@@ -207,8 +207,8 @@ def vae(seed: int, **options) -> AutoencoderKL:
     return model
 
 
-def unet(seed: int, pooled_size: int = 0, **options) -> UNet2DConditionModel:
-    """With text_time `pooled_size` is that of the pooled text."""
+def unet(seed: int, pooled_size: int = 0, told: int = 6, **options) -> UNet2DConditionModel:
+    """With text_time `pooled_size` is that of the pooled text, and `told` how many numbers condition besides."""
     config = {
         "sample_size": 8, "block_out_channels": (12, 24, 24), "layers_per_block": 1, "norm_num_groups": 4,
         "attention_head_dim": 2, "cross_attention_dim": 32,
@@ -218,7 +218,7 @@ def unet(seed: int, pooled_size: int = 0, **options) -> UNet2DConditionModel:
     config |= options
     if pooled_size:
         config.setdefault("addition_time_embed_dim", 8)
-        config["projection_class_embeddings_input_dim"] = 6 * config["addition_time_embed_dim"] + pooled_size
+        config["projection_class_embeddings_input_dim"] = told * config["addition_time_embed_dim"] + pooled_size
     return randomise(UNet2DConditionModel(**config), seed)
 
 

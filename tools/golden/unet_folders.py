@@ -7,6 +7,7 @@ From the command line: python3 tools/golden/unet_folders.py PATH [NAME…] write
 """
 
 import json
+import shutil
 import sys
 import zlib
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ class Folder:
     scheduler: tuple[str, dict] | None = None  # class and options beside the betas; None: the family's usual one
     pipeline: dict = field(default_factory=dict)  # options in model_index.json
     fills: bool = False  # the UNet sees mask and masked picture
+    refines: bool = False  # one text encoder, the second, and an aesthetic score
     classic_tokenizers: bool = False
     guidance_scale: float = 4.0  # that such models are used with
     default_size: tuple[int, int] = (64, 64)  # width and height that Diffusers takes when none is asked for
@@ -131,18 +133,29 @@ FILL_FOLDERS = {
     "xl_fill": Folder("Stable Diffusion XL for inpainting", xl=True, fills=True, unet={"in_channels": 9}),
 }
 
+# These finish the pictures of others.
+SCORED = {"requires_aesthetics_score": True, "force_zeros_for_empty_prompt": False}
+REFINER_FOLDERS = {
+    "xl_refiner": Folder("the refiner of Stable Diffusion XL", xl=True, refines=True, pipeline=SCORED),
+    "xl_refiner_levels": Folder(
+        "one of four levels, whose absent negative prompt is zeros", xl=True, refines=True,
+        unet={"block_out_channels": (8, 16, 16, 24), "transformer_layers_per_block": (1, 1, 2, 1)} | blocks(False, True, True, False),
+        pipeline={"requires_aesthetics_score": True},
+    ),
+}  # fmt: skip
+
 CLIP_2 = {"hidden_size": 40, "projection_dim": 40, "num_attention_heads": 2, "num_hidden_layers": 2, "hidden_act": "gelu"}
 XL_UNET = {"use_linear_projection": True, "transformer_layers_per_block": (1, 1, 2)} | blocks(False, True, True)
 
 
 def build_folder(path: str | Path, name: str, dtype: torch.dtype = torch.float32) -> Path:
     """Writes the folder `name` to `path` (which need not exist) and returns it; the same bytes every time."""
-    folder, path = (FOLDERS | FILL_FOLDERS)[name], Path(path)
+    folder, path = (FOLDERS | FILL_FOLDERS | REFINER_FOLDERS)[name], Path(path)
     seed = zlib.crc32(name.encode()) % 100_000
     vocabulary = tiny_tokenizers.save_clip_tokenizer(path / "tokenizer", tiny_tokenizers.END, folder.classic_tokenizers)
     ids = {"vocab_size": vocabulary, "eos_token_id": 2}
     text_encoder = tiny_models.clip(seed + 1, with_projection=False, **(ids | folder.clip))
-    models = {"text_encoder": text_encoder}
+    models = {} if folder.refines else {"text_encoder": text_encoder}
     unet = dict(folder.unet)
     if folder.xl:
         tiny_tokenizers.save_clip_tokenizer(path / "tokenizer_2", "!", folder.classic_tokenizers)
@@ -150,6 +163,8 @@ def build_folder(path: str | Path, name: str, dtype: torch.dtype = torch.float32
         unet = xl_conditions(models) | XL_UNET | unet
     else:
         unet = {"cross_attention_dim": text_encoder.config.hidden_size} | unet
+    if folder.refines:
+        shutil.rmtree(path / "tokenizer")
     models["unet"] = tiny_models.unet(seed + 3, **unet)
     models["vae"] = tiny_models.unet_vae(seed + 4, **folder.vae)
     for component, model in models.items():
@@ -163,9 +178,11 @@ def build_folder(path: str | Path, name: str, dtype: torch.dtype = torch.float32
 
 def xl_conditions(models: dict) -> dict:
     """The UNet's options that follow from the text encoders."""
-    clip, clip_2 = models["text_encoder"].config, models["text_encoder_2"].config
+    clip_2 = models["text_encoder_2"].config
+    refines = "text_encoder" not in models
     return {
-        "cross_attention_dim": clip.hidden_size + clip_2.hidden_size,
+        "cross_attention_dim": clip_2.hidden_size + (0 if refines else models["text_encoder"].config.hidden_size),
+        "told": 5 if refines else 6,
         "addition_embed_type": "text_time",
         "pooled_size": clip_2.projection_dim,
     }
@@ -187,6 +204,8 @@ def write_index(path: Path, folder: Folder, scheduler: str) -> None:
             "tokenizer_2": ["transformers", "CLIPTokenizer"],
             "add_watermarker": False,
         }
+        if folder.refines:
+            index |= {"_class_name": "StableDiffusionXLImg2ImgPipeline", "text_encoder": [None, None], "tokenizer": [None, None]}
     else:
         index |= {"feature_extractor": [None, None], "safety_checker": [None, None], "requires_safety_checker": False}
     text = json.dumps(index | folder.pipeline, indent=2)
@@ -197,7 +216,8 @@ def load_pipeline(path: str | Path, dtype: torch.dtype = torch.float32):
     pipeline = diffusers.DiffusionPipeline.from_pretrained(path, torch_dtype=dtype)
     pipeline.set_progress_bar_config(disable=True)
     # clip_skip looks for `text_model`, which transformers 5 has no longer; set past torch, for it is its own child.
-    object.__setattr__(pipeline.text_encoder, "text_model", pipeline.text_encoder)
+    if pipeline.text_encoder is not None:
+        object.__setattr__(pipeline.text_encoder, "text_model", pipeline.text_encoder)
     return pipeline
 
 

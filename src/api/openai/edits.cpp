@@ -10,6 +10,7 @@
 #include "base/pages.h"
 #include "image/channels.h"
 #include "image/resize.h"
+#include "job/request_rules.h"
 
 namespace diffused::api {
 namespace {
@@ -36,28 +37,43 @@ Result<Image> read_mask(const Upload& upload, const Image& image, MaskMode mode,
   return mask;
 }
 
-// Pictures to go by, for a model that takes such and starts from none. What is hidden in a picture is never
-// seen.
-Result<std::vector<std::shared_ptr<const Image>>> read_references(const UploadForm& form,
-                                                                  const PipelineInfo& model,
-                                                                  const http::Request& http_request,
-                                                                  const DecodeLimits& limits) {
+// For a model that goes by pictures: those, after the one that is repainted where there is a mask, or that
+// one is started from where two come and one is needed. What is hidden in a picture is never seen.
+Result<void> read_references(const UploadForm& form, const PipelineInfo& model,
+                             const http::Request& http_request, MaskMode mode, const DecodeLimits& limits,
+                             GenerateRequest& request) {
   if (form.images.empty()) return wrong_edit("image is required", "image", "missing_required_parameter");
-  if (!form.masks.empty())
+  if (form.masks.size() > 1) return wrong_edit("one mask is accepted", form.masks[1].field);
+  const bool masked = !form.masks.empty();
+  if (masked && !model.inpaint)
     return fail(ErrorCode::unsupported, "this model does not take a mask", form.masks[0].field);
-  const auto most = static_cast<std::size_t>(model.references_max);
+  const bool two = masked || model.reference_needed;
+  const auto most = static_cast<std::size_t>(two ? 1 + kReferencesWithMaskMax : model.references_max);
   if (form.images.size() > most) {
     return fail(
         ErrorCode::unsupported,
         most == 1 ? "this model takes one image" : fmt::format("this model takes at most {} images", most),
         form.images[most].field);
   }
-  std::vector<std::shared_ptr<const Image>> references;
+  const bool starts = masked || (model.reference_needed && form.images.size() > 1);
   for (const Upload& upload : form.images) {
     TRY(Image picture, decode_upload(upload, limits));
-    references.push_back(held_picture(to_rgb(on_paper(std::move(picture))), http_request));
+    if (model.reference_needed && !request.width && !request.height) {
+      const Size own = size_for_upload(picture, model);
+      request.width = own.width;
+      request.height = own.height;
+    }
+    if (starts && !request.init_image) {
+      if (masked) {
+        TRY(Image mask, read_mask(form.masks[0], picture, mode, limits));
+        request.mask = held_picture(std::move(mask), http_request);
+      }
+      request.init_image = held_picture(to_rgb(on_paper(std::move(picture))), http_request);
+    } else {
+      request.references.push_back(held_picture(to_rgb(on_paper(std::move(picture))), http_request));
+    }
   }
-  return references;
+  return {};
 }
 
 // Decodes what the model can take. As OpenAI has it, a transparent picture that is to be edited is its own
@@ -100,12 +116,11 @@ Result<ImageJob> parse_edit(const Api& api, const http::Request& http_request, b
   TRY(request.spelling, read_fields(fields, form.fields, form.source));
   TRY(const ServedModel model, choose_model(api, named_model(api, http_request, request)));
   request.fingerprint = fingerprint_of(http_request);
-  if (model.info.references_max > 0 && !model.info.image_to_image) {
-    TRY(request.generate.references,
-        read_references(form, model.info, http_request, counted(limits.upload, http_request)));
-    auto job = complete(api, std::move(request), model);
-    if (!job && job.error().field == "references") job.error().field = form.images[0].field;
-    return job;
+  if (model.info.references_max > 0) {
+    TRY_VOID(read_references(form, model.info, http_request, request.mask_mode,
+                             counted(limits.upload, http_request), request.generate));
+    request.spelling["references"] = request.spelling["image"] = form.images[0].field;
+    return complete(api, std::move(request), model);
   }
   TRY(EditPictures pictures,
       read_pictures(form, model.info, request.mask_mode, variation, counted(limits.upload, http_request)));

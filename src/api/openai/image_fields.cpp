@@ -72,6 +72,23 @@ Setter with(ImageRequest& request, RequestSetter set) {
   return [&request, set](const json::value& value) { return set(request, value); };
 }
 
+constexpr std::string_view kCacheSchema =
+    R"({"type": ["object", "null"], "required": ["mode"], "properties":
+        {"mode": {"type": "string"}, "threshold": {"type": "number", "exclusiveMinimum": 0, "maximum": 10}}})";
+
+Result<void> set_cache(ImageRequest& request, const json::value& value) {
+  const json::object* const object = value.if_object();
+  const json::value* const mode = object ? object->if_contains("mode") : nullptr;
+  const json::value* const threshold = object ? object->if_contains("threshold") : nullptr;
+  if (!mode || !mode->is_string() || (threshold && !threshold->is_number()))
+    return fail(ErrorCode::invalid_argument, R"(must be such as {"mode": "easy", "threshold": 0.1})", {},
+                "invalid_type");
+  StepCache cache{.mode = text_of(*mode)};
+  if (threshold) cache.threshold = threshold->to_number<double>();
+  request.generate.cache = cache;
+  return {};
+}
+
 constexpr std::string_view kPixelsSchema =
     R"({"type": ["array", "null"], "minItems": 2, "maxItems": 2,
         "items": {"type": "integer", "minimum": 0, "maximum": 65536}})";
@@ -170,6 +187,12 @@ std::vector<Field> picture_fields(const RequestLimits& limits, ImageRequest& req
                  text("scheduler", 64,
                       "A sampler that GET /v1/models tells, by its class's name or A1111's or k-diffusion's.",
                       into(generate.scheduler))),
+      choice("decoder", {"full", "tiny"},
+             "tiny: a small decoder, where GET /v1/models tells one; less work and nearly as good.",
+             into(generate.decoder)),
+      any("cache", kCacheSchema,
+          "Steps that are foretold and not made, by a mode that GET /v1/models tells; absent: the server's.",
+          with(request, set_cache)),
       loras_field(generate.loras),
   };
 }
@@ -189,6 +212,15 @@ std::vector<Field> condition_fields(GenerateRequest& generate) {
       number("cfg_truncation", 1,
              "Z-Image: up to which share of the way from noise to picture there is guidance; absent: 1.",
              into(generate.cfg_truncation)),
+      number("denoising_start", 1,
+             "SDXL, with an image that another model began: the share of the way at which it stands.",
+             into(generate.denoising_start)),
+      number("denoising_end", 1, "SDXL: the share of the way from noise to picture at which to end.",
+             into(generate.denoising_end)),
+      number("aesthetic_score", 10, "SDXL's refiner: how well the picture is to please; absent: 6.",
+             into(generate.aesthetic_score)),
+      number("negative_aesthetic_score", 10, "SDXL's refiner: the same of the negative prompt; absent: 2.5.",
+             into(generate.negative_aesthetic_score)),
       pixels("original_size", "SDXL: height and width the picture seems to come from; absent: its own.",
              generate.original_size),
       pixels("crops_coords_top_left", "SDXL: where it seems to be cropped; absent: [0, 0].",

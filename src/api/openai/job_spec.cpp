@@ -33,6 +33,10 @@ void each_spec_member(Spec& spec, const Visit& visit) {
   visit("guidance_rescale", generate.guidance_rescale);
   visit("cfg_normalization", generate.cfg_normalization);
   visit("cfg_truncation", generate.cfg_truncation);
+  visit("denoising_start", generate.denoising_start);
+  visit("denoising_end", generate.denoising_end);
+  visit("aesthetic_score", generate.aesthetic_score);
+  visit("negative_aesthetic_score", generate.negative_aesthetic_score);
   visit("original_size", generate.original_size);
   visit("crops_coords_top_left", generate.crops_coords_top_left);
   visit("target_size", generate.target_size);
@@ -45,6 +49,8 @@ void each_spec_member(Spec& spec, const Visit& visit) {
   visit("prompt_syntax", generate.prompt_syntax);
   visit("scheduler", generate.scheduler);
   visit("flow_shift", generate.flow_shift);
+  visit("cache", generate.cache);
+  visit("decoder", generate.decoder);
   visit("sigmas", generate.sigmas);
   visit("timesteps", generate.timesteps);
   visit("eta", generate.eta);
@@ -77,6 +83,9 @@ json::value to_value(const std::optional<T>& value) {
   return value ? json::value_from(*value) : json::value(nullptr);
 }
 
+json::value to_value(const std::optional<StepCache>& cache) {
+  return cache ? json::value(write_step_cache(*cache)) : json::value(nullptr);
+}
 json::value to_value(const std::vector<LoraChoice>& loras) { return write_loras(loras); }
 
 template <typename T>
@@ -88,6 +97,10 @@ template <typename T>
 void from_member(const json::object& object, const char* name, std::optional<T>& to) {
   const json::value* const value = object.if_contains(name);
   if (value && !value->is_null()) to = json::value_to<T>(*value);
+}
+void from_member(const json::object& object, const char* name, std::optional<StepCache>& to) {
+  const json::value* const value = object.if_contains(name);
+  if (value && !value->is_null()) to = parse_step_cache(json::value_to<std::string>(*value)).value();
 }
 template <typename T>
 void from_member(const json::object& object, const char* name, std::vector<T>& to) {

@@ -31,12 +31,15 @@ json::object describe_model(const ServedModel& model, const std::string& id) {
           {"default_steps", info.default_steps},
           {"default_guidance_scale", info.default_guidance_scale},
           {"references_max", info.references_max},
+          {"reference_needed", info.reference_needed},
           {"schedulers", json::array(info.schedulers.begin(), info.schedulers.end())},
           {"loras", json::array(info.loras.begin(), info.loras.end())},
           {"embeddings", json::array(info.embeddings.begin(), info.embeddings.end())},
           {"images_max", info.image_to_image ? 1 : 0},
           {"mask", info.inpaint},
           {"flow_shift", info.flow_shift},
+          {"caches", json::array(info.caches.begin(), info.caches.end())},
+          {"decoders", json::array(info.decoders.begin(), info.decoders.end())},
           {"true_cfg_scale", info.true_cfg_scale}};
 }
 

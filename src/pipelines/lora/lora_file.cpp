@@ -49,9 +49,10 @@ struct Known {
 
 // A file may name layers in two ways; Diffusers then reads those of one, and which it is depends on the
 // family. Returns whether this one is read, when the denoiser's best spelling in the file is `best`.
-bool is_read(const Known& layer, LoraSpelling best, bool is_flux, bool has_downs) {
+bool is_read(const Known& layer, LoraSpelling best, LoraReading reading, bool has_downs) {
   const LoraSpelling spelling = layer.meaning->spelling;
-  if (is_flux) {
+  if (reading == LoraReading::every_name) return true;
+  if (reading == LoraReading::flux) {
     if (best == LoraSpelling::own && has_downs) return layer.in_denoiser() && spelling == LoraSpelling::own;
     return best != LoraSpelling::flat || !layer.in_denoiser() || spelling <= LoraSpelling::flat;
   }
@@ -77,7 +78,7 @@ std::vector<Known> known_layers(const LoraGroups& groups, const LoraNames& names
     has_downs = has_downs || (down != tensors.end() && down->second.ends_with(".lora_down.weight"));
   }
   std::erase_if(found, [&](const Known& layer) {
-    if (is_read(layer, best, names.is_flux(), has_downs)) return false;
+    if (is_read(layer, best, names.reading(), has_downs)) return false;
     left_out.add(*layer.name, fmt::format("layer '{}' is there under another name as well", *layer.name));
     return true;
   });
@@ -126,7 +127,7 @@ Result<void> LoraFile::add(Checkpoint& file, const std::string& name, const Lora
   for (const LoraPlace& place : meaning.places) {
     LoraChange change{
         .name = name, .place = place, .tensors = tensors, .weight = context.layers.at(place.layer)};
-    auto found = outputs_of(file, change, context.names.is_flux());
+    auto found = outputs_of(file, change, context.names.reading() == LoraReading::flux);
     if (!found) return refuse(path_, found.error().code, found.error().message);
     outputs = *found;
     used = std::max(used, place.first_row + change.weight.front());
@@ -154,7 +155,7 @@ Result<LoraFile> LoraFile::open(const std::filesystem::path& path, const LoraNam
   LeftOut left_out;
   for (const Known& layer : known_layers(groups, names, left_out)) {
     const LoraTensors tensors =
-        names.is_flux() ? without_differences(*layer.tensors, left_out) : *layer.tensors;
+        names.reading() == LoraReading::flux ? without_differences(*layer.tensors, left_out) : *layer.tensors;
     if (!changes_anything(tensors)) continue;
     TRY_VOID(lora.add(*file, *layer.name, *layer.meaning, tensors, {names, layers, *scales}));
   }

@@ -32,12 +32,25 @@ const Prefixes kOriginalPrefixes = {
     {"diffusion_model.", "model.diffusion_model.", "unet.", "transformer.", ""}, {"lora_unet_", "lycoris_"}};
 constexpr const char* kBlocks[] = {"input_blocks.", "middle_block.", "output_blocks."};
 
+// Layers that only these have.
+constexpr const char* kFlux2Mark = "transformer.single_stream_modulation.linear";
+constexpr const char* kZImageMark = "transformer.all_x_embedder.2-1";
+
 constexpr std::string_view kTextModel =
     "text_model.";  // the files of one encoder have it, those of another not
 
 std::string flat(std::string name) {
   std::ranges::replace(name, '.', '_');
   return name;
+}
+
+std::vector<OriginalLayer> original_transformer_names(const ChangeableLayers& layers) {
+  if (layers.contains("pos_embed.proj")) return original_sd3_names(layers);
+  const auto has = [&layers](std::string_view mark) {
+    return layers.contains(std::string(mark.substr(mark.find('.') + 1)));
+  };
+  if (has(kZImageMark)) return original_z_image_names(layers);
+  return has(kFlux2Mark) ? original_flux2_names(layers) : original_flux_names(layers);
 }
 
 }  // namespace
@@ -48,10 +61,15 @@ LoraNames::LoraNames(const ChangeableLayers& layers) {
     const std::size_t dot = name.find('.');
     components[name.substr(0, dot)].emplace(name.substr(dot + 1), shape);
   }
-  is_flux_ = layers.contains("transformer.x_embedder");
+  if (layers.contains(kFlux2Mark) || layers.contains(kZImageMark))
+    reading_ = LoraReading::every_name;
+  else if (layers.contains("transformer.x_embedder"))
+    reading_ = LoraReading::flux;
   for (const auto& [component, own] : components) {
-    // LoRAs of FLUX's T5 do nothing in Diffusers.
-    if (!is_flux_ || component != "text_encoder_2") add_component(component, own);
+    // LoRAs of FLUX's T5 do nothing in Diffusers, and neither do those of Qwen3.
+    const bool left_out = (reading_ == LoraReading::flux && component == "text_encoder_2") ||
+                          (reading_ == LoraReading::every_name && component != "transformer");
+    if (!left_out) add_component(component, own);
   }
 }
 
@@ -75,9 +93,7 @@ void LoraNames::add_component(const std::string& component, const ChangeableLaye
   }
   std::vector<OriginalLayer> originals;
   if (component == "unet") originals = original_unet_names(layers);
-  if (component == "transformer") {
-    originals = layers.contains("pos_embed.proj") ? original_sd3_names(layers) : original_flux_names(layers);
-  }
+  if (component == "transformer") originals = original_transformer_names(layers);
   for (const OriginalLayer& one : originals) {
     const bool block = component == "unet" && std::ranges::any_of(kBlocks, [&one](const char* list) {
                          return one.original.starts_with(list);

@@ -27,6 +27,13 @@ enum class LoraSpelling {
   makers_block,  // the same, of a numbered block of a UNet
 };
 
+// Which layers of a file are read that gives them several names, as Diffusers does it for the family.
+enum class LoraReading {
+  best_name,   // of the file's best spelling
+  flux,        // FLUX.1's own rules
+  every_name,  // all of them
+};
+
 struct LoraMeaning {
   std::vector<LoraPlace> places;
   LoraSpelling spelling = LoraSpelling::own;
@@ -43,15 +50,14 @@ class LoraNames {
   // Where it goes: several places for a layer that is several here; nothing for an unknown name.
   const LoraMeaning* find(const std::string& name) const;
 
-  // Whether the denoiser is that of FLUX, whose files Diffusers reads in a way of its own.
-  bool is_flux() const { return is_flux_; }
+  LoraReading reading() const { return reading_; }
 
  private:
   void add(const std::string& name, const LoraPlace& place, LoraSpelling spelling);
   void add_component(const std::string& component, const ChangeableLayers& layers);
 
   std::unordered_map<std::string, LoraMeaning> meanings_;
-  bool is_flux_ = false;
+  LoraReading reading_ = LoraReading::best_name;
 };
 
 }  // namespace diffused::pipelines

@@ -196,6 +196,60 @@ std::vector<OriginalLayer> original_flux_names(const ChangeableLayers& layers) {
   return names;
 }
 
+std::vector<OriginalLayer> original_flux2_names(const ChangeableLayers& layers) {
+  // The last norm's halves stay in the order that the file has, as Diffusers leaves them.
+  static const Names kEnds = {{"x_embedder", "img_in"},
+                              {"context_embedder", "txt_in"},
+                              {"time_guidance_embed.timestep_embedder.linear_1", "time_in.in_layer"},
+                              {"time_guidance_embed.timestep_embedder.linear_2", "time_in.out_layer"},
+                              {"double_stream_modulation_img.linear", "double_stream_modulation_img.lin"},
+                              {"double_stream_modulation_txt.linear", "double_stream_modulation_txt.lin"},
+                              {"single_stream_modulation.linear", "single_stream_modulation.lin"},
+                              {"norm_out.linear", "final_layer.adaLN_modulation.1"},
+                              {"proj_out", "final_layer.linear"}};
+  std::vector<OriginalLayer> names;
+  for (const auto& [layer, original] : kEnds) add_joined(names, layers, original, {layer});
+  for (int i = 0; layers.contains(fmt::format("transformer_blocks.{}.attn.to_q", i)); ++i) {
+    const std::string from = fmt::format("double_blocks.{}.", i),
+                      to = fmt::format("transformer_blocks.{}.", i);
+    const std::string attention = to + "attn.";
+    add_joined(names, layers, from + "img_attn.qkv",
+               {attention + "to_q", attention + "to_k", attention + "to_v"});
+    add_joined(names, layers, from + "txt_attn.qkv",
+               {attention + "add_q_proj", attention + "add_k_proj", attention + "add_v_proj"});
+    add_joined(names, layers, from + "img_attn.proj", {attention + "to_out.0"});
+    add_joined(names, layers, from + "txt_attn.proj", {attention + "to_add_out"});
+    for (const auto& [stream, own] : {std::pair("img", "ff."), std::pair("txt", "ff_context.")}) {
+      add_joined(names, layers, from + stream + "_mlp.0", {to + own + "linear_in"});
+      add_joined(names, layers, from + stream + "_mlp.2", {to + own + "linear_out"});
+    }
+  }
+  for (int i = 0; layers.contains(fmt::format("single_transformer_blocks.{}.attn.to_out", i)); ++i) {
+    const std::string from = fmt::format("single_blocks.{}.", i),
+                      to = fmt::format("single_transformer_blocks.{}.attn.", i);
+    add_joined(names, layers, from + "linear1", {to + "to_qkv_mlp_proj"});
+    add_joined(names, layers, from + "linear2", {to + "to_out"});
+  }
+  return names;
+}
+
+std::vector<OriginalLayer> original_z_image_names(const ChangeableLayers& layers) {
+  static const Names kEnds = {{"all_x_embedder.2-1", "x_embedder"},
+                              {"all_final_layer.2-1.linear", "final_layer.linear"},
+                              {"all_final_layer.2-1.adaLN_modulation.1", "final_layer.adaLN_modulation.1"}};
+  std::vector<OriginalLayer> names;
+  for (const auto& [layer, original] : kEnds) add_joined(names, layers, original, {layer});
+  for (const char* const list : {"noise_refiner", "context_refiner", "layers"}) {
+    for (int i = 0; layers.contains(fmt::format("{}.{}.attention.to_q", list, i)); ++i) {
+      const std::string attention = fmt::format("{}.{}.attention.", list, i);
+      add_joined(names, layers, attention + "qkv",
+                 {attention + "to_q", attention + "to_k", attention + "to_v"});
+      add_joined(names, layers, attention + "out", {attention + "to_out.0"});
+    }
+  }
+  return names;
+}
+
 std::vector<OriginalLayer> original_sd3_names(const ChangeableLayers& layers) {
   static const Names kEnds = {{"pos_embed.proj", "x_embedder.proj"},
                               {"context_embedder", "context_embedder"},

@@ -21,6 +21,8 @@ struct OriginalLayer {
 // Of the layers of one network, named without the component. What has no other name is left out. Pure.
 std::vector<OriginalLayer> original_unet_names(const ChangeableLayers& layers);
 std::vector<OriginalLayer> original_flux_names(const ChangeableLayers& layers);
+std::vector<OriginalLayer> original_flux2_names(const ChangeableLayers& layers);
+std::vector<OriginalLayer> original_z_image_names(const ChangeableLayers& layers);
 std::vector<OriginalLayer> original_sd3_names(const ChangeableLayers& layers);
 
 }  // namespace diffused::pipelines

@@ -33,6 +33,8 @@ FileComponent autoencoder_component(weights::Renaming& names, LatentScale scale)
 // Stable Diffusion 3 and 3.5.
 FileComponent mmdit_component(weights::Renaming& names);
 FileComponent flux_component(weights::Renaming& names);
+FileComponent flux2_component(weights::Renaming& names);
+FileComponent z_image_component(weights::Renaming& names);
 
 // What becomes of the pooled text.
 enum class Projection {
@@ -45,6 +47,8 @@ FileComponent clip_component(weights::Renaming& names, const char* activation, P
 // CLIP under the names of OpenCLIP. Stable Diffusion 2 leaves the last layer out and does not project.
 FileComponent open_clip_component(weights::Renaming& names, bool all_layers);
 FileComponent t5_component(weights::Renaming& names);
+// Qwen3, with or without the head that makes words.
+FileComponent qwen3_component(weights::Renaming& names);
 
 // A JSON list of the items.
 template <typename Items>

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "base/log.h"
+#include "pipelines/single_file/noise_marks.h"
 #include "weights/scope.h"
 
 namespace diffused::pipelines {
@@ -71,49 +72,19 @@ void read_t5(Reading& reading, const std::string& component) {
   reading.result.components[component] = t5_component(names);
 }
 
+void read_qwen3(Reading& reading) {
+  const char* const prefix = beginning_of(
+      *reading.file,
+      {"text_encoders.qwen3_4b.transformer.", "text_encoders.qwen3_8b.transformer.", "text_encoder."},
+      "model.layers.");
+  if (!prefix) return;
+  Renaming names = reading.names(prefix);
+  reading.result.components["text_encoder"] = qwen3_component(names);
+}
+
 void set_scheduler(Reading& reading, const char* class_name, const char* json) {
   reading.result.scheduler_class = class_name;
   reading.result.scheduler = boost::json::parse(json).as_object();
-}
-
-boost::json::array numbers_of(Reading& reading, const std::string& name) {
-  boost::json::array numbers;
-  if (const auto* const shape = reading.file->shape(name)) {
-    const at::Tensor values = reading.file->tensor(name, *shape, at::kDouble, at::kCPU).flatten();
-    for (std::int64_t i = 0; i < values.numel(); ++i) numbers.emplace_back(values[i].item<double>());
-  }
-  return numbers;
-}
-
-// The names of tensors that mark a model of continuous noise levels (EDM), which the others' schedulers would
-// misread in silence.
-constexpr const char* kLatentsMean = "edm_mean";
-constexpr const char* kLatentsStd = "edm_std";
-constexpr const char* kSigmaMin = "edm_vpred.sigma_min";
-constexpr const char* kSigmaMax = "edm_vpred.sigma_max";
-
-// Playground v2.5: EDM's noise levels, and latents that are normalised by channel.
-void read_latent_marks(Reading& reading) {
-  if (!reading.file->contains(kLatentsMean) || !reading.file->contains(kLatentsStd)) return;
-  constexpr double kScale = 0.5;
-  set_scheduler(reading, "EDMDPMSolverMultistepScheduler", "{}");
-  reading.result.scheduler_marked = true;
-  reading.result.vae_marked = {{"latents_mean", numbers_of(reading, kLatentsMean)},
-                               {"latents_std", numbers_of(reading, kLatentsStd)},
-                               {"scaling_factor", kScale}};
-}
-
-// CosXL: EDM's noise levels, told as v-prediction.
-void read_level_marks(Reading& reading) {
-  const auto least = numbers_of(reading, kSigmaMin), most = numbers_of(reading, kSigmaMax);
-  if (least.empty() && most.empty()) return;
-  set_scheduler(
-      reading, "EDMEulerScheduler",
-      R"({"sigma_min": 0.002, "sigma_max": 120.0, "sigma_data": 1.0, "prediction_type": "v_prediction",
-                    "sigma_schedule": "exponential"})");
-  reading.result.scheduler_marked = true;
-  if (!least.empty()) reading.result.scheduler_told["sigma_min"] = least.front();
-  if (!most.empty()) reading.result.scheduler_told["sigma_max"] = most.front();
 }
 
 void read_unet(Reading& reading, const std::string& family) {
@@ -127,6 +98,8 @@ void read_unet(Reading& reading, const std::string& family) {
   if (reading.file->contains("ztsnr")) reading.result.scheduler_told["rescale_betas_zero_snr"] = true;
 }
 
+constexpr const char* kRefinerClass = "StableDiffusionXLImg2ImgPipeline";
+
 void read_stable_diffusion(Reading& reading) {
   read_unet(reading, "StableDiffusion");
   read_autoencoder(reading, {.factor = 0.18215});
@@ -137,8 +110,16 @@ void read_stable_diffusion(Reading& reading) {
                     "skip_prk_steps": true, "set_alpha_to_one": false, "steps_offset": 1})");
 }
 
+// Of the refiner, whose one text encoder is the base's second, published files have 2560 conditions.
+constexpr std::int64_t kRefinerConditions = 2560;
+
 void read_stable_diffusion_xl(Reading& reading) {
   read_unet(reading, "StableDiffusionXL");
+  const char* const refiner = "conditioner.embedders.0.model.";
+  const auto* const conditions = reading.file->shape(reading.denoiser + "label_emb.0.0.weight");
+  if (reading.file->contains_under(refiner) || (conditions && conditions->back() == kRefinerConditions))
+    reading.result.class_name = kRefinerClass;
+  read_open_clip(reading, "text_encoder_2", refiner, /*all_layers=*/true);
   read_autoencoder(reading, {.factor = 0.13025});
   read_clip(reading, "text_encoder", "conditioner.embedders.0.transformer.", "quick_gelu", Projection::none);
   read_open_clip(reading, "text_encoder_2", "conditioner.embedders.1.model.", /*all_layers=*/true);
@@ -146,8 +127,13 @@ void read_stable_diffusion_xl(Reading& reading) {
   set_scheduler(reading, "EulerDiscreteScheduler",
                 R"({"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
                     "timestep_spacing": "leading", "steps_offset": 1})");
-  read_latent_marks(reading);
-  read_level_marks(reading);
+  NoiseMarks marks = read_noise_marks(*reading.file);
+  if (marks.scheduler_class.empty()) return;
+  reading.result.scheduler_marked = true;
+  reading.result.scheduler_class = std::move(marks.scheduler_class);
+  reading.result.scheduler = std::move(marks.scheduler);
+  reading.result.scheduler_told = std::move(marks.scheduler_told);
+  reading.result.vae_marked = std::move(marks.vae_marked);
 }
 
 void read_sd3(Reading& reading) {
@@ -162,13 +148,22 @@ void read_sd3(Reading& reading) {
   set_scheduler(reading, "FlowMatchEulerDiscreteScheduler", R"({"shift": 3.0})");
 }
 
-constexpr std::int64_t kFluxFillChannels = 384;  // packed: latents, masked picture, mask
+constexpr std::int64_t kFluxFillChannels = 384;     // packed: latents, masked picture, mask
+constexpr std::int64_t kFluxControlChannels = 128;  // latents, and the picture that controls
+
+// Kontext is FLUX.1 dev with other weights: of its file nothing but the name tells.
+bool is_named_kontext(const std::filesystem::path& path) {
+  const std::string name = path.stem().string();
+  return name.find("kontext") != name.npos || name.find("Kontext") != name.npos;
+}
 
 void read_flux(Reading& reading) {
   Renaming names = reading.names(reading.denoiser);
   reading.result.class_name = "FluxPipeline";
   FileComponent& flux = reading.result.components["transformer"] = flux_component(names);
   if (flux.told.at("in_channels") == kFluxFillChannels) reading.result.class_name = "FluxFillPipeline";
+  if (flux.told.at("in_channels") == kFluxControlChannels) reading.result.class_name = "FluxControlPipeline";
+  if (is_named_kontext(reading.result.path)) reading.result.class_name = "FluxKontextPipeline";
   read_autoencoder(reading, {.factor = 0.3611, .shift = 0.1159});
   read_clip(reading, "text_encoder", "text_encoders.clip_l.transformer.", "quick_gelu", Projection::none);
   read_t5(reading, "text_encoder_2");
@@ -179,6 +174,26 @@ void read_flux(Reading& reading) {
                     : R"({"shift": 1.0})");
 }
 
+void read_flux2(Reading& reading) {
+  Renaming names = reading.names(reading.denoiser);
+  FileComponent& flux = reading.result.components["transformer"] = flux2_component(names);
+  reading.result.class_name =
+      flux.told.at("guidance_embeds").as_bool() ? "Flux2Pipeline" : "Flux2KleinPipeline";
+  read_autoencoder(reading, {});
+  read_qwen3(reading);
+  set_scheduler(reading, "FlowMatchEulerDiscreteScheduler",
+                R"({"shift": 3.0, "use_dynamic_shifting": true, "base_shift": 0.5, "max_shift": 1.15})");
+}
+
+void read_z_image(Reading& reading) {
+  Renaming names = reading.names(reading.denoiser);
+  reading.result.class_name = "ZImagePipeline";
+  reading.result.components["transformer"] = z_image_component(names);
+  read_autoencoder(reading, {.factor = 0.3611, .shift = 0.1159});
+  read_qwen3(reading);
+  set_scheduler(reading, "FlowMatchEulerDiscreteScheduler", R"({"shift": 3.0})");
+}
+
 // The first kind of which the denoiser has this tensor.
 struct Kind {
   const char* tensor;
@@ -186,12 +201,15 @@ struct Kind {
 };
 constexpr Kind kKinds[] = {
     {"joint_blocks.0.context_block.adaLN_modulation.1.weight", read_sd3},
+    {"layers.0.adaLN_modulation.0.weight", read_z_image},
+    {"single_stream_modulation.lin.weight", read_flux2},
     {"double_blocks.0.img_attn.qkv.weight", read_flux},
     {"single_blocks.0.linear1.weight", read_flux},
     {"label_emb.0.0.weight", read_stable_diffusion_xl},
     {"input_blocks.0.0.weight", read_stable_diffusion},
     // In Diffusers' names.
     {"pos_embed.proj.weight", read_sd3},
+    {"single_stream_modulation.linear.weight", read_flux2},
     {"transformer_blocks.0.attn.to_q.weight", read_flux},
     {"single_transformer_blocks.0.attn.to_q.weight", read_flux},
     {"add_embedding.linear_1.weight", read_stable_diffusion_xl},
@@ -206,15 +224,12 @@ struct OtherKind {
   const char* tensor;  // the beginning of one, without the denoiser's prefix
   std::string_view what;
 };
-constexpr std::string_view kRefiner =
-    "a refiner of Stable Diffusion XL, which finishes the pictures of another model, and is not served";
-constexpr std::int64_t kRefinerConditions =
-    2560;  // of published ones; two vectors of 128 less than the base's
+constexpr std::string_view kControlNet = "a ControlNet, which guides another model, and is not served";
 constexpr OtherKind kOtherKinds[] = {
-    {"conditioner.embedders.0.model.transformer.resblocks.", kRefiner},
-    {"controlnet_cond_embedding.", "a ControlNet, which guides another model, and is not served"},
-    {"input_hint_block.", "a ControlNet, which guides another model, and is not served"},
-    {"controlnet_blocks.", "a ControlNet, which guides another model, and is not served"},
+    {"controlnet_cond_embedding.", kControlNet},
+    {"input_hint_block.", kControlNet},
+    {"control_layers.", kControlNet},
+    {"controlnet_blocks.", kControlNet},
     {"motion_modules.", "a motion module of AnimateDiff, which is not served"},
     {"distilled_guidance_layer.", "a Chroma, which is not served"},
 };
@@ -268,9 +283,7 @@ std::string_view other_kind_of(const Reading& reading) {
       if (reading.file->contains_under(prefix + kind.tensor)) return kind.what;
     }
   }
-  const auto* const conditions = reading.file->shape(reading.denoiser + "label_emb.0.0.weight");
-  const bool refines = conditions && conditions->size() == 2 && conditions->back() == kRefinerConditions;
-  return refines ? kRefiner : std::string_view();
+  return {};
 }
 
 // A guess at a file without any denoiser, by one of its tensors.
@@ -306,10 +319,10 @@ Result<SingleFile> read(const std::filesystem::path& path) {
   const std::vector<weights::TensorInfo> tensors = reading.file->list();
   if (const std::string_view other = other_kind_of(reading); !other.empty()) return refuse(path, other);
   if (kind == nullptr) {
-    return refuse(path,
-                  fmt::format("no checkpoint of Stable Diffusion or FLUX: among its {} tensors, such as "
-                              "'{}', are none of their denoisers{}",
-                              tensors.size(), tensors.empty() ? "" : tensors.front().name, guess(tensors)));
+    return refuse(
+        path, fmt::format("no checkpoint of Stable Diffusion, FLUX or Z-Image: among its {} tensors, such as "
+                          "'{}', are none of their denoisers{}",
+                          tensors.size(), tensors.empty() ? "" : tensors.front().name, guess(tensors)));
   }
   kind->read(reading);
   std::vector<std::string> left_out;

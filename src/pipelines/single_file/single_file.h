@@ -1,7 +1,7 @@
-// START HERE for checkpoints in one file: what a .safetensors file of Stable Diffusion 1, 2, XL, 3 or FLUX
-// holds, told by the names and shapes of its tensors alone. Nothing is copied: each component is a view of
-// the file under Diffusers' names (weights/renaming.h), from which families load as from a folder.
-// single_file.cpp is the list of kinds.
+// START HERE for checkpoints in one file: what a .safetensors file of Stable Diffusion 1, 2, XL, 3, FLUX.1,
+// FLUX.2 klein or Z-Image holds, told by the names and shapes of its tensors; of Kontext the file's own name
+// tells. Nothing is copied: each component is a view of the file under Diffusers' names
+// (weights/renaming.h), from which families load as from a folder. single_file.cpp is the list of kinds.
 #pragma once
 
 #include <boost/json/object.hpp>

@@ -13,6 +13,7 @@ using weights::Form;
 using weights::Renaming;
 
 constexpr std::int64_t kClipHeadSize = 64;  // of every published CLIP
+constexpr double kQwen3RopeTheta = 1e6;     // of every published Qwen3
 constexpr int kEndToken = 2;                // by mistake; it stands for the largest id (models/clip_text.cpp)
 
 struct ClipSizes {
@@ -117,6 +118,25 @@ FileComponent t5_component(Renaming& names) {
   names.all_under("encoder.", "encoder.");
   t5.weights = names.view();
   return t5;
+}
+
+FileComponent qwen3_component(Renaming& names) {
+  FileComponent qwen{"transformers", "Qwen3Model"};
+  const std::string inside = "model.", layers = inside + "layers", first = layers + ".0.";
+  const std::string attention = first + "self_attn.", tokens = inside + "embed_tokens.weight";
+  const std::int64_t head = std::max<std::int64_t>(names.size(attention + "q_norm.weight", 1, 0), 1);
+  qwen.told = {{"vocab_size", names.size(tokens, 2, 0)},
+               {"hidden_size", names.size(tokens, 2, 1)},
+               {"intermediate_size", names.size(first + "mlp.gate_proj.weight", 2, 0)},
+               {"num_hidden_layers", names.count(layers)},
+               {"head_dim", head},
+               {"num_attention_heads", names.size(attention + "q_proj.weight", 2, 0) / head},
+               {"num_key_value_heads", names.size(attention + "k_proj.weight", 2, 0) / head}};
+  qwen.likely["rope_theta"] = kQwen3RopeTheta;
+  names.all_under(inside, inside);
+  names.leave_out("lm_head.");
+  qwen.weights = names.view();
+  return qwen;
 }
 
 }  // namespace diffused::pipelines
