@@ -54,7 +54,7 @@ def theirs(pipeline, arguments: dict) -> list[numpy.ndarray]:
 def test_folders_listen_to_prompts_and_references(name: str) -> None:
     """Else equal pictures would prove nothing of their way."""
     _, pipeline = model(name)
-    plain = {"prompt": "a fox", "seed": 1, "references": [picture(64, 64)], "num_inference_steps": 2}
+    plain = {"prompt": "a fox", "negative_prompt": "wet", "true_cfg_scale": 6.0, "seed": 1, "references": [picture(64, 64)]}
     changes = [{}, {"prompt": "猫と犬"}, {"references": [ImageOps.invert(picture(64, 64))]}]
     drawn = [theirs(pipeline, arguments_for(name, plain | change))[0].astype(int) for change in changes]
     assert numpy.abs(drawn[0] - drawn[1]).max() > 8
