@@ -11,7 +11,6 @@ namespace {
 
 // Chosen, not yet measured against what pictures lose (docs/decisions/0031).
 constexpr double kEasyThreshold = 0.1;
-constexpr double kFirstBlockThreshold = 0.1;
 
 tl::unexpected<Error> wrong_cache(std::string message) {
   return fail(ErrorCode::invalid_argument, std::move(message), "cache");
@@ -24,7 +23,7 @@ StepCache with_threshold(const std::optional<StepCache>& cache) {
   if (!whole.on())
     whole.threshold.reset();
   else if (!whole.threshold)
-    whole.threshold = whole.mode == kEasyCache ? kEasyThreshold : kFirstBlockThreshold;
+    whole.threshold = kEasyThreshold;
   return whole;
 }
 
@@ -53,7 +52,7 @@ Result<StepCache> parse_step_cache(std::string_view text) {
       return wrong_cache(fmt::format("'{}' is no number; wanted is such as easy=0.1", number));
     cache.threshold = threshold;
   }
-  TRY_VOID(check_step_cache(cache, {kEasyCache, kFirstBlockCache}));
+  TRY_VOID(check_step_cache(cache, {kEasyCache}));
   return cache;
 }
 

@@ -13,7 +13,6 @@ namespace diffused {
 
 inline constexpr const char* kNoCache = "none";  // every step is made
 inline constexpr const char* kEasyCache = "easy";
-inline constexpr const char* kFirstBlockCache = "first_block";
 
 struct StepCache {
   std::string mode = kNoCache;
